@@ -1,0 +1,25 @@
+"""The smallest complete submission: 0.5 for every row, 0.69314 on any set of labels. It opens no video."""
+
+import csv
+import os
+from pathlib import Path
+
+INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
+PREDICTION = 0.5
+
+
+def main() -> None:
+    """One row of `submission.csv` for each row of the mounted `sample_submission.csv`."""
+    with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
+        names = [row["filename"] for row in csv.DictReader(file)]
+    part = Path("submission.csv.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["filename", "label"])
+        rows.writerows([name, PREDICTION] for name in names)
+    part.replace("submission.csv")
+    print(f"{len(names)} rows of {PREDICTION}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

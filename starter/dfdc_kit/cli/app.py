@@ -1,0 +1,45 @@
+"""All commands, in the groups that `dfdc --help` shows."""
+
+from typing import Annotated
+
+import typer
+
+from dfdc_kit import __version__
+from dfdc_kit.cli import baselines, doctor, new, parity, profiles, run, score, validate
+
+app = typer.Typer(
+    name="dfdc",
+    help="Starter kit and evaluation harness of the Deepfake Detection Challenge.",
+    epilog="First time here?  [bold]dfdc run baselines/frame-stats[/]  scores a baseline on the bundled sample.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+START, JUDGE, LOOK = "Start here", "Check and score", "Look around"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dfdc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run", rich_help_panel=START)(run.run)
+app.command("new", rich_help_panel=START)(new.new)
+app.command("baselines", rich_help_panel=START)(baselines.baselines)
+app.command("validate", rich_help_panel=JUDGE)(validate.validate)
+app.command("score", rich_help_panel=JUDGE)(score.score)
+app.command("parity", rich_help_panel=JUDGE)(parity.parity)
+app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
+app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)

@@ -1,0 +1,40 @@
+"""Words and output that every command shares: option types, consoles, JSON, errors."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from dfdc_kit.errors import KitError
+
+DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile; see `dfdc profiles`.")
+]
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def fail(error: KitError) -> int:
+    """Say what is wrong and what to do next, on standard error; the exit code to leave with."""
+    err.print(Text.assemble(("error", "bold red"), f"[{error.code}]: ", str(error)))
+    if error.hint:
+        err.print(Text.assemble(("  next: ", "bold"), error.hint))
+    return error.exit_code
+
+
+def print_json(record: object) -> None:
+    """Print `record` (msgspec records, dicts, lists, numbers) as one indented JSON document."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+
+
+def plain(text: str) -> str:
+    """Text from outside, made safe to print: no markup, no terminal escape codes, no line breaks."""
+    return escape("".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in text))

@@ -1,0 +1,31 @@
+"""`dfdc new`: a code submission of one's own, that runs at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfdc_kit.cli.console import out
+
+
+def new(
+    name: Annotated[
+        Path, typer.Argument(metavar="NAME", help="The folder to make; its last part is the submission's name.")
+    ],
+    source: Annotated[
+        str, typer.Option("--from", metavar="BASELINE", help="Copy this bundled baseline instead of the template.")
+    ] = "",
+) -> None:
+    """Write a code submission that runs at once.
+
+    Examples:
+
+      dfdc new my-detector
+
+      dfdc new my-detector --from frame-stats
+    """
+    from dfdc_kit.submission.start import start
+
+    written = start(name, source)
+    out.print(f"[bold]{name}[/] holds: {', '.join(written)}", soft_wrap=True)
+    out.print(f"  next: dfdc run {name}", soft_wrap=True)

@@ -1,0 +1,104 @@
+"""`dfdc parity`: the printable proof that a metric file is the official metric."""
+
+from decimal import Decimal, InvalidOperation
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dfdc_kit.scoring.parity import ParityReport
+    from dfdc_kit.scoring.trial import Check
+
+
+def parity(
+    metric: Annotated[
+        Path | None, typer.Option("--metric", "-m", metavar="FILE", help="A file with `score`; else the official one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove on this machine that a metric file computes the official score, and behaves.
+
+    Tries golden vectors against a 50-digit reference, scikit-learn, scores of
+    the public leaderboard, rows in any order and dtype, broken submissions.
+    Exit code 1 if anything differs.
+
+    Examples:
+
+      dfdc parity
+
+      dfdc parity --metric my_metric.py --json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.scoring.metric import load_metric
+    from dfdc_kit.scoring.parity import check_metric
+
+    challenge = challenges.load()
+    with err.status("checking the metric ..."):
+        report = check_metric(load_metric(metric or challenge.metric_path), challenge)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    if not report.agrees:
+        raise typer.Exit(1)
+
+
+def _sign(ok: bool | None) -> str:
+    """A tick, a cross, or an i; in ASCII where the terminal or the pipe has nothing better."""
+    good, bad = ("✓", "✗") if out.encoding.lower().startswith("utf") else ("+", "x")
+    return {True: f"[green]{good}[/]", False: f"[bold red]{bad}[/]", None: "[dim]i[/]"}[ok]
+
+
+def _show(report: "ParityReport") -> None:
+    out.print(_table(report))
+    failed = [check for check in report.checks if check.ok is False]
+    demanded = sum(check.ok is not None for check in report.checks)
+    for check in failed:
+        said = f"expected {check.expected}, seen {check.seen}" + (f" ({check.why})" if check.why else "")
+        out.print(f"{_sign(False)} {plain(check.group)}, {plain(check.name)}: {plain(said)}", soft_wrap=True)
+    out.print(f"\nfile     {plain(report.metric)}", soft_wrap=True)
+    out.print(f"sha256   {report.metric_sha256}")
+    out.print(f"machine  {plain(', '.join(f'{name} {version}' for name, version in report.machine.items()))}")
+    out.print(f"checked  {report.checked}, {len(report.checks) - demanded} rows marked i are for information\n")
+    if failed:
+        out.print(f"[bold red]DIFFERS[/] from the official metric in {len(failed)} of {demanded} checks.")
+    else:
+        out.print(f"[bold green]AGREES[/] with the official metric in all {demanded} checks.")
+
+
+def _table(report: "ParityReport") -> "Table":
+    from rich.table import Table
+
+    table = Table("check", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("expected", no_wrap=True, overflow="crop", width=17)
+    table.add_column("seen", no_wrap=True, overflow="crop", width=18)
+    table.add_column("off by", no_wrap=True, justify="right", width=8)
+    table.add_column("", no_wrap=True, width=1)
+    for group, members in groupby(report.checks, key=lambda check: check.group):
+        table.add_row(f"[bold]{plain(group)}[/]")
+        for check in members:
+            off = "" if check.difference is None else f"{check.difference:.2g}"
+            table.add_row(
+                plain(check.name),
+                plain(_short(check, check.expected)),
+                plain(_short(check, check.seen)),
+                off,
+                _sign(check.ok),
+            )
+    return table
+
+
+def _short(check: "Check", text: str) -> str:
+    """A number in 12 digits; the column `off by` tells the rest."""
+    if check.difference is None:
+        return text
+    try:
+        return f"{Decimal(text):.12g}"
+    except InvalidOperation:
+        return text

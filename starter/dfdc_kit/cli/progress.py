@@ -1,0 +1,74 @@
+"""What a person sees while a submission runs: its output, and a bar that counts the videos it has opened."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from dfdc_kit.cli.console import plain
+
+
+class Screen:
+    """The audience of a run. On a terminal it draws a bar; into a file or a pipe it writes plain lines."""
+
+    def __init__(self, console: Console, *, show_output: bool) -> None:
+        self._console = console
+        self._show_output = show_output
+        self._line = b""
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("[dim]{task.fields[name]}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line:
+            self.output(b"\n")
+        self._progress.stop()
+
+    def staged(self, done: int, total: int) -> None:
+        """`done` of `total` videos are in place."""
+        self._show("staging", "", done, total)
+
+    def opened(self, name: str, count: int, total: int) -> None:
+        """The submission has opened `count` different videos."""
+        self._show("running", name, count, total)
+
+    def output(self, data: bytes) -> None:
+        """Show whole lines of what the submission prints; a line without an end is cut."""
+        *lines, rest = (self._line + data).split(b"\n")
+        self._line = rest[:LINE_BYTES]
+        if self._show_output:
+            for line in lines:
+                text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
+                self._progress.console.print(f"[dim]|[/] {plain(text)}", soft_wrap=True)
+
+    def _show(self, what: str, name: str, done: int, total: int) -> None:
+        if self._task is None or self._progress.tasks[-1].description != what:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(what, total=total, name=name)
+        self._progress.update(self._task, completed=done, name=name)
+
+
+LINE_BYTES = 2000

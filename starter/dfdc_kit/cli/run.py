@@ -1,0 +1,69 @@
+"""`dfdc run`: run a code submission as the hosted machine would, and say what its score would be."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, err, out, print_json
+
+
+def run(
+    submission: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION_DIR", help="Folder with submission.toml and main.py.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "-d", metavar="DIR", help="Challenge data, or videos; else the bundled sample."),
+    ] = None,
+    solution: Annotated[
+        Path | None, typer.Option("--solution", "-s", metavar="PATH", help="The truth to score against, if not in DIR.")
+    ] = None,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", metavar="NAME", help="Sandbox: bubblewrap or process; else the best that works here."
+        ),
+    ] = "",
+    runs: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the run's folder is made.")] = Path(
+        "runs"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show what the submission prints.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a code submission under the limits of the hosted machine, validate what it leaves, and score it.
+
+    Examples:
+
+      dfdc run baselines/frame-stats
+
+      dfdc run my-detector --data ~/deepfake-detection-challenge --profile kaggle-2020-cpu
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit import profiles
+    from dfdc_kit.cli.progress import Screen
+    from dfdc_kit.cli.run_summary import show
+    from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.harness.run import RunRequest
+    from dfdc_kit.harness.run import run as run_submission
+    from dfdc_kit.report.verdicts import MEANINGS
+    from dfdc_kit.resources import bundled
+    from dfdc_kit.sandbox import choose
+    from dfdc_kit.submission.code import read_code_submission
+
+    challenge = challenges.load()
+    request = RunRequest(
+        submission=read_code_submission(submission),
+        dataset=find_dataset(data or bundled("sample_data"), challenge, solution),
+        challenge=challenge,
+        profile_name=profile,
+        profile=profiles.load(profile),
+    )
+    with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
+        report = run_submission(request, choose(backend), runs, screen)
+    if as_json:
+        print_json(report)
+    else:
+        show(report, runs / report.run_id)
+    raise typer.Exit(MEANINGS[report.judgement.verdict].exit_code)

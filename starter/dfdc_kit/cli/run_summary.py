@@ -1,0 +1,95 @@
+"""The summary of a run, for a person: verdict, score, time, memory, limits, where everything lies, what to do next."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.padding import Padding
+from rich.table import Table
+
+from dfdc_kit.cli.console import out, plain
+from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
+from dfdc_kit.report.verdicts import Verdict
+
+GIB = 2**30
+
+
+def show(report: RunReport, folder: Path) -> None:
+    """Print the summary of the run whose files lie in `folder`."""
+    judgement = report.judgement
+    good = judgement.verdict is Verdict.COMPLETE
+    colour = "green" if good else "red"
+    kaggle = f"Kaggle: {judgement.kaggle}" if judgement.kaggle else "no verdict of Kaggle's"
+    out.print(f"\n[bold]{report.submission}[/]: [bold {colour}]{judgement.verdict.value}[/] ({kaggle})", soft_wrap=True)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in (*_verdict_rows(report), *_score_rows(report), *_usage_rows(report), *_caution_rows(report)):
+        table.add_row(*row)
+    table.add_row("files", plain(f"{folder}/: {', '.join(_files(folder))}"))
+    table.add_row("next", plain(_next(report, folder)))
+    out.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
+    if report.judgement.why:
+        yield "why", plain(report.judgement.why)
+    if report.judgement.fix:
+        yield "fix", plain(report.judgement.fix)
+
+
+def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
+    score = report.score
+    if score is None:
+        if report.judgement.verdict is Verdict.COMPLETE:
+            yield "score", "unknown: no solution at hand; give one with --solution"
+        return
+    better = "lower is better" if report.challenge.metric.lower_is_better else "higher is better"
+    yield "score", f"[bold]{score.displayed}[/] {report.challenge.metric.name}, {better} (in full {score.value!r})"
+    for name, part in score.parts.items():
+        yield f"  {name.lower()}", f"{part.displayed} on {part.rows} videos"
+
+
+def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
+    usage, profile = report.observation.outcome.usage, report.profile
+    allowed = profile.seconds_per_video
+    budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
+    time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
+    yield "time", time
+    limit = f" of {profile.limits.memory_bytes / GIB:.0f}" if profile.limits.memory_bytes else ""
+    yield "memory", f"{usage.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak (sampled)"
+
+
+def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
+    seen = report.observation
+    fallbacks = seen.fallbacks
+    if fallbacks.fault:
+        yield "fallbacks", f"[yellow]{FALLBACKS} not understood: {plain(fallbacks.fault)}[/]"
+    elif fallbacks.count:
+        reasons = ", ".join(f"{count} {plain(reason)}" for reason, count in fallbacks.by_reason.items())
+        yield (
+            "fallbacks",
+            f"[yellow]{fallbacks.count} of {report.rows} videos got a prior, not a prediction: {reasons}[/]",
+        )
+    if seen.validation is not None:
+        for violation in seen.validation.violations:
+            if violation.severity == "warning":
+                yield "warning", f"[yellow]{violation.code}[/] {plain(violation.message)}"
+    if seen.outcome.left_running:
+        yield "warning", f"[yellow]{seen.outcome.left_running} process(es) still ran at the end, and were ended[/]"
+    if seen.reads and not seen.reads_unavailable and len(seen.reads) < report.rows:
+        yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {report.rows} videos were never opened[/]"
+    open_limits = [limit.limit for limit in report.enforcement if limit.status.startswith("NOT")]
+    if open_limits:
+        yield "not enforced", f"{', '.join(open_limits)} (backend {report.backend}; why: dfdc doctor)"
+
+
+def _files(folder: Path) -> list[str]:
+    return [name for name in (FILE, LOG, CSV, FALLBACKS) if (folder / name).is_file()]
+
+
+def _next(report: RunReport, folder: Path) -> str:
+    if report.judgement.verdict is Verdict.SCORING_ERROR and (folder / CSV).is_file():
+        return f"dfdc validate {folder / CSV}"
+    if report.judgement.verdict is not Verdict.COMPLETE:
+        return f"less {folder / LOG}"
+    if report.score is None:
+        return f"dfdc validate {folder / CSV}"
+    return f"dfdc score {folder / CSV} {report.truth}   (which videos cost the most)"

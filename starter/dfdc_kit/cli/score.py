@@ -1,0 +1,95 @@
+"""`dfdc score`: the official score of a submission CSV, by part and by class, and the videos that cost the most."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dfdc_kit.challenge import Challenge
+    from dfdc_kit.scoring.score import CostlyRow, Score
+
+
+def score(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="The submission CSV.")],
+    solution: Annotated[
+        Path, typer.Argument(metavar="SOLUTION", help="The truth: a CSV, a metadata.json, or a folder that holds one.")
+    ],
+    metric: Annotated[
+        Path | None, typer.Option("--metric", "-m", metavar="FILE", help="A file with `score`; else the official one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Validate a submission CSV, score it as the leaderboard would, and name the videos that cost the most.
+
+    Examples:
+
+      dfdc score submission.csv sample_data/solution/solution.csv
+
+      dfdc score submission.csv train_sample_videos/metadata.json --json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.validate import _show as show_validation
+    from dfdc_kit.cli.validate import _show_violations as show_warnings
+    from dfdc_kit.data.solution import read_solution
+    from dfdc_kit.scoring.metric import load_metric
+    from dfdc_kit.scoring.score import constant_score, score_submission
+    from dfdc_kit.submission.check import validate
+    from dfdc_kit.submission.expected import Expected
+
+    challenge = challenges.load()
+    loaded = load_metric(metric or challenge.metric_path)
+    truth = read_solution(solution, challenge)
+    expected = Expected.from_truth(truth.ids, truth.truth, f"the solution {truth.path}")
+    validation, table = validate(submission, challenge, expected)
+    if table is None:
+        print_json({"validation": validation, "score": None, "constant": None}) if as_json else show_validation(
+            validation
+        )
+        raise typer.Exit(1)
+    found = score_submission(loaded, truth.frame(), table.frame(), challenge)
+    constant = constant_score(loaded, truth.frame(), challenge)
+    if as_json:
+        return print_json({"validation": validation, "score": found, "constant": constant})
+    show_warnings(validation.violations)
+    return _show(found, constant, challenge)
+
+
+def _show(score: "Score", constant: "Score", challenge: "Challenge") -> None:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in _lines(score, constant, challenge):
+        table.add_row(*row)
+    out.print(table)
+    if score.costliest:
+        out.print("\n[bold]the rows that cost the most[/]")
+        out.print(_costliest(score.costliest))
+    out.print(f"\nmetric {plain(score.metric)}, sha256 {score.metric_sha256}", soft_wrap=True)
+
+
+def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterator[tuple[str, str, str]]:
+    better = "lower is better" if challenge.metric.lower_is_better else "higher is better"
+    yield "score", f"[bold]{score.displayed}[/]", f"{challenge.metric.name}, {better}; in full {score.value!r}"
+    for name, part in score.parts.items():
+        yield f"  {name.lower()}", part.displayed, f"{part.rows} of {score.rows} rows"
+    for name, part in (score.per_class or {}).items():
+        yield f"  {plain(name)}", part.displayed, f"mean cost of the {part.rows} {plain(name)} rows"
+    yield "constant", constant.displayed, "what 0.5 in every row would have scored"
+
+
+def _costliest(rows: "list[CostlyRow]") -> "Table":
+    from rich.table import Table
+
+    table = Table("row", "truth", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("predicted", "cost", "of all cost"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        numbers = (f"{row.predicted:.8g}", f"{row.loss:.5f}", f"{row.share:.1%}")
+        table.add_row(plain(row.row_id), plain(row.label), *numbers)
+    return table

@@ -1,0 +1,1 @@
+"""Data: find the challenge's files and read its labels."""

@@ -1,0 +1,45 @@
+"""A data folder in the challenge's own layout, or just a folder of videos."""
+
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.errors import MissingData
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """The test videos that a run is given, and what stands beside them."""
+
+    folder: Path
+    videos: list[Path]  # sorted by name
+    sample_submission: Path | None
+    truth: Path | None  # a solution CSV, a metadata.json, or a folder that holds one
+
+
+def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) -> Dataset:
+    """Find the test videos in `folder`: in its `test_videos/`, else in itself. Raises MissingData.
+
+    The truth is `truth` if given; else the folder's own solution; else, for a plain folder of videos, its
+    `metadata.json` or `labels.csv`; else unknown, and a run is judged without a score.
+    """
+    if not folder.is_dir():
+        raise MissingData(f"There is no folder {folder}.", hint="Without --data, the bundled sample is used.")
+    layout = challenge.data
+    videos_in = folder / layout.test_videos if (folder / layout.test_videos).is_dir() else folder
+    videos = sorted(path for path in videos_in.iterdir() if path.suffix == layout.video_suffix and path.is_file())
+    if not videos:
+        raise MissingData(
+            f"{videos_in} holds no *{layout.video_suffix} file.",
+            hint=f"Expected: {folder}/{layout.test_videos}/*{layout.video_suffix}, or the videos in the folder itself.",
+        )
+    if truth is not None and not truth.exists():
+        raise MissingData(f"There is no solution {truth}.")
+    sample = folder / layout.sample_submission
+    places = [folder / layout.solution, videos_in / layout.metadata, videos_in / "labels.csv"]
+    return Dataset(
+        folder=folder.resolve(),
+        videos=videos,
+        sample_submission=sample if sample.is_file() else None,
+        truth=truth or next((path for path in places if path.is_file()), None),
+    )

@@ -1,0 +1,208 @@
+"""The truth about the videos: from a solution CSV, a `metadata.json` of the challenge, or a folder that holds one."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.csvtext import NOTED, CsvText, Texts, as_text, read_csv, shown
+from dfdc_kit.errors import BadData, MissingData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+USAGE = "Usage"
+USAGES = ("Public", "Private", "Ignored")
+FIRST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The truth: ids (n,) unique, truth (n,) with 1 for the challenge's positive class, usage (n,) if it was given."""
+
+    path: Path
+    ids: Texts
+    truth: npt.NDArray[np.uint8]
+    usage: Texts | None
+    columns: tuple[str, str]  # names of the id and the label column
+
+    def frame(self) -> "pd.DataFrame":
+        """A table with the id as text, the label as an integer 0 or 1 and, if known, Usage as text."""
+        import pandas as pd
+
+        row_id, label = self.columns
+        table = pd.DataFrame({row_id: pd.Series(as_text(self.ids), dtype=str), label: self.truth.astype(np.int64)})
+        return table if self.usage is None else table.assign(**{USAGE: pd.Series(as_text(self.usage), dtype=str)})
+
+
+def read_solution(path: Path, challenge: Challenge) -> Solution:
+    """Read the truth from `path`.
+
+    Raises MissingData if there is none, or more than one in a folder; BadData, naming file, row, seen and expected,
+    if it is broken.
+    """
+    file = find_solution(path, challenge)
+    solution = _from_json(file, challenge) if _is_json(file) else _from_csv(file, challenge)
+    if not len(solution.ids):
+        raise BadData(f"{file} names no video.", hint=_EXPECTED.format(**_names(challenge)))
+    return solution
+
+
+def find_solution(path: Path, challenge: Challenge) -> Path:
+    """The file that holds the truth: `path` itself, or the only one in the folder `path`. Raises MissingData."""
+    if not path.is_dir():
+        if not path.exists():
+            raise MissingData(f"There is no solution {path}.", hint=_EXPECTED.format(**_names(challenge)))
+        return path
+    found = _in_folder(path, challenge)
+    if not found:
+        raise MissingData(f"The folder {path} holds no solution.", hint=_EXPECTED.format(**_names(challenge)))
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in found)
+        raise MissingData(f"The folder {path} holds more than one solution: {names}.", hint="Name one of these files.")
+    return found[0]
+
+
+def holds_solution(path: Path, challenge: Challenge) -> bool:
+    """Whether `path` tells the truth about videos, rather than only which rows a submission must have.
+
+    A folder with a solution in it, a JSON file, a CSV with a column Usage, or one with both 0 and 1 and nothing else
+    as labels (a sample submission has one value everywhere, a submission has others).
+    """
+    if path.is_dir():
+        return bool(_in_folder(path, challenge))
+    if _is_json(path):
+        return True
+    text = read_csv(path)
+    label = text.column(challenge.submission.label)
+    return USAGE in text.header or (label is not None and set(np.unique(label).tolist()) == {b"0", b"1"})
+
+
+def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:
+    solution = Path(challenge.data.solution)
+    places = (challenge.data.metadata, solution.name, "labels.csv", solution)
+    return [file for file in dict.fromkeys(folder / place for place in places) if file.is_file()]
+
+
+_EXPECTED = "Expected: a CSV {row_id},{label}[,Usage] with labels 0 and 1, or a {metadata}, or a folder that holds one."
+
+
+def _names(challenge: Challenge) -> dict[str, str]:
+    columns = challenge.submission
+    return {"row_id": columns.row_id, "label": columns.label, "metadata": challenge.data.metadata}
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
+
+
+def _from_json(path: Path, challenge: Challenge) -> Solution:
+    """`{name: {"label": "FAKE" | "REAL", ...}}`; a real video may have `original: null` or no such key."""
+    columns = challenge.submission
+    values = {columns.positive: 1, columns.negative: 0}
+    rows = _json_object(path)
+    faults = [
+        f"{name!r:.60}: {fault}" for name, entry in rows.items() if (fault := _entry_fault(name, entry, list(values)))
+    ]
+    _raise_for(path, faults)
+    return Solution(
+        path=path,
+        ids=np.array([name.encode() for name in rows], np.bytes_),
+        truth=np.array([values[entry["label"]] for entry in rows.values()], np.uint8),
+        usage=None,
+        columns=(columns.row_id, columns.label),
+    )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+    except OSError as error:
+        raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
+        raise BadData(f"{path} is not the JSON of the challenge: {error}.", hint=_AGAIN) from error
+    if not isinstance(content, dict):
+        raise BadData(
+            f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=_AGAIN
+        )
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r:.60} stands in it more than once")
+    return found
+
+
+def _entry_fault(name: str, entry: Any, labels: list[str]) -> str:
+    if not name or not name.isprintable() or len(name.encode()) > 255:
+        return "seen as a name, expected a file name"
+    if not isinstance(entry, dict) or "label" not in entry:
+        return f"seen {entry!r:.40}, expected an object with a label"
+    if entry["label"] not in labels:
+        return f"label: seen {entry['label']!r:.40}, expected {' or '.join(labels)}"
+    original = entry.get("original")
+    return "" if original is None or isinstance(original, str) else f"original: seen {original!r:.40}, expected a name"
+
+
+def _from_csv(path: Path, challenge: Challenge) -> Solution:
+    columns = challenge.submission
+    text = read_csv(path)
+    _raise_for(path, list(_file_faults(text, [columns.row_id, columns.label])))
+    ids, label, usage = text.column(columns.row_id), text.column(columns.label), text.column(USAGE)
+    assert ids is not None  # noqa: S101 - else it would be among the faults
+    assert label is not None  # noqa: S101
+    faults = [
+        *_row_faults(text, columns.row_id, ids, ids == b"", "a file name"),
+        *_row_faults(text, columns.row_id, ids, _repeated(ids), "each name once"),
+        *_row_faults(text, columns.label, label, ~np.isin(label, [b"0", b"1"]), f"0 ({columns.negative}) or 1"),
+    ]
+    if usage is not None:
+        wrong = ~np.isin(usage, [name.encode() for name in USAGES])
+        faults += _row_faults(text, USAGE, usage, wrong, ", ".join(USAGES))
+    _raise_for(path, faults)
+    truth = (label == b"1").astype(np.uint8)
+    return Solution(path=path, ids=ids, truth=truth, usage=usage, columns=(columns.row_id, columns.label))
+
+
+def _file_faults(text: CsvText, wanted: list[str]) -> Iterator[str]:
+    for code, oddity in text.odd.items():
+        if code not in NOTED:
+            line, seen = oddity.first[0] if oddity.first else (0, b"")
+            where = f"line {line}: " if line else ""
+            yield f"{where}{code}{f', seen {shown(seen)!r}' if seen else ''}"
+    if text.header_line:
+        for name in wanted:
+            if text.header.count(name) != 1:
+                yield f"line {text.header_line}: seen {','.join(text.header)!r:.80}, expected one column {name}"
+
+
+def _repeated(ids: Texts) -> npt.NDArray[np.bool_]:
+    """(n,) True for every row whose id stood before."""
+    order = np.argsort(ids, kind="stable")
+    found = np.zeros(len(ids), np.bool_)
+    found[order[1:][ids[order[1:]] == ids[order[:-1]]]] = True
+    return found
+
+
+def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.bool_], expected: str) -> Iterator[str]:
+    rows = np.flatnonzero(wrong)
+    for i in rows[:FIRST].tolist():
+        more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 and i == rows[0] else ""
+        yield f"line {text.lines[i]}, {name}: seen {shown(column[i])!r}, expected {expected}{more}"
+
+
+_AGAIN = "Get the file again, or make it again, and do not mend it by hand."
+
+
+def _raise_for(path: Path, faults: list[str]) -> None:
+    if faults:
+        more = f"\n  ... and {len(faults) - 9} more" if len(faults) > 9 else ""
+        raise BadData(f"{path} is broken:\n  " + "\n  ".join(faults[:9]) + more, hint=_AGAIN)

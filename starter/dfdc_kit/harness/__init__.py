@@ -1,0 +1,1 @@
+"""The harness: stage a code submission, run it, watch it, judge it."""

@@ -1,0 +1,67 @@
+"""What a run leaves behind, taken over with suspicion: its author may have put anything in its place."""
+
+import csv
+import io
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+
+from dfdc_kit.report.run_report import Fallbacks
+from dfdc_kit.resources import write_bytes
+
+CSV_LIMIT_BYTES = 1 << 30
+SIDE_FILE_LIMIT_BYTES = 16 << 20
+LOOK_BACK_BYTES = 1 << 15
+
+
+def collect(source: Path, target: Path, limit_bytes: int) -> str:
+    """Copy an ordinary file to `target`: "collected", or the reason why not. Links, pipes and devices are refused."""
+    content = _read(source, limit_bytes)
+    if isinstance(content, str):
+        return content
+    write_bytes(target, content)
+    return "collected"
+
+
+def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
+    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one."""
+    said = collect(source, target, SIDE_FILE_LIMIT_BYTES)
+    if said != "collected":
+        return Fallbacks() if said == "missing" else Fallbacks(fault=said)
+    text = target.read_bytes().decode("utf-8", errors="replace")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        return Fallbacks(fault=str(error))
+    if not rows or [name.strip() for name in rows[0]] != ["filename", "reason"]:
+        return Fallbacks(fault="its header is not filename,reason")
+    by_name = {row[0]: row[1][:80] for row in rows[1:] if len(row) == 2 and row[0] in known}
+    if len(by_name) < len(rows) - 1:
+        return Fallbacks(fault=f"{len(rows) - 1 - len(by_name)} of its rows name no test video, or one twice")
+    return Fallbacks(count=len(by_name), by_reason=dict(Counter(by_name.values())), first=list(by_name)[:10])
+
+
+def last_lines(log: Path, count: int = 20) -> list[str]:
+    """The last lines of a log, decoded leniently."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOOK_BACK_BYTES))
+        return file.read().decode("utf-8", errors="replace").splitlines()[-count:]
+
+
+def _read(path: Path, limit_bytes: int) -> bytes | str:
+    """The content of an ordinary file, or why it has none for us. Never follows a link, never waits for a writer."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "missing"
+    except OSError:  # a link (ELOOP), a socket (ENXIO), forbidden
+        return "not a regular file that can be read"
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(handle)
+        return "not a regular file"
+    with os.fdopen(handle, "rb") as file:
+        if state.st_size > limit_bytes:
+            return f"larger than {limit_bytes} bytes"
+        return file.read(limit_bytes)

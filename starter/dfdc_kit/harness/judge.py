@@ -1,0 +1,131 @@
+"""The judge: from an observation to a verdict, and nothing else, so that a saved report can be judged again."""
+
+import signal as signals
+
+from dfdc_kit.profiles import Limits
+from dfdc_kit.report.run_report import Judgement, Observation
+from dfdc_kit.report.verdicts import MEANINGS, Verdict
+from dfdc_kit.sandbox.base import Ending
+
+GIB = 2**30
+
+
+def judge(observation: Observation, limits: Limits) -> Judgement:
+    """The verdict on what was observed, with what Kaggle would have hidden: why, and what to do."""
+    verdict = _verdict(observation)
+    why, fix = _REASONS[verdict](observation, limits)
+    return Judgement(verdict=verdict, kaggle=MEANINGS[verdict].kaggle, why=why, fix=fix)
+
+
+def _verdict(seen: Observation) -> Verdict:
+    ending = seen.outcome.ending
+    by_ending = {
+        Ending.INTERRUPTED: Verdict.INTERRUPTED,
+        Ending.WALL_TIME: Verdict.TIMEOUT,
+        Ending.MEMORY: Verdict.COMPUTE,
+        Ending.OUTPUT: Verdict.COMPUTE,
+        Ending.SIGNAL: Verdict.EXCEPTION,
+    }
+    if ending in by_ending:
+        return by_ending[ending]
+    if seen.outcome.exit_code != 0:
+        return Verdict.EXCEPTION
+    if seen.csv == "missing":
+        return Verdict.NO_CSV
+    if seen.validation is None or not seen.validation.valid or seen.refused:
+        return Verdict.SCORING_ERROR
+    if seen.harness_fault:
+        return Verdict.HARNESS_FAULT
+    return Verdict.COMPLETE
+
+
+def _complete(seen: Observation, limits: Limits) -> tuple[str, str]:
+    if seen.changed_input:
+        return f"It changed its input: {', '.join(seen.changed_input[:3])}.", "Write to the working folder only."
+    return "", ""
+
+
+def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
+    time_s, done = seen.outcome.usage.wall_time_s, sum(read.closed_s is not None for read in seen.reads)
+    slow = f"{time_s / done:.2f} s a video so far: take fewer frames, or a smaller model." if done else ""
+    why = f"Stopped after {time_s:.1f} s; the limit is {limits.wall_time_s:g} s. {_progress(seen)}"
+    return why, f"{_hang(seen)} {slow}".strip()
+
+
+def _hang(seen: Observation) -> str:
+    hung = [read.name for read in seen.reads if read.closed_s is None]
+    if hung:
+        return f"Open when it was stopped: {', '.join(hung[:3])}."
+    return "" if seen.reads else "No video was opened: look at what it does first, in the log."
+
+
+def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
+    outcome = seen.outcome
+    if outcome.ending is Ending.SIGNAL:
+        what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not by us."
+        if outcome.signal == signals.SIGKILL:
+            peak = _size(outcome.usage.peak_memory_bytes)
+            return what, f"Often the kernel's answer to too much memory; the peak seen was {peak}."
+        return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
+    last = next((line for line in reversed(seen.last_output) if line.strip()), "")
+    why = f"Exit code {outcome.exit_code}. {last} {_progress(seen)}".strip()
+    return why, "The traceback stands at the end of the log."
+
+
+def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
+    usage = seen.outcome.usage
+    if seen.outcome.ending is Ending.OUTPUT:
+        why = f"It wrote {_size(usage.output_bytes)}; the limit is {_size(limits.output_bytes)}."
+        return why, "Keep fewer files in the working folder."
+    why = f"It took {_size(usage.peak_memory_bytes)}; the limit is {_size(limits.memory_bytes)}. {_progress(seen)}"
+    return why, "Hold fewer frames at a time, or a smaller batch."
+
+
+def _no_csv(seen: Observation, limits: Limits) -> tuple[str, str]:
+    return "The program ended well without one.", "Write submission.csv into the current directory."
+
+
+def _scoring_error(seen: Observation, limits: Limits) -> tuple[str, str]:
+    if seen.refused:
+        return f"The metric refused it: {seen.refused}", "Mend what the metric names."
+    if seen.validation is None:
+        return f"submission.csv is {seen.csv}.", "Write an ordinary file into the current directory."
+    errors = [violation for violation in seen.validation.violations if violation.severity == "error"]
+    return "; ".join(error.message for error in errors[:3]), "All rules and rows: dfdc validate on the saved file."
+
+
+def _harness_fault(seen: Observation, limits: Limits) -> tuple[str, str]:
+    return seen.harness_fault, "The submission is not to blame. Mend this, then score the saved file: dfdc score."
+
+
+def _interrupted(seen: Observation, limits: Limits) -> tuple[str, str]:
+    return f"Stopped from the keyboard after {seen.outcome.usage.wall_time_s:.1f} s. {_progress(seen)}", ""
+
+
+_REASONS = {
+    Verdict.COMPLETE: _complete,
+    Verdict.TIMEOUT: _timeout,
+    Verdict.EXCEPTION: _exception,
+    Verdict.COMPUTE: _compute,
+    Verdict.NO_CSV: _no_csv,
+    Verdict.SCORING_ERROR: _scoring_error,
+    Verdict.HARNESS_FAULT: _harness_fault,
+    Verdict.INTERRUPTED: _interrupted,
+}
+
+
+def _progress(seen: Observation) -> str:
+    if not seen.reads:
+        return "" if seen.reads_unavailable else "No video had been opened."
+    return f"{len(seen.reads)} videos had been opened, the last was {seen.reads[-1].name}."
+
+
+def _size(size_bytes: int | None) -> str:
+    return f"{(size_bytes or 0) / GIB:.2f} GiB"
+
+
+def _signal_name(number: int | None) -> str:
+    try:
+        return signals.Signals(number or 0).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,129 @@
+"""Staging: the input in Kaggle's own layout, labels left out, write permission removed, and a working folder."""
+
+import errno
+import fcntl
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.data.dataset import Dataset
+from dfdc_kit.errors import OutputFault
+from dfdc_kit.submission.code import CodeSubmission
+
+FICLONE = 0x40049409  # share the blocks of a file where the file system can: no copy, no way back to the original
+
+
+class Staged:
+    """A stage on disk; leaving the context removes it. The tree below `root` looks like Kaggle's own:
+
+    kaggle/input/<slug>/test_videos, kaggle/input/<slug>/sample_submission.csv   read-only
+    kaggle/src        the submission's own files, read-only
+    kaggle/working    the current directory of the run
+    """
+
+    def __init__(self, root: Path, challenge: Challenge) -> None:
+        self.root = root
+        self.input = root / "kaggle" / "input" / challenge.slug
+        self.videos = self.input / challenge.data.test_videos
+        self.sample_submission = self.input / challenge.data.sample_submission
+        self.source = root / "kaggle" / "src"
+        self.working = root / "kaggle" / "working"
+        self.temporary = root / "tmp"
+        self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove_tree(self.root)
+
+    def changed_input(self) -> list[str]:
+        """Names of input files that were changed, removed or added since they were staged."""
+        now = _states(self.input)
+        either = self._as_staged.keys() | now.keys()
+        return sorted(
+            str(path.relative_to(self.input)) for path in either if self._as_staged.get(path) != now.get(path)
+        )
+
+    def fill(
+        self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
+    ) -> None:
+        """Put everything in place. `on_video(done, total)` is called for each video. Raises OutputFault."""
+        needed = sum(video.stat().st_size for video in dataset.videos)
+        try:
+            for folder in (self.videos, self.source, self.working, self.temporary):
+                folder.mkdir(parents=True)
+            free = shutil.disk_usage(self.root).free
+            if needed > free and not _can_share(dataset.videos[0], self.root):
+                raise OSError(
+                    errno.ENOSPC,
+                    f"needs {needed / 2**30:.1f} GiB for a copy of the videos, {free / 2**30:.1f} are free",
+                )
+            for done, video in enumerate(dataset.videos, 1):
+                _copy(video, self.videos / video.name)
+                on_video(done, len(dataset.videos))
+            self.sample_submission.write_bytes(sample)
+            for file in submission.files():
+                target = self.source / file.relative_to(submission.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy(file, target)
+        except OSError as error:
+            raise OutputFault(
+                f"Cannot stage the input in {self.root}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
+            ) from error
+        for folder in (self.input, self.source):
+            _make_read_only(folder)
+        self._as_staged = _states(self.input)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file's content, by sharing its blocks where that is possible. Never a link: a link could be written to."""
+    with source.open("rb") as reader, target.open("wb") as writer, suppress(OSError):
+        fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+        return
+    shutil.copyfile(source, target)
+
+
+def _can_share(source: Path, folder: Path) -> bool:
+    trial = folder / ".trial"
+    try:
+        with source.open("rb") as reader, trial.open("wb") as writer:
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+    except OSError:
+        return False
+    finally:
+        trial.unlink(missing_ok=True)
+    return True
+
+
+def _make_read_only(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    folder.chmod(0o555)
+
+
+def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
+    """Size, time of change, inode and mode of everything below `folder`."""
+    found = {}
+    for path in folder.rglob("*"):
+        state = path.lstat()
+        found[path] = (
+            state.st_size if stat.S_ISREG(state.st_mode) else 0,
+            state.st_mtime_ns,
+            state.st_ino,
+            state.st_mode,
+        )
+    return found
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a tree whose folders may be read-only; links in it are removed, not followed."""
+    if not root.exists():
+        return
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())):
+        folder.chmod(0o700)
+    shutil.rmtree(root)

@@ -1,0 +1,60 @@
+"""Runtime profiles: the hosted machines and their limits, as data in `profiles/<name>.toml`, each with its source."""
+
+from pathlib import Path
+
+from dfdc_kit.errors import UsageFault
+from dfdc_kit.resources import PACKAGE
+from dfdc_kit.settings import Settings, read_toml
+
+FOLDER = PACKAGE / "profiles"
+DEFAULT = "kaggle-2020-gpu"
+
+
+class Limits(Settings, frozen=True, kw_only=True):
+    """What a run may use; None means that nothing is limited."""
+
+    wall_time_s: float | None = None
+    memory_bytes: int | None = None  # of the whole process tree
+    output_bytes: int | None = None  # in the working folder
+    log_bytes: int | None = None  # standard output and standard error together
+    network: bool = False  # whether the run may use the network
+
+
+class Hardware(Settings, frozen=True, kw_only=True):
+    """The hosted machine, for comparison with this one; not a limit."""
+
+    cpu_cores: int | None = None
+    gpu: str = ""  # empty: none
+    gpu_memory_bytes: int | None = None
+
+
+class Profile(Settings, frozen=True, kw_only=True):
+    """One hosted runtime."""
+
+    title: str
+    test_videos: int | None = None  # how many videos the hidden test holds
+    external_data_bytes: int | None = None
+    limits: Limits
+    hardware: Hardware
+    source: dict[str, str]  # quantity -> where the number comes from
+    as_of: str
+
+    @property
+    def seconds_per_video(self) -> float | None:
+        """The wall time that each hidden video may cost, in seconds; None where nothing is limited."""
+        if self.limits.wall_time_s is None or self.test_videos is None:
+            return None
+        return self.limits.wall_time_s / self.test_videos
+
+
+def names() -> list[str]:
+    """The names of all profiles, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str = DEFAULT) -> Profile:
+    """The profile `name` (or a path to a TOML file of your own). Raises UsageFault for an unknown name."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise UsageFault(f"There is no runtime profile {name!r}.", hint=f"Profiles: {', '.join(names())}")
+    return read_toml(path, Profile)

@@ -1,0 +1,60 @@
+"""Where bundled data lies, in a checkout or in an installed wheel, and how files are written whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dfdc_kit.errors import MissingData, OutputFault
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(name: str) -> Path:
+    """Path of `evaluate.py`, `baselines` or `sample_data`: the checkout's own if there is one, else the wheel's."""
+    checkout = PACKAGE.parents[1]
+    base = checkout if (checkout / "pyproject.toml").is_file() else PACKAGE / "bundled"
+    path = base / name
+    if not path.exists():
+        raise MissingData(
+            f"{path} is not there: the installation is incomplete.",
+            hint="Install again: pip install --force-reinstall dfdc-starter-kit",
+        )
+    return path
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to `path` when the block ends well and removed when it does not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise OutputFault(
+            f"Cannot write {path}: {error.strerror}.", hint="Choose a folder that can be written."
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise OutputFault(
+            f"Cannot write {path}: {error.strerror}.", hint="Free some space or choose another folder."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all."""
+    with writing_to(path) as part:
+        part.write_bytes(content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,83 @@
+"""What every sandbox backend takes and gives: a job and limits in, what happened and what it used out."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from dfdc_kit.profiles import Limits
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A command to run in a stage. A Path in `command` or `environment` lies below `stage`; a backend may show the
+    stage elsewhere (`kaggle/input` as `/kaggle/input`), so each says by what name the job sees a path.
+    """
+
+    command: list[str | Path]
+    environment: dict[str, str | Path]  # all of it: nothing of ours is passed on
+    stage: Path  # holds read-only input and sources, and the two folders below
+    working: Path  # current directory, and the only folder whose content is kept
+    temporary: Path  # room for the job's temporary files
+    log: Path  # where standard output and standard error go, interleaved, up to `Limits.log_bytes`
+
+
+class Ending(StrEnum):
+    """Why the main process stopped."""
+
+    EXIT = "exit"  # by itself; see exit_code
+    SIGNAL = "signal"  # killed by a signal that was not ours; see signal
+    WALL_TIME = "wall-time"  # we stopped it: over the wall-time limit
+    MEMORY = "memory"  # we stopped it: over the memory limit
+    OUTPUT = "output"  # we stopped it: too many bytes in the working folder
+    INTERRUPTED = "interrupted"  # the person at the keyboard stopped it
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the whole process tree used. A figure seen by sampling is a lower bound."""
+
+    wall_time_s: float
+    cpu_time_s: float  # user + system, of every process that was waited for
+    peak_memory_bytes: int  # sampled: sum of the tree's proportional set sizes, at least the largest process's peak
+    output_bytes: int  # in the working folder at the end
+    log_bytes: int  # all that was written, kept or not
+    peak_processes: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended."""
+
+    ending: Ending
+    exit_code: int | None
+    signal: int | None
+    usage: Usage
+    left_running: int  # processes that still ran when the main one had ended; all are gone now
+    started_unix_s: float
+    stopped_unix_s: float | None  # when we gave the order to stop, if we did
+
+
+class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one limit on this machine: a promise, a watch, or an admission."""
+
+    limit: str
+    status: str  # "enforced", "watched" or "NOT ENFORCED HERE"
+    how: str  # the mechanism, or the exact reason
+
+
+class SandboxBackend(Protocol):
+    """A way to run a job. It must stop the job with all its descendants in every path out."""
+
+    name: str
+
+    def unavailable(self) -> str:
+        """Why it cannot work on this machine, found by a real trial; empty if it can."""
+        ...
+
+    def enforcement(self, limits: Limits) -> list[Enforcement]:
+        """What this backend does about each limit on this machine."""
+        ...
+
+    def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
+        """Run the job to its end. `on_output` gets each piece of its output as it comes. Raises SandboxFault."""
+        ...

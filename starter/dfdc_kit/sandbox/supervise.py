@@ -1,0 +1,238 @@
+"""The harness's side of a supervised run: start, follow, stop, and read what the supervisor says in the end."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dfdc_kit.errors import OutputFault, SandboxFault
+from dfdc_kit.profiles import Limits
+from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, Usage
+from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_bytes
+
+PROGRAM = Path(__file__).with_name("supervisor.py")
+TICK_S = 0.05
+PIECE_BYTES = 1 << 16
+TAIL_BYTES = 1 << 16  # of a log that was cut: tracebacks stand at the end
+PATIENCE_S = 30.0  # after the order to stop, for the supervisor to report
+
+
+def supervise(
+    job: Job, command: list[str], environment: dict[str, str], limits: Limits, on_output: Callable[[bytes], None]
+) -> Outcome:
+    """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done."""
+    started_unix_s = time.time()
+    with (
+        _Log(job.log, limits.log_bytes) as log,
+        _Supervisor(command, environment, job.working, limits.output_bytes) as supervisor,
+    ):
+
+        def keep(data: bytes) -> None:
+            log.write(data)
+            on_output(data)
+
+        watchdog = Watchdog(supervisor.process.pid, job.working, limits)
+        stopped_for = supervisor.follow(watchdog, keep)
+        said = supervisor.report()
+    usage = Usage(
+        wall_time_s=said["wall_time_s"],
+        cpu_time_s=said["cpu_time_s"],
+        peak_memory_bytes=max(watchdog.peak_memory_bytes, said["largest_process_bytes"]),
+        output_bytes=folder_bytes(job.working),
+        log_bytes=log.seen_bytes,
+        peak_processes=max(watchdog.peak_processes, 1),
+    )
+    return _outcome(said, stopped_for, usage, (started_unix_s, supervisor.stopped_unix_s))
+
+
+def supervised(limits: Limits) -> Iterator[Enforcement]:
+    """What becomes of the limits that supervision itself keeps, in whatever backend."""
+    if limits.wall_time_s is not None:
+        yield Enforcement(limit="wall_time", status="enforced", how="monotonic clock; the whole tree is killed")
+    if limits.memory_bytes is not None:
+        yield Enforcement(limit="memory", status="watched", how=f"sampled every {SAMPLE_S:g} s, then killed")
+    if limits.output_bytes is not None:
+        how = f"RLIMIT_FSIZE for one file; all files together sampled every {SLOW_SAMPLE_S:g} s"
+        yield Enforcement(limit="output", status="watched", how=how)
+    if limits.log_bytes is not None:
+        yield Enforcement(limit="log", status="enforced", how="what is over is counted and dropped")
+
+
+def _outcome(
+    said: dict[str, Any], stopped_for: Ending | None, usage: Usage, clock: tuple[float, float | None]
+) -> Outcome:
+    status: int | None = said["status"]
+    killed_by = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+    ending = Ending.SIGNAL if killed_by else Ending.EXIT
+    if killed_by == signal.SIGXFSZ:  # one file grew past the limit of output
+        ending = Ending.OUTPUT
+    if stopped_for is not None and not said["ended_by_itself"]:
+        ending = stopped_for
+    return Outcome(
+        ending=ending,
+        exit_code=None if status is None or killed_by else os.waitstatus_to_exitcode(status),
+        signal=killed_by,
+        usage=usage,
+        left_running=said["left_running"],
+        started_unix_s=clock[0],
+        stopped_unix_s=clock[1],
+    )
+
+
+class _Supervisor:
+    """A running supervisor. Closing the control pipe is the order to stop; leaving the context gives it."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], working: Path, file_bytes: int | None) -> None:
+        control_read, control_write = os.pipe()
+        self._result, result_write = os.pipe()
+        self._control: int | None = control_write
+        self._said = b""
+        self.stopped_unix_s: float | None = None  # when a limit or the keyboard made us stop it
+        arguments = [str(control_read), str(result_write), str(file_bytes or 0)]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(PROGRAM), *arguments, *command],
+                cwd=working,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(control_read, result_write),
+                start_new_session=True,  # Ctrl-C at the terminal is ours to handle
+            )
+        except OSError as error:
+            os.close(control_write)
+            os.close(self._result)
+            raise SandboxFault(f"Cannot start a process: {error}") from error
+        finally:
+            os.close(control_read)
+            os.close(result_write)
+        assert self.process.stdout is not None  # noqa: S101  # PIPE was asked for
+        self._output = self.process.stdout
+        os.set_blocking(self._output.fileno(), False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()
+        os.close(self._result)
+
+    def stop(self) -> None:
+        """Order the supervisor to end everything below it. Harmless when it has ended."""
+        if self._control is not None:
+            os.close(self._control)
+            self._control = None
+
+    def follow(self, watchdog: Watchdog, keep: Callable[[bytes], None]) -> Ending | None:
+        """Pass output on and watch the limits until the supervisor has reported; why we stopped it, if we did."""
+        stopped_for: Ending | None = None
+        deadline = float("inf")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output, selectors.EVENT_READ)
+            selector.register(self._result, selectors.EVENT_READ)
+            while time.monotonic() < deadline:
+                try:
+                    reported = self._pass_on(selector, keep)
+                    if reported:
+                        break
+                    reason = watchdog.over() if stopped_for is None else None
+                except KeyboardInterrupt:
+                    reason = Ending.INTERRUPTED
+                if reason is not None:
+                    stopped_for, self.stopped_unix_s = reason, time.time()
+                    deadline = time.monotonic() + PATIENCE_S
+                    self.stop()
+        self._drain(keep)
+        return stopped_for
+
+    def report(self) -> dict[str, Any]:
+        """What the supervisor said. Raises SandboxFault if it said nothing: it was killed, and not by us."""
+        try:
+            said: dict[str, Any] = json.loads(self._said)
+        except ValueError:
+            raise SandboxFault(
+                "The supervisor of the run ended without a report.",
+                hint="Was it killed from outside, or by the submission? Look into the log, then run again.",
+            ) from None
+        if "cannot_start" in said:
+            raise SandboxFault(f"Cannot start the submission: {said['cannot_start']}")
+        return said
+
+    def _pass_on(self, selector: selectors.BaseSelector, keep: Callable[[bytes], None]) -> bool:
+        """One round of waiting: output to `keep`; whether the supervisor has reported."""
+        for key, _ in selector.select(TICK_S):
+            if key.fileobj is self._output:
+                data = self._output.read(PIECE_BYTES)
+                if data:
+                    keep(data)
+                elif data == b"":
+                    selector.unregister(self._output)
+            else:
+                data = os.read(self._result, PIECE_BYTES)
+                self._said += data
+                if not data or self._said.endswith(b"\n"):
+                    return True
+        return False
+
+    def _drain(self, keep: Callable[[bytes], None]) -> None:
+        """What is still in the pipe; at most one pipe's worth, since no writer is left."""
+        with contextlib.suppress(ValueError):
+            while data := self._output.read(PIECE_BYTES):
+                keep(data)
+
+
+class _Log:
+    """A log file of limited size: the beginning, and, if something had to be dropped, the end."""
+
+    def __init__(self, path: Path, limit_bytes: int | None) -> None:
+        self.seen_bytes = 0
+        self._limit = limit_bytes
+        self._tail: deque[bytes] = deque()
+        self._tail_bytes = 0
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise OutputFault(f"Cannot write {path}: {error.strerror}.") from error
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` while there is room, afterwards only the last of it."""
+        room = len(data) if self._limit is None else max(0, self._limit - self.seen_bytes)
+        self.seen_bytes += len(data)
+        try:
+            self._file.write(data[:room])
+        except OSError as error:
+            raise OutputFault(f"Cannot write {self._file.name}: {error.strerror}.") from error
+        if data[room:]:
+            self._tail.append(data[room:])
+            self._tail_bytes += len(data[room:])
+            while self._tail_bytes - len(self._tail[0]) >= TAIL_BYTES:
+                self._tail_bytes -= len(self._tail.popleft())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._limit is not None and self._tail_bytes:
+            dropped = self.seen_bytes - self._limit - self._tail_bytes
+            self._file.write(b"\n[dfdc: %d bytes of output dropped here]\n" % dropped + b"".join(self._tail))
+        self._file.close()

@@ -1,0 +1,140 @@
+"""Runs one command and outlives all its descendants: started by the process backend as a program of its own.
+
+    python -I -S supervisor.py CONTROL_FD RESULT_FD FILE_BYTES COMMAND [ARG ...]
+
+It makes itself the reaper of every orphan below it, so that a daemon that left its session is found, too. When the
+command ends, or when CONTROL_FD reaches its end (we want it stopped, or we died), it kills every process below it and
+writes one line of JSON to RESULT_FD. Standard library only: it is loaded in a few milliseconds.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+PATIENCE_S = 20.0  # for processes that the kernel cannot end at once
+
+
+def main(control_fd: int, result_fd: int, file_bytes: int, command: list[str]) -> None:
+    """Run `command`, wait for it or for the order to stop, end all that is left, and say how it went."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    os.set_inheritable(control_fd, False)
+    os.set_inheritable(result_fd, False)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    started = time.monotonic()
+    main_pid = _start(command, file_bytes, result_fd)
+    status: int | None = None
+    ordered_to_stop = False
+    while status is None and not ordered_to_stop:
+        ready, _, _ = select.select([control_fd, wake_read], [], [])
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            status = _reap(main_pid)
+        ordered_to_stop = control_fd in ready
+    wall_time_s = time.monotonic() - started
+    left_running, killed_status = _end_all(main_pid, reaped=status is not None)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = {
+        "status": status if status is not None else killed_status,
+        "ended_by_itself": status is not None,
+        "left_running": left_running if status is not None else 0,
+        "wall_time_s": wall_time_s,
+        "cpu_time_s": used.ru_utime + used.ru_stime,
+        "largest_process_bytes": used.ru_maxrss * 1024,
+    }
+    os.write(result_fd, json.dumps(result).encode() + b"\n")
+
+
+def _start(command: list[str], file_bytes: int, result_fd: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (
+            signal.SIGCHLD,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ):  # Python changed them; the command wants its own
+            signal.signal(number, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if file_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        os.write(result_fd, json.dumps({"cannot_start": f"{command[0]}: {error.strerror}"}).encode() + b"\n")
+    os._exit(127)
+
+
+def _reap(main_pid: int) -> int | None:
+    """Collect every child that has ended; the main process's status if it is among them."""
+    found = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == main_pid:
+            found = status
+
+
+def _end_all(main_pid: int, *, reaped: bool) -> tuple[int, int | None]:
+    """Stop, then kill, every descendant until none is left; how many there were, and the main process's status."""
+    seen: set[int] = set()
+    deadline = time.monotonic() + PATIENCE_S
+    if not reaped:
+        _signal([main_pid], signal.SIGKILL)  # where it is the first process of a namespace, the rest dies with it
+    while (below := _descendants()) and time.monotonic() < deadline:
+        while (
+            new := [pid for pid in below if pid not in seen]
+        ) and time.monotonic() < deadline:  # freeze first: what is frozen cannot fork
+            _signal(new, signal.SIGSTOP)
+            seen.update(new)
+            below = _descendants()
+        _signal(below, signal.SIGKILL)
+        time.sleep(0.001)
+    return len(seen), _reap(main_pid)
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _descendants() -> list[int]:
+    """Every process below this one that still lives (zombies do not), from /proc."""
+    children: dict[int, list[int]] = {}
+    living = set()
+    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib would cost a third of the start-up
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                    stat = file.read()
+            except OSError:  # it ended meanwhile
+                continue
+            state, parent = stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[:2]
+            children.setdefault(int(parent), []).append(int(name))
+            if state not in b"ZX":
+                living.add(int(name))
+    below, found = [os.getpid()], []
+    while below:
+        below = [child for pid in below for child in children.get(pid, ())]
+        found += [pid for pid in below if pid in living]
+    return found
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

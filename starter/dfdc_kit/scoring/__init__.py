@@ -1,0 +1,1 @@
+"""Scoring: load a metric file, score a submission with it, explain the score."""

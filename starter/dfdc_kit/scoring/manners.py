@@ -1,0 +1,178 @@
+"""What a metric must do beside computing: match rows by id, blame only the guilty, leave its inputs as they are."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dfdc_kit.challenge import Challenge, SubmissionFile
+from dfdc_kit.scoring.golden import reference
+from dfdc_kit.scoring.metric import LoadedMetric
+from dfdc_kit.scoring.trial import Check, Outcome, call, frames, value_check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRUTH, GUESS = (1, 0, 1, 1, 0), (0.875, 0.125, 0.75, 0.5, 0.25)  # exact in float32, and every row costs differently
+
+
+def rows(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
+    """The same rows in another guise must score the same."""
+    columns, expected = challenge.submission, reference(TRUTH, GUESS)
+    solution, submission = frames(TRUTH, GUESS, columns)
+    for name, (changed_solution, changed_submission) in _guises(solution, submission, columns).items():
+        outcome = call(metric, changed_solution, changed_submission, columns.row_id)
+        yield value_check("Rows", name, outcome, expected, "rows belong together by id, and by nothing else")
+    renamed = [frame.rename(columns={columns.row_id: "another_id"}) for frame in (solution, submission)]
+    outcome = call(metric, renamed[0], renamed[1], "another_id")
+    yield value_check("Rows", "row id column of another name", outcome, expected, "its name is an argument")
+
+
+def _guises(
+    solution: "pd.DataFrame", submission: "pd.DataFrame", columns: SubmissionFile
+) -> "dict[str, tuple[pd.DataFrame, pd.DataFrame]]":
+    shuffled, label = [3, 0, 4, 2, 1], columns.label
+    numbered = [frame.assign(**{columns.row_id: [40, 7, 19, 3, 25]}) for frame in (solution, submission)]
+    return {
+        "submission reversed": (solution, submission[::-1]),
+        "submission shuffled, index kept": (solution, submission.iloc[shuffled]),
+        "submission shuffled, index new": (solution, submission.iloc[shuffled].reset_index(drop=True)),
+        "solution shuffled, index new": (solution.iloc[shuffled].reset_index(drop=True), submission),
+        "index of repeated numbers": (solution.set_axis([7] * 5), submission.set_axis([1, 1, 2, 2, 3])),
+        "index of ids, rows shuffled": (
+            solution,
+            submission.iloc[shuffled].set_index(columns.row_id, drop=False).rename_axis(None),
+        ),
+        "columns in another order": (solution, submission[[label, columns.row_id]]),
+        "ids that are numbers, shuffled": (numbered[0], numbered[1].iloc[shuffled]),
+        "labels as float32": (solution, submission.astype({label: "float32"})),
+        "labels as Float64, nullable": (solution, submission.astype({label: "Float64"})),
+        "labels as Python objects": (solution, submission.astype({label: object})),
+        "truth as float64": (solution.astype({label: "float64"}), submission),
+        "truth as int8": (solution.astype({label: "int8"}), submission),
+    }
+
+
+def faults(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
+    """A submission at fault must be refused, in an error that its author is shown."""
+    columns = challenge.submission
+    solution, submission = frames(TRUTH, GUESS, columns)
+    for name, broken in _broken(submission, columns).items():
+        outcome = call(metric, solution.copy(), broken, columns.row_id)
+        yield _error_check(metric, name, outcome)
+    outcome = call(metric, solution.assign(**{columns.label: [1, 0, 1, 2, 0]}), submission, columns.row_id)
+    blamed = isinstance(outcome.error, Exception) and metric.blames_participant(outcome.error)
+    yield Check(
+        group="Faults",
+        name="a solution with a label of 2",
+        expected="another error",
+        seen=str(outcome),
+        ok=outcome.error is not None and not blamed,
+        why="a fault of the host's file is not the participant's",
+    )
+
+
+def _broken(submission: "pd.DataFrame", columns: SubmissionFile) -> "dict[str, pd.DataFrame]":
+    import numpy as np
+    import pandas as pd
+
+    def label(value: object) -> "pd.DataFrame":
+        """One label replaced."""
+        values = [value, *GUESS[1:]]
+        return submission.assign(
+            **{columns.label: pd.Series(values, dtype=None if isinstance(value, float) else object)}
+        )
+
+    def named(value: object) -> "pd.DataFrame":
+        """One id replaced."""
+        return submission.assign(**{columns.row_id: [*submission[columns.row_id][:-1], value]})
+
+    return {
+        "a row is missing": submission[1:],
+        "no rows at all": submission[:0],
+        "a row twice": pd.concat([submission, submission[:1]], ignore_index=True),
+        "a row twice, another label": pd.concat([submission, label(0.5)[:1]], ignore_index=True),
+        "a row twice, another missing": pd.concat([submission[1:], submission[1:2]], ignore_index=True),
+        "an unknown id, nothing missing": pd.concat([submission, named("x.mp4")[-1:]], ignore_index=True),
+        "an unknown id, another missing": named("x.mp4"),
+        "an empty id": named(None),
+        "label is text": label("FAKE"),
+        "label is empty": label(None),
+        "label is NaN": label(float("nan")),
+        "label is infinite": label(float("inf")),
+        "label is minus infinity": label(float("-inf")),
+        "label above 1": label(1.5),
+        "label just above 1": label(float(np.nextafter(1.0, 2.0))),
+        "label below 0": label(-0.5),
+        "label just below 0": label(-5e-324),
+        "no label column": submission[[columns.row_id]],
+        "no row id column": submission[[columns.label]],
+        "a column too many": submission.assign(comment="mine"),
+    }
+
+
+def _error_check(metric: LoadedMetric, name: str, outcome: Outcome) -> Check:
+    visible = isinstance(outcome.error, Exception) and metric.blames_participant(outcome.error)
+    message = str(outcome.error).strip()
+    return Check(
+        group="Faults",
+        name=name,
+        expected="refused",
+        seen=f"refused: {message}" if visible else str(outcome),
+        ok=visible and bool(message),
+        why="it takes a ParticipantVisibleError with a text; any other error counts as the host's fault",
+    )
+
+
+def manners(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
+    """Same input, same value; nothing changed; and losses, if there are any, whose mean is the score."""
+    columns = challenge.submission
+    solution, submission = frames(TRUTH, GUESS, columns)
+    seen = dict.fromkeys(str(call(metric, solution.copy(), submission.copy(), columns.row_id)) for _ in range(5))
+    yield Check(
+        group="Manners",
+        name="five calls, one value",
+        expected="1 value",
+        seen=f"{len(seen)} value(s): {', '.join(seen)}"[:200],
+        ok=len(seen) == 1,
+        why="a score must not depend on chance, nor on what was scored before",
+    )
+    for name, labels in (("good", (1.0, 0.0, *GUESS[2:])), ("integer", (1, 0, 1, 1, 0)), ("broken", (2.0, *GUESS[1:]))):
+        given = submission.assign(**{columns.label: labels})[::-1]
+        yield _unchanged(metric, f"{name} inputs left unchanged", solution, given, columns.row_id)
+    if hasattr(metric.module, "losses"):
+        outcome = _mean_loss(metric, solution, submission[::-1], columns)
+        why = "what each row costs must add up to the score"
+        yield value_check("Manners", "mean of losses", outcome, reference(TRUTH, GUESS), why)
+
+
+def _unchanged(
+    metric: LoadedMetric, name: str, solution: "pd.DataFrame", submission: "pd.DataFrame", row_id: str
+) -> Check:
+    given = {"solution": solution.copy(), "submission": submission.copy()}
+    before = {side: frame.copy() for side, frame in given.items()}
+    call(metric, given["solution"], given["submission"], row_id)
+    changed = [side for side in given if not _same(given[side], before[side])]
+    return Check(
+        group="Manners",
+        name=name,
+        expected="unchanged",
+        seen=f"changed: {', '.join(changed)}" if changed else "unchanged",
+        ok=not changed,
+        why="the frames are the caller's, and are used again",
+    )
+
+
+def _same(one: "pd.DataFrame", other: "pd.DataFrame") -> bool:
+    """Equal in columns, index, dtypes and values, each in the same order."""
+    return bool(one.columns.equals(other.columns) and one.index.equals(other.index) and one.equals(other))
+
+
+def _mean_loss(
+    metric: LoadedMetric, solution: "pd.DataFrame", submission: "pd.DataFrame", columns: SubmissionFile
+) -> Outcome:
+    """The mean of the file's `losses`, each asked for by its row id; KeyError if they are not indexed by it."""
+    try:
+        losses = metric.losses(solution, submission, columns.row_id)
+        return Outcome(value=math.fsum(losses[name] for name in solution[columns.row_id]) / len(solution))  # type: ignore[index]
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's file may raise anything
+        return Outcome(error=error)

@@ -1,0 +1,68 @@
+"""Load a metric: any Python file with `score(solution, submission, row_id_column_name) -> float`."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from dfdc_kit.errors import MetricFault, MissingData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class LoadedMetric:
+    """A metric file, executed: its `score`, and `losses` (cost of each row) if it has one."""
+
+    path: Path
+    module: ModuleType
+
+    def score(self, solution: "pd.DataFrame", submission: "pd.DataFrame", row_id: str) -> float:
+        """The file's own score; its errors pass through as they are."""
+        return float(self.module.score(solution, submission, row_id))
+
+    def losses(self, solution: "pd.DataFrame", submission: "pd.DataFrame", row_id: str) -> "pd.Series[float] | None":
+        """What each row costs, indexed by row id; None where the file has no `losses`."""
+        function = getattr(self.module, "losses", None)
+        return None if function is None else function(solution, submission, row_id)
+
+    def blames_participant(self, error: Exception) -> bool:
+        """Whether `error` is the file's ParticipantVisibleError: the submission's fault, and shown to its author."""
+        visible = getattr(self.module, "ParticipantVisibleError", None)
+        return isinstance(visible, type) and isinstance(error, visible)
+
+
+def load_metric(path: Path) -> LoadedMetric:
+    """Execute the metric file at `path`, under a private module name. Raises MissingData or MetricFault."""
+    if not path.is_file():
+        raise MissingData(f"There is no metric file {path}.")
+    name = f"_dfdc_metric_{path.stem}_{abs(hash(path.resolve())):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise MetricFault(f"{path} is not a Python file.", hint="A metric is a .py file with a function `score`.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles of the file look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # somebody else's file may raise anything
+        del sys.modules[name]
+        raise MetricFault(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, "score", None)):
+        raise MetricFault(
+            f"{path} has no function `score`.",
+            hint="Expected: score(solution, submission, row_id_column_name) -> float",
+        )
+    return LoadedMetric(path, module)
+
+
+def displayed(value: float, decimals: int = 5) -> str:
+    """`value` as the leaderboard shows it: truncated, not rounded.
+
+    >>> displayed(0.6931471805599453)
+    '0.69314'
+    """
+    return str(Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN))

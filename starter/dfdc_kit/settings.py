@@ -1,0 +1,52 @@
+"""Strict reading of TOML settings into typed records: unknown keys are errors that name the nearest known one."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from dfdc_kit.errors import BadData, MissingData
+
+Record = TypeVar("Record")
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every record that is read from a settings file."""
+
+
+def read_toml(path: Path, kind: type[Record]) -> Record:
+    """Read `path` as a record of type `kind`. Raises MissingData or BadData, naming the file, the key and what fits."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        return msgspec.toml.decode(content, type=kind)
+    except msgspec.DecodeError as error:  # ValidationError is one, too
+        raise BadData(f"{path}: {error}", hint=_nearest(str(error), kind)) from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 text (byte {error.start}).") from error
+
+
+def _nearest(message: str, kind: type) -> str:
+    """For an unknown key: the known keys that look most like it."""
+    found = re.search(r"unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?", message)
+    if not found:
+        return ""
+    owner: type = kind
+    for step in (found.group(2) or "").split("."):
+        name = re.sub(r"\[.*", "", step)
+        types = {field.name: field.type for field in msgspec.structs.fields(owner)} if name else {}
+        owner = _record_in(types.get(name)) or owner
+    known = [field.encode_name for field in msgspec.structs.fields(owner)]
+    near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}"
+
+
+def _record_in(kind: object) -> type | None:
+    """The record type inside `kind`, which may be a list, tuple, dict or union of one."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for inner in getattr(kind, "__args__", ()) if (found := _record_in(inner))), None)

@@ -1,0 +1,150 @@
+"""A submission under examination: its text, what is expected of it, and what several rules want to know about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+import numpy as np
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.csvtext import CsvText, Numbers, Texts, shown
+from dfdc_kit.submission.expected import Expected
+from dfdc_kit.submission.labels import NUMBER, Labels, blanks_around, is_decimal, parse_labels
+from dfdc_kit.submission.matching import Match, match
+
+FIRST = 5  # examples that a finding shows
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One place where a rule is broken."""
+
+    line: int | None  # counting from 1; None: no line, because a row is missing or the file as a whole is meant
+    row_id: str
+    seen: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found; `mend` replaces the rule's own advice where more is known."""
+
+    count: int
+    message: str
+    examples: list[Example]
+    mend: str = ""
+
+
+class Case:
+    """One submission. Rows are numbered from 0; a first line that is data, not a header, counts as a row."""
+
+    def __init__(self, text: CsvText, challenge: Challenge, expected: Expected | None) -> None:
+        """Examine `text` by the rules of `challenge`; `expected` None: the format only."""
+        self.challenge = challenge
+        self.expected = expected
+        self.wanted = (challenge.submission.row_id, challenge.submission.label)
+        self.header_is_missing = _is_data(text.header, challenge)
+        self.text = _with_first_row(text, self.wanted) if self.header_is_missing else text
+        self.header = text.header  # as it stands in the file
+
+    @cached_property
+    def places(self) -> tuple[int | None, int | None]:
+        """Where the row id and the label stand: by name, whatever its case; by exclusion if one of two is named."""
+        names = [name.strip().lower() for name in self.text.header]
+        found = [names.index(name.lower()) if name.lower() in names else None for name in self.wanted]
+        if len(names) == 2 and found.count(None) == 1:
+            known = next(place for place in found if place is not None)
+            found = [1 - known if place is None else place for place in found]
+        return found[0], found[1]
+
+    @cached_property
+    def raw_ids(self) -> Texts | None:
+        """Row ids (n,) as they stand in the file; None: there is no such column."""
+        return self._column(0)
+
+    @cached_property
+    def raw_labels(self) -> Texts | None:
+        """Labels (n,) as they stand in the file; None: there is no such column."""
+        return self._column(1)
+
+    def _column(self, which: int) -> Texts | None:
+        place = self.places[which]
+        return None if place is None or not self.text.columns else self.text.columns[place]
+
+    @cached_property
+    def id_blanks(self) -> Numbers:
+        """The rows with blanks around the id."""
+        return np.flatnonzero([]) if self.raw_ids is None else np.flatnonzero(blanks_around(self.raw_ids))
+
+    @cached_property
+    def ids(self) -> Texts | None:
+        """Row ids (n,) without blanks around them, so that a blank is reported as a blank and nothing else."""
+        return stripped(self.raw_ids, self.id_blanks) if self.raw_ids is not None else None
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """The labels, read."""
+        return None if self.raw_labels is None else parse_labels(self.raw_labels)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The rows whose label is a number."""
+        return np.flatnonzero([]) if self.labels is None else np.flatnonzero(self.labels.kinds == NUMBER)
+
+    @cached_property
+    def match(self) -> Match | None:
+        """How the ids fit the expected ones, and which come twice."""
+        return None if self.ids is None else match(self.ids, None if self.expected is None else self.expected.ids)
+
+    def examples(self, rows: Numbers, column: Texts, expected: str | list[str]) -> list[Example]:
+        """The first few of `rows`, with what `column` holds there; `expected` for all of them or for each."""
+        first = rows[:FIRST].tolist()
+        told = [expected] * len(first) if isinstance(expected, str) else expected
+        ids = column if self.raw_ids is None else self.raw_ids
+        return [
+            Example(int(self.text.lines[i]), shown(ids[i]), shown(column[i]), what)
+            for i, what in zip(first, told, strict=False)
+        ]
+
+
+def stripped(texts: Texts, rows: Numbers) -> Texts:
+    """A copy of `texts` with blanks taken off in `rows`; `texts` itself if there are none."""
+    if not len(rows):
+        return texts
+    mended = texts.copy()
+    mended[rows] = [text.strip() for text in texts[rows].tolist()]
+    return mended
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """`1 row`, `1,234 rows`."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """`a, b, c ...`."""
+    names = list(names)
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+def _is_data(header: tuple[str, ...], challenge: Challenge) -> bool:
+    """Whether the first line is a row: no known column name in it, but a video's name or a number at its end."""
+    known = {challenge.submission.row_id.lower(), challenge.submission.label.lower()}
+    if len(header) < 2 or known & {name.strip().lower() for name in header}:
+        return False
+    return header[0].strip().endswith(challenge.data.video_suffix) or is_decimal(header[-1].strip().encode())
+
+
+def _with_first_row(text: CsvText, wanted: tuple[str, str]) -> CsvText:
+    """The same rows, the first line being one of them; its columns are named by their places."""
+    first = [np.array([name.encode()], np.bytes_) for name in text.header]
+    columns = text.columns or tuple(value[:0] for value in first)
+    names = wanted + tuple(f"column {i}" for i in range(3, len(first) + 1))
+    return CsvText(
+        path=text.path,
+        header=names[: len(first)],
+        header_line=text.header_line,
+        columns=tuple(np.concatenate((value, column)) for value, column in zip(first, columns, strict=True)),
+        lines=np.concatenate(([text.header_line], text.lines)),
+        odd=text.odd,
+    )

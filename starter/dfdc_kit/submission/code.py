@@ -1,0 +1,93 @@
+"""A code submission: a folder with `submission.toml` and the program that it names."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from dfdc_kit.errors import SubmissionFault
+from dfdc_kit.resources import bundled
+from dfdc_kit.settings import Settings, read_toml
+
+SETTINGS_FILE = "submission.toml"
+LEFT_BEHIND = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", ".DS_Store", "runs"}  # never part of a submission
+
+
+class ExternalData(Settings, frozen=True, kw_only=True):
+    """One entry of the external-data manifest: data or weights that do not come from the challenge."""
+
+    name: str
+    size_bytes: int
+    licence: str
+    url: str
+
+
+class SubmissionSettings(Settings, frozen=True, kw_only=True):
+    """What `submission.toml` says."""
+
+    name: str
+    description: str = ""
+    entry_point: str = "main.py"
+    packages: tuple[str, ...] = ()  # distributions that the program imports
+    gpu: bool = False
+    external_data: tuple[ExternalData, ...] = ()
+
+
+class CodeSubmission(Settings, frozen=True, kw_only=True):
+    """A code submission on disk."""
+
+    folder: Path
+    settings: SubmissionSettings
+
+    @property
+    def name(self) -> str:
+        """The submission's own name, fit for a file name."""
+        return re.sub(r"[^\w.-]+", "-", self.settings.name).strip("-.") or "submission"
+
+    def files(self) -> list[Path]:
+        """Every file that belongs to it, sorted; caches, version control and old runs are left out."""
+        found = (path for path in self.folder.rglob("*") if path.is_file())
+        return sorted(path for path in found if LEFT_BEHIND.isdisjoint(path.relative_to(self.folder).parts))
+
+    def sha256(self) -> str:
+        """A digest over the names and contents of its files."""
+        return files_sha256(self.folder, self.files())
+
+
+def read_code_submission(path: Path) -> CodeSubmission:
+    """The code submission in the folder `path`; `baselines/<name>` finds the bundled ones from anywhere.
+
+    Raises SubmissionFault for a folder that is none, BadData for a faulty `submission.toml`.
+    """
+    if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
+        path = bundled("baselines") / path.name
+    if not path.is_dir():
+        raise SubmissionFault(
+            f"{path} is not a folder; a code submission is one." if path.exists() else f"There is no folder {path}.",
+            hint="The bundled ones: dfdc baselines. One of your own: dfdc new my-detector",
+        )
+    settings_path = path / SETTINGS_FILE
+    if settings_path.is_file():
+        settings = read_toml(settings_path, SubmissionSettings)
+    else:
+        settings = SubmissionSettings(name=path.resolve().name)
+    entry = path / settings.entry_point
+    if not entry.resolve().is_relative_to(path.resolve()) or not entry.is_file():
+        raise SubmissionFault(
+            f"{path} has no {settings.entry_point}.",
+            hint=f"A code submission is a folder with {SETTINGS_FILE} and main.py. Start one: dfdc new my-detector",
+        )
+    if entry.suffix != ".py":
+        raise SubmissionFault(
+            f"{entry} is not a Python program (.py).", hint=f"Name one in {settings_path}: entry_point"
+        )
+    return CodeSubmission(folder=path.resolve(), settings=settings)
+
+
+def files_sha256(base: Path, paths: list[Path]) -> str:
+    """One digest of many files: for each, in order, its name below `base` and the digest of its bytes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            inner = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(path.relative_to(base).as_posix().encode() + b"\0" + inner.encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,13 @@
+"""It leaves the program at the first fault."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+exec((Path(__file__).parent / "sound.py").read_text())
+
+
+def check_labels(submission):
+    if not pd.to_numeric(submission["label"], errors="coerce").between(0, 1).all():
+        sys.exit("labels")

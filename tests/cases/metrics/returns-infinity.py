@@ -1,0 +1,9 @@
+"""Not finite."""
+
+from pathlib import Path
+
+exec((Path(__file__).parent / "sound.py").read_text())
+
+
+def fold(losses):
+    return float("inf")

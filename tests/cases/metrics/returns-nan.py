@@ -1,0 +1,9 @@
+"""Not a number."""
+
+from pathlib import Path
+
+exec((Path(__file__).parent / "sound.py").read_text())
+
+
+def fold(losses):
+    return float("nan")

@@ -1,0 +1,52 @@
+"""What several tests share: where things lie, programs to run, and a data folder with labels of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    return ROOT / "sample_data"
+
+
+@pytest.fixture
+def dfdc(tmp_path):
+    """Run the installed command in an empty folder: `dfdc("score", "a.csv")` -> CompletedProcess with text."""
+
+    def call(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dfdc_kit", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def code_submission(tmp_path):
+    """Write a code submission whose main.py is the given source; its folder."""
+
+    def write(source: str, name: str = "trial") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "submission.toml").write_text(f'name = "{name}"\n')
+        (folder / "main.py").write_text(source)
+        return folder
+
+    return write

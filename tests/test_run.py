@@ -1,0 +1,281 @@
+"""`dfdc run` as its user meets it: every verdict is brought about by a real program."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dfdc_kit.report import run_report
+
+GOOD = """
+import csv, os, pathlib
+rows = pathlib.Path(os.environ["DFDC_INPUT_DIR"], "sample_submission.csv").read_text().split()[1:]
+names = [row.split(",")[0] for row in rows]
+def write(label="0.5"):
+    lines = ["filename,label", *(f"{name},{label}" for name in names)]
+    pathlib.Path("submission.csv").write_text("\\n".join(lines) + "\\n")
+write()
+"""
+
+
+@pytest.fixture
+def run(dfdc, code_submission, tmp_path):
+    """Run a source under `dfdc run --json`; the finished process and its report."""
+
+    def call(source: str, *options: object):
+        done = dfdc("run", code_submission(source), "--json", *options)
+        return done, json.loads(done.stdout) if done.stdout else None
+
+    return call
+
+
+def profile(tmp_path, **limits) -> str:
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in limits.items())
+    path = tmp_path / "tight.toml"
+    path.write_text(f'title = "tight"\nas_of = "2026-11-24"\n[limits]\n{lines}\n[hardware]\n[source]\n')
+    return str(path)
+
+
+def test_a_good_run(run, tmp_path):
+    done, report = run(GOOD)
+    assert done.returncode == 0, done.stderr
+    assert report["judgement"]["verdict"] == "complete"
+    assert report["score"]["displayed"] == "0.69314"
+    assert set(report["score"]["parts"]) == {"Public", "Private"}
+    folder = next((tmp_path / "runs").iterdir())
+    assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "run.json", "submission.csv"]
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict", "kaggle", "told"),
+    [
+        ("raise RuntimeError('no such model')", "exception", "Notebook Threw Exception", "no such model"),
+        ("import sys; sys.exit(3)", "exception", "Notebook Threw Exception", "Exit code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "exception", "Notebook Threw Exception", "SIGSEGV"),
+        ("print('done')", "csv-not-found", "Submission CSV Not Found", "without one"),
+        (GOOD + "names.pop(); write()", "scoring-error", "Submission Scoring Error", "not there"),
+        (GOOD + "write('nan')", "scoring-error", "Submission Scoring Error", ""),
+        (GOOD + "write('1.5')", "scoring-error", "Submission Scoring Error", ""),
+        (
+            GOOD + "os.remove('submission.csv'); os.symlink('/etc/passwd', 'submission.csv')",
+            "scoring-error",
+            "Submission Scoring Error",
+            "not a regular file",
+        ),
+        (
+            GOOD + "os.remove('submission.csv'); os.mkfifo('submission.csv')",
+            "scoring-error",
+            None,
+            "not a regular file",
+        ),
+        (GOOD + "os.remove('submission.csv'); os.mkdir('submission.csv')", "scoring-error", None, "not a regular file"),
+        (
+            GOOD + "open('submission.csv', 'wb').truncate(2 << 30)",
+            "scoring-error",
+            "Submission Scoring Error",
+            "larger than",
+        ),
+    ],
+    ids=[
+        "raises",
+        "exits-3",
+        "segfault",
+        "no-csv",
+        "row-missing",
+        "nan",
+        "too-large",
+        "link",
+        "fifo",
+        "folder",
+        "sparse",
+    ],
+)
+def test_faults_of_the_submission(run, source, verdict, kaggle, told):
+    done, report = run(source)
+    assert done.returncode == 1, done.stderr
+    assert report["judgement"]["verdict"] == verdict
+    assert kaggle is None or report["judgement"]["kaggle"] == kaggle
+    assert told in report["judgement"]["why"]
+    assert report["score"] is None
+
+
+def test_timeout(run, tmp_path):
+    done, report = run("import time; time.sleep(60)", "--profile", profile(tmp_path, wall_time_s=0.5))
+    assert done.returncode == 1
+    assert report["judgement"]["kaggle"] == "Notebook Timeout"
+
+
+def test_memory(run, tmp_path):
+    source = "x = bytearray(300 << 20)\nimport time; time.sleep(30)"
+    _, report = run(source, "--profile", profile(tmp_path, memory_bytes=100 << 20))
+    assert report["judgement"]["kaggle"] == "Notebook Exceeded Allowed Compute"
+
+
+def test_what_a_submission_sees(run):
+    """No variable of the harness's environment but the harmless ones, no labels beside the videos, Kaggle's layout."""
+    source = (
+        "import json, os, pathlib\n"
+        "where = pathlib.Path(os.environ['DFDC_INPUT_DIR'])\n"
+        "files = sorted({p.parent.name + '/' + p.suffix for p in where.rglob('*') if p.is_file()})\n"
+        "print(json.dumps([dict(os.environ), str(where), files, os.getcwd(), open(0).read()]))"
+    )
+    os.environ["KAGGLE_API_TOKEN"] = "a-secret"
+    try:
+        _, report = run(source)
+    finally:
+        del os.environ["KAGGLE_API_TOKEN"]
+    environment, where, files, cwd, stdin = json.loads(report["observation"]["last_output"][-1])
+    assert "a-secret" not in json.dumps(report)
+    assert environment["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
+    assert environment["KAGGLE_IS_COMPETITION_RERUN"] == "1"
+    assert set(environment) <= {
+        *(
+            "PATH",
+            "PWD",
+            "HOME",
+            "TMPDIR",
+            "PYTHONUNBUFFERED",
+            "PYTHONDONTWRITEBYTECODE",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "TZ",
+        ),
+        *("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_IS_COMPETITION_RERUN", "DFDC_INPUT_DIR"),
+        *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+    }
+    assert where.endswith("/kaggle/input/deepfake-detection-challenge")
+    assert files == ["deepfake-detection-challenge/.csv", "test_videos/.mp4"]
+    assert cwd.endswith("/kaggle/working")
+    assert stdin == ""
+
+
+def test_videos_are_watched(run):
+    source = GOOD + (
+        "import time\n"
+        "folder = pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos')\n"
+        "for name in names[:3]:\n"
+        "    with open(folder / name, 'rb') as file: file.read(); time.sleep(0.2)\n"
+    )
+    _, report = run(source)
+    reads = report["observation"]["reads"]
+    assert [read["name"] for read in reads] == sorted(read["name"] for read in reads)
+    assert len(reads) == 3
+    assert all(0.15 < read["closed_s"] - read["opened_s"] < 5 for read in reads)
+
+
+def test_the_video_it_hung_on_is_named(run, tmp_path):
+    source = GOOD + (
+        "import time\n"
+        "file = open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', names[4]), 'rb')\n"
+        "time.sleep(60)"
+    )
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=1.0))
+    name = report["observation"]["reads"][0]["name"]
+    assert report["observation"]["reads"][0]["closed_s"] is None
+    assert name in report["judgement"]["fix"]
+
+
+def test_a_changed_input_is_told_and_the_original_is_safe(run, sample):
+    before = {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()}
+    source = GOOD + (
+        "path = pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', names[0])\n"
+        "os.chmod(path, 0o644); path.write_bytes(b'gone')\n"
+    )
+    _, report = run(source, "--backend", "process")
+    assert len(report["observation"]["changed_input"]) == 1
+    assert {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()} == before
+
+
+def test_fallbacks_are_counted(run):
+    source = GOOD + (
+        "rows = ['filename,reason', names[0] + ',unreadable', names[1] + ',no-face']\n"
+        "pathlib.Path('fallbacks.csv').write_text('\\n'.join(rows))"
+    )
+    _, report = run(source)
+    assert report["observation"]["fallbacks"]["count"] == 2
+    assert report["observation"]["fallbacks"]["by_reason"] == {"unreadable": 1, "no-face": 1}
+
+
+def test_nonsense_in_the_side_file_is_told_and_harmless(run):
+    done, report = run(GOOD + "open('fallbacks.csv', 'wb').write(b'\\xff\\x00,\\x1b[2J\\n')")
+    assert done.returncode == 0
+    assert "header" in report["observation"]["fallbacks"]["fault"]
+
+
+def test_fake_verdicts_and_escape_codes_stay_output(dfdc, code_submission):
+    source = "print('\\x1b[2J\\x1b[31mscore 0.00001 complete [bold]x[/bold] [/nonsense]\\xff')\nraise SystemExit(1)"
+    done = dfdc("run", code_submission(source))
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout
+    assert "| \\x1b[2J" in done.stdout
+    assert "[bold]x[/bold] [/nonsense]" in done.stdout
+    assert "exception (Kaggle: Notebook Threw Exception)" in done.stdout
+
+
+def test_judging_again_from_the_saved_report(run, tmp_path):
+    from dfdc_kit.harness.judge import judge
+
+    run("raise RuntimeError('x')")
+    report = run_report.load(next((tmp_path / "runs").iterdir()))
+    assert judge(report.observation, report.profile.limits) == report.judgement
+
+
+def test_truth_that_lacks_rows_is_the_hosts_fault(dfdc, code_submission, tmp_path):
+    """Found before the run starts: exit 3, and no run folder."""
+    (tmp_path / "truth.csv").write_text("filename,label\na.mp4,1\n")
+    done = dfdc("run", code_submission(GOOD), "--solution", tmp_path / "truth.csv")
+    assert done.returncode == 3
+    assert "truth.csv" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plain_folder_of_labelled_videos(run, sample):
+    done, report = run(GOOD, "--data", sample / "train_sample_videos")
+    assert done.returncode == 0, done.stderr
+    assert report["score"]["displayed"] == "0.69314"
+    assert report["truth"].endswith("metadata.json")
+
+
+@pytest.mark.parametrize("wrong", ["no-such-folder", "file"])
+def test_no_submission_there(dfdc, tmp_path, wrong):
+    (tmp_path / "file").write_text("x")
+    done = dfdc("run", tmp_path / wrong)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "next:" in done.stderr
+
+
+def test_unknown_profile(dfdc, code_submission):
+    done = dfdc("run", code_submission(GOOD), "--profile", "kaggle-2021")
+    assert done.returncode == 2
+    assert "kaggle-2020-gpu" in done.stderr
+
+
+def test_output_folder_that_is_a_file(dfdc, code_submission, tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    done = dfdc("run", code_submission(GOOD))
+    assert done.returncode == 4
+    assert "--out" in done.stderr
+
+
+def test_ctrl_c_leaves_a_report_and_no_process(code_submission, tmp_path):
+    folder = code_submission("import time\nprint('up', flush=True)\ntime.sleep(60)")
+    command = [sys.executable, "-m", "dfdc_kit", "run", folder]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "up" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+    assert process.returncode == 130
+    assert "interrupted" in said
+    run_folder = next((tmp_path / "runs").iterdir())
+    assert sorted(path.name for path in run_folder.iterdir()) == ["log.txt", "run.json"]
+    assert run_report.load(run_folder).judgement.verdict.value == "interrupted"
+    time.sleep(0.1)
+    assert not [line for line in subprocess.getoutput("ps -eo args").splitlines() if str(run_folder) in line]

