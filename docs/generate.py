@@ -1,5 +1,6 @@
 """Write the reference pages that are made from the code:  python docs/generate.py  (a test holds them in step)."""
 
+import html
 import subprocess
 import sys
 from importlib import metadata
@@ -28,7 +29,7 @@ def cli() -> str:
         "Commands",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return MADE + done.stdout.strip() + f"\n\n<!-- typer {metadata.version('typer')} -->\n"
+    return MADE + html.unescape(done.stdout).strip() + f"\n\n<!-- typer {metadata.version('typer')} -->\n"
 
 
 def outcomes() -> str:

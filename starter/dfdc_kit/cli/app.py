@@ -10,7 +10,7 @@ from dfdc_kit.cli import baselines, doctor, new, parity, profiles, run, score, v
 app = typer.Typer(
     name="dfdc",
     help="Starter kit and evaluation harness of the Deepfake Detection Challenge.",
-    epilog="First time here?  [bold]dfdc run baselines/frame-stats[/]  scores a baseline on the bundled sample.",
+    epilog="First time here?  `dfdc run baselines/frame-stats`  scores a baseline on the bundled sample.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,6 +1,7 @@
 """Words and output that every command shares: option types, consoles, JSON, errors."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,12 @@ def print_json(record: object) -> None:
     import msgspec
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+
+
+def shown(path: Path) -> Path:
+    """A path as short as it can be typed: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def plain(text: str) -> str:

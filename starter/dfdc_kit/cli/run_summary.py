@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
-from dfdc_kit.cli.console import out, plain
+from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.resources import bundled
 
 GIB = 2**30
 
@@ -23,7 +24,9 @@ def show(report: RunReport, folder: Path) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for row in (*_verdict_rows(report), *_score_rows(report), *_usage_rows(report), *_caution_rows(report)):
         table.add_row(*row)
-    table.add_row("files", plain(f"{folder}/: {', '.join(_files(folder))}"))
+    if Path(report.data_folder) == bundled("sample_data"):
+        table.add_row("note", "the bundled sample tests the pipeline; a score on it says nothing about a detector")
+    table.add_row("files", plain(f"{shown(folder)}/: {', '.join(_files(folder))}"))
     table.add_row("next", plain(_next(report, folder)))
     out.print(Padding(table, (0, 0, 0, 2)))
 
@@ -86,10 +89,11 @@ def _files(folder: Path) -> list[str]:
 
 
 def _next(report: RunReport, folder: Path) -> str:
+    csv = shown(folder / CSV)
     if report.judgement.verdict is Verdict.SCORING_ERROR and (folder / CSV).is_file():
-        return f"dfdc validate {folder / CSV}"
+        return f"dfdc validate {csv} --against {shown(Path(report.data_folder))}"
     if report.judgement.verdict is not Verdict.COMPLETE:
-        return f"less {folder / LOG}"
+        return f"less {shown(folder / LOG)}"
     if report.score is None:
-        return f"dfdc validate {folder / CSV}"
-    return f"dfdc score {folder / CSV} {report.truth}   (which videos cost the most)"
+        return f"dfdc validate {csv} --against {shown(Path(report.data_folder))}"
+    return f"dfdc score {csv} {shown(Path(report.truth))}   (which videos cost the most)"
