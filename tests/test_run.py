@@ -21,6 +21,8 @@ def write(label="0.5"):
 write()
 """
 
+SOURCES = {"good": GOOD, "nan": GOOD + "write('nan')", "raises": "raise RuntimeError('x')"}
+
 
 @pytest.fixture
 def run(dfdc, code_submission, tmp_path):
@@ -217,12 +219,32 @@ def test_fake_verdicts_and_escape_codes_stay_output(dfdc, code_submission):
     assert "exception (Kaggle: Notebook Threw Exception)" in done.stdout
 
 
-def test_judging_again_from_the_saved_report(run, tmp_path):
-    from dfdc_kit.harness.judge import judge
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_judging_again_gives_the_same(run, dfdc, tmp_path, source):
+    _, report = run(source)
+    done = dfdc("judge-again", next((tmp_path / "runs").iterdir()), "--json")
+    assert done.returncode == 0, done.stderr
+    second = json.loads(done.stdout)
+    assert second["differences"] == []
+    assert (second["judgement"], second["score"]) == (report["judgement"], report["score"])
 
+
+def test_a_changed_run_is_not_judged_again(run, dfdc, tmp_path):
+    run(GOOD)
+    csv = next((tmp_path / "runs").glob("*/submission.csv"))
+    csv.write_text(csv.read_text().replace("0.5", "0.6"))
+    done = dfdc("judge-again", csv.parent)
+    assert done.returncode == 3
+    assert "submission.csv is not the file that was judged" in done.stderr
+
+
+def test_a_judgement_edited_in_the_report_comes_out_differently(run, dfdc, tmp_path):
     run("raise RuntimeError('x')")
-    report = run_report.load(next((tmp_path / "runs").iterdir()))
-    assert judge(report.observation, report.profile.limits) == report.judgement
+    path = next((tmp_path / "runs").glob("*/run.json"))
+    path.write_text(path.read_text().replace('"verdict": "exception"', '"verdict": "complete"'))
+    done = dfdc("judge-again", path.parent)
+    assert done.returncode == 1
+    assert "DIFFERENT: judgement" in done.stdout
 
 
 def test_truth_that_lacks_rows_is_the_hosts_fault(dfdc, code_submission, tmp_path):

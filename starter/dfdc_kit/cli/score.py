@@ -57,6 +57,8 @@ def score(
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
     show_warnings(validation.violations)
+    if validation.violations:
+        out.print()
     return _show(found, constant, challenge)
 
 
@@ -70,7 +72,8 @@ def _show(score: "Score", constant: "Score", challenge: "Challenge") -> None:
     if score.costliest:
         out.print("\n[bold]the rows that cost the most[/]")
         out.print(_costliest(score.costliest))
-    out.print(f"\nmetric {plain(score.metric)}, sha256 {score.metric_sha256}", soft_wrap=True)
+    out.print(f"\nmetric  {plain(score.metric)}", soft_wrap=True)
+    out.print(f"sha256  {score.metric_sha256}")
 
 
 def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterator[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -12,18 +13,18 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import numpy as np
 import psutil
 from msgspec import structs
 
 from dfdc_kit import __version__
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.data.solution import Solution, read_solution
-from dfdc_kit.errors import BadData, MetricFault, OutputFault, SubmissionFault
+from dfdc_kit.data.solution import Solution
+from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
 from dfdc_kit.harness.collect import collect, collect_fallbacks, last_lines
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.stage import Staged
+from dfdc_kit.harness.truth import in_order, read_truth
 from dfdc_kit.harness.watch import VideoWatch
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Machine, Observation, RunReport, save
@@ -83,12 +84,18 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     """
     metric = load_metric(request.challenge.metric_path)
     expected, sample = _rows(request)
-    solution = _solution(request, expected)
+    truth = request.dataset.truth
+    solution = None if truth is None else read_truth(truth, request.challenge, expected.ids)
     if solution is not None:
-        expected = replace(expected, truth=solution.truth)
+        expected = replace(expected, truth=in_order(solution, expected.ids))
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
-    seen, table = _observe(request, backend, folder, expected, sample, audience)
+    try:
+        seen, table = _observe(request, backend, folder, expected, sample, audience)
+    except BaseException:
+        with suppress(OSError):  # a log that is there already stays
+            folder.rmdir()
+        raise
     score, seen = _score(request, metric, seen, table, solution)
     report = RunReport(
         kit_version=__version__,
@@ -127,23 +134,6 @@ def _rows(request: RunRequest) -> tuple[Expected, bytes]:
     names = [video.name for video in dataset.videos]
     lines = [f"{columns.row_id},{columns.label}", *(f"{name},0" for name in names)]  # an integer 0, as the official one
     return Expected.from_names(names, str(dataset.folder)), ("\n".join(lines) + "\n").encode()
-
-
-def _solution(request: RunRequest, expected: Expected) -> Solution | None:
-    """The truth of exactly the expected rows; None if none is at hand. Raises BadData if it lacks rows."""
-    if request.dataset.truth is None:
-        return None
-    solution = read_solution(request.dataset.truth, request.challenge)
-    place = {row: at for at, row in enumerate(solution.ids.tolist())}
-    missing = [row.decode() for row in expected.ids.tolist() if row not in place]
-    if missing:
-        raise BadData(
-            f"{solution.path} lacks {len(missing)} of the {len(expected.ids)} rows, first: {', '.join(missing[:3])}.",
-            hint="Name the solution that belongs to the data: --solution PATH",
-        )
-    rows = np.array([place[row] for row in expected.ids.tolist()])  # (n_rows,)
-    usage = None if solution.usage is None else solution.usage[rows]
-    return replace(solution, ids=expected.ids, truth=solution.truth[rows], usage=usage)
 
 
 def _observe(

@@ -61,7 +61,7 @@ class Staged:
             if needed > free and not _can_share(dataset.videos[0], self.root):
                 raise OSError(
                     errno.ENOSPC,
-                    f"needs {needed / 2**30:.1f} GiB for a copy of the videos, {free / 2**30:.1f} are free",
+                    f"a copy of the videos needs {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are free",
                 )
             for done, video in enumerate(dataset.videos, 1):
                 _copy(video, self.videos / video.name)

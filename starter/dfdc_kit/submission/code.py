@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from dfdc_kit.errors import SubmissionFault
+from dfdc_kit.errors import BadData, SubmissionFault
 from dfdc_kit.resources import bundled
 from dfdc_kit.settings import Settings, read_toml
 
@@ -56,7 +56,7 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 def read_code_submission(path: Path) -> CodeSubmission:
     """The code submission in the folder `path`; `baselines/<name>` finds the bundled ones from anywhere.
 
-    Raises SubmissionFault for a folder that is none, BadData for a faulty `submission.toml`.
+    Raises SubmissionFault for a folder that is none, or whose `submission.toml` is faulty.
     """
     if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
         path = bundled("baselines") / path.name
@@ -67,7 +67,10 @@ def read_code_submission(path: Path) -> CodeSubmission:
         )
     settings_path = path / SETTINGS_FILE
     if settings_path.is_file():
-        settings = read_toml(settings_path, SubmissionSettings)
+        try:
+            settings = read_toml(settings_path, SubmissionSettings)
+        except BadData as error:  # here it is the submission's own file
+            raise SubmissionFault(str(error), hint=error.hint) from error
     else:
         settings = SubmissionSettings(name=path.resolve().name)
     entry = path / settings.entry_point

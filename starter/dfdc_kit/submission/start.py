@@ -41,7 +41,7 @@ def start(folder: Path, baseline: str = "") -> list[str]:
         part.rename(folder)
     except OSError as error:
         raise OutputFault(
-            f"Cannot write {folder}: {error.strerror}.", hint="Choose a folder that can be written."
+            f"Cannot write {folder}: {error.strerror}.", hint="Choose a folder that can be written and has room."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""Judge a finished run again, from its report and files alone: the same verdict and score, or a reason why not."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.errors import BadData
+from dfdc_kit.harness.judge import judge
+from dfdc_kit.harness.truth import read_truth
+from dfdc_kit.report.run_report import CSV, Judgement, RunReport, load
+from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.scoring.metric import load_metric
+from dfdc_kit.scoring.score import Score, score_submission
+from dfdc_kit.submission.check import validate
+
+
+class SecondJudgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's judgement, made a second time."""
+
+    run_id: str
+    judgement: Judgement
+    score: Score | None
+    differences: list[str]  # empty: the same, bit for bit
+    not_repeated: str  # what could not be repeated here, and why; empty if nothing
+
+
+def judge_again(folder: Path) -> SecondJudgement:
+    """Judge the run in `folder` again. Raises BadData if its CSV or the metric is not the one that was judged."""
+    report = load(folder)
+    csv = folder / CSV
+    _check_unchanged(csv, report.submission_csv_sha256)
+    judgement = judge(report.observation, report.profile.limits)
+    differences = [] if judgement == report.judgement else ["judgement"]
+    score, not_repeated = None, ""
+    if judgement.verdict is Verdict.COMPLETE and report.truth:
+        if Path(report.truth).exists():
+            score = _score_again(report, csv)
+            differences += [] if score == report.score else ["score"]
+        else:
+            not_repeated = f"the score: the solution {report.truth} is not there any more"
+    return SecondJudgement(
+        run_id=report.run_id,
+        judgement=judgement,
+        score=score,
+        differences=differences,
+        not_repeated=not_repeated,
+    )
+
+
+def _score_again(report: RunReport, csv: Path) -> Score:
+    metric = load_metric(report.challenge.metric_path)
+    _check_unchanged(metric.path, report.metric_sha256)
+    _, table = validate(csv, report.challenge)
+    if table is None:
+        raise BadData(f"{csv} is not valid, but the run was judged complete.", hint="The report was changed.")
+    solution = read_truth(Path(report.truth), report.challenge, table.ids)
+    return score_submission(metric, solution.frame(), table.frame(), report.challenge)
+
+
+def _check_unchanged(path: Path, sha256: str) -> None:
+    seen = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if seen != sha256:
+        raise BadData(
+            f"{path} is not the file that was judged: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",
+            hint="A changed run is a new run: dfdc run.",
+        )
