@@ -301,3 +301,40 @@ def test_ctrl_c_leaves_a_report_and_no_process(code_submission, tmp_path):
     assert run_report.load(run_folder).judgement.verdict.value == "interrupted"
     time.sleep(0.1)
     assert not [line for line in subprocess.getoutput("ps -eo args").splitlines() if str(run_folder) in line]
+
+
+def notebook(path, *cells: str) -> None:
+    """A notebook of these code cells, as Jupyter writes it."""
+    code = [{"cell_type": "code", "metadata": {}, "source": c, "outputs": [], "execution_count": None} for c in cells]
+    path.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+
+
+@pytest.mark.parametrize("backend", ["bubblewrap", "process"])
+def test_a_notebook(dfdc, tmp_path, backend):
+    """Every cell runs in order, in one process; what the cells print is shown."""
+    notebook(tmp_path / "mine.ipynb", GOOD, "print('from cell two', len(names))")
+    done = dfdc("run", tmp_path / "mine.ipynb", "--backend", backend)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| from cell two 16" in done.stdout
+    assert "0.69314" in done.stdout
+
+
+def test_a_failing_cell_is_shown(dfdc, tmp_path):
+    notebook(tmp_path / "mine.ipynb", "x = 1", "print(y_is_not_there)", "print('never')")
+    done = dfdc("run", tmp_path / "mine.ipynb", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["judgement"]["kaggle"] == "Notebook Threw Exception"
+    log = next((tmp_path / "runs").glob("*/log.txt")).read_text()
+    assert "code cell 2 failed" in log
+    assert "print(y_is_not_there)" in log
+    assert "never" not in log
+    assert "NameError" in report["judgement"]["why"]
+
+
+def test_a_single_file_brings_nothing_else(dfdc, tmp_path):
+    (tmp_path / "beside.txt").write_text("not mine")
+    (tmp_path / "only.py").write_text(GOOD + "print(sorted(p.name for p in pathlib.Path(__file__).parent.iterdir()))")
+    done = dfdc("run", tmp_path / "only.py")
+    assert done.returncode == 0, done.stderr
+    assert "['only.py']" in done.stdout

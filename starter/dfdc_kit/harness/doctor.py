@@ -92,6 +92,18 @@ def _extras() -> list[Finding]:
     seen = kaggle or "not installed; download and submit need it"
     if kaggle and util.find_spec("six") is None:  # kaggle imports it without declaring it
         seen, kaggle = f"{kaggle}, but it cannot start: the package six is missing", None
+    notebook = _version("nbclient") and _version("ipykernel")
+    found.append(
+        Finding(
+            group="Extras",
+            name="notebooks",
+            status="ok" if notebook else "missing",
+            seen=f"nbclient {_version('nbclient')}"
+            if notebook
+            else "not installed; needed to run submissions that are .ipynb",
+            mend="" if notebook else f"pip install '{_self()}[notebook]'",
+        )
+    )
     mend = "" if kaggle else f"pip install '{_self()}[kaggle]'"
     return [*found, Finding(group="Extras", name="kaggle", status="ok" if kaggle else "missing", seen=seen, mend=mend)]
 

@@ -156,7 +156,7 @@ def _observe(
     with Staged(folder / "stage", request.challenge) as staged:
         staged.fill(request.submission, request.dataset, sample, audience.staged)
         job = Job(
-            command=[sys.executable, staged.source / request.submission.settings.entry_point],
+            command=[sys.executable, *staged.program],
             environment=_environment(staged),
             stage=staged.root,
             working=staged.working,

@@ -6,14 +6,16 @@ import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import util
 from pathlib import Path
 from typing import Self
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.errors import OutputFault
+from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.submission.code import CodeSubmission
 
+NOTEBOOK_RUNNER = Path(__file__).with_name("notebook_runner.py")
 FICLONE = 0x40049409  # share the blocks of a file where the file system can: no copy, no way back to the original
 
 
@@ -33,6 +35,7 @@ class Staged:
         self.source = root / "kaggle" / "src"
         self.working = root / "kaggle" / "working"
         self.temporary = root / "tmp"
+        self.program: list[Path] = []  # what Python is to run, known when the stage is filled
         self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -71,6 +74,15 @@ class Staged:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)
+            self.program = [self.source / submission.settings.entry_point]
+            if self.program[0].suffix == ".ipynb":
+                if util.find_spec("nbclient") is None or util.find_spec("ipykernel") is None:
+                    raise SandboxFault(
+                        "The submission is a notebook, and nbclient or ipykernel is not installed here.",
+                        hint="Install both: pip install nbclient ipykernel",
+                    )
+                self.program.insert(0, self.source / NOTEBOOK_RUNNER.name)
+                _copy(NOTEBOOK_RUNNER, self.program[0])
         except OSError as error:
             raise OutputFault(
                 f"Cannot stage the input in {self.root}: {error.strerror}.", hint="Choose a folder with room: --out DIR"

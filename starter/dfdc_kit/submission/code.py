@@ -1,4 +1,4 @@
-"""A code submission: a folder with `submission.toml` and the program that it names."""
+"""A code submission: a folder with `submission.toml` and the program or notebook it names, or one such file."""
 
 import hashlib
 import re
@@ -9,6 +9,7 @@ from dfdc_kit.resources import bundled
 from dfdc_kit.settings import Settings, read_toml
 
 SETTINGS_FILE = "submission.toml"
+RUNNABLE = (".py", ".ipynb")
 LEFT_BEHIND = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", ".DS_Store", "runs"}  # never part of a submission
 
 
@@ -37,6 +38,7 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 
     folder: Path
     settings: SubmissionSettings
+    alone: bool = False  # one file: nothing beside it belongs to the submission
 
     @property
     def name(self) -> str:
@@ -45,6 +47,8 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 
     def files(self) -> list[Path]:
         """Every file that belongs to it, sorted; caches, version control and old runs are left out."""
+        if self.alone:
+            return [self.folder / self.settings.entry_point]
         found = (path for path in self.folder.rglob("*") if path.is_file())
         return sorted(path for path in found if LEFT_BEHIND.isdisjoint(path.relative_to(self.folder).parts))
 
@@ -54,15 +58,18 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 
 
 def read_code_submission(path: Path) -> CodeSubmission:
-    """The code submission in the folder `path`; `baselines/<name>` finds the bundled ones from anywhere.
+    """The code submission `path`: a folder, one .py or .ipynb file, or from anywhere `baselines/<name>`.
 
     Raises SubmissionFault for a folder that is none, or whose `submission.toml` is faulty.
     """
     if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
         path = bundled("baselines") / path.name
+    if path.is_file() and path.suffix in RUNNABLE:
+        alone = SubmissionSettings(name=path.stem, entry_point=path.name)
+        return CodeSubmission(folder=path.resolve().parent, settings=alone, alone=True)
     if not path.is_dir():
         raise SubmissionFault(
-            f"{path} is not a folder; a code submission is one." if path.exists() else f"There is no folder {path}.",
+            f"{path} is neither a folder nor a .py or .ipynb file." if path.exists() else f"There is no folder {path}.",
             hint="The bundled ones: dfdc baselines. One of your own: dfdc new my-detector",
         )
     settings_path = path / SETTINGS_FILE
@@ -79,9 +86,10 @@ def read_code_submission(path: Path) -> CodeSubmission:
             f"{path} has no {settings.entry_point}.",
             hint=f"A code submission is a folder with {SETTINGS_FILE} and main.py. Start one: dfdc new my-detector",
         )
-    if entry.suffix != ".py":
+    if entry.suffix not in RUNNABLE:
         raise SubmissionFault(
-            f"{entry} is not a Python program (.py).", hint=f"Name one in {settings_path}: entry_point"
+            f"{entry} is neither a Python program (.py) nor a notebook (.ipynb).",
+            hint=f"Name one in {settings_path}: entry_point",
         )
     return CodeSubmission(folder=path.resolve(), settings=settings)
 
