@@ -75,6 +75,8 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         for violation in seen.validation.violations:
             if violation.severity == "warning":
                 yield "warning", f"[yellow]{violation.code}[/] {plain(violation.message)}"
+    for fault in report.manifest_faults:
+        yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:
         yield "warning", f"[yellow]{seen.outcome.left_running} process(es) still ran at the end, and were ended[/]"
     if seen.reads and not seen.reads_unavailable and len(seen.reads) < report.rows:

@@ -35,6 +35,7 @@ from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import SubmissionTable, validate
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
 from dfdc_kit.submission.expected import Expected
+from dfdc_kit.submission.manifest import manifest_faults
 
 CSV_LIMIT_BYTES = 1 << 30
 PASSED_ON = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # never a token, never the home folder
@@ -104,6 +105,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
         submission=request.submission.name,
         submission_folder=str(request.submission.folder),
         submission_sha256=request.submission.sha256(),
+        manifest_faults=manifest_faults(request.submission, request.profile),
         data_folder=str(request.dataset.folder),
         input_sha256=files_sha256(request.dataset.videos[0].parent, request.dataset.videos),
         truth=str(request.dataset.truth or ""),

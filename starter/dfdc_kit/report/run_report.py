@@ -78,6 +78,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     submission: str
     submission_folder: str
     submission_sha256: str
+    manifest_faults: list[str]  # what its external-data manifest lacks
     data_folder: str
     input_sha256: str
     truth: str  # path of the solution; empty: none at hand
