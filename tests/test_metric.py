@@ -125,6 +125,7 @@ def test_scikit_learn_does_not_agree_beyond_it():
 def test_float32_predictions_are_cast_before_the_clip():
     assert score((0,), (1.0,), "float32") == score((0,), (1.0,))
     assert score((1, 0), (0.1, 0.1), "float32") == score((1, 0), (float(np.float32(0.1)),) * 2)
+    assert evaluate.log_loss(np.array([0]), np.array([1], np.float32)) == score((0,), (1.0,))
 
 
 def test_more_rows_than_a_chunk():
@@ -314,6 +315,14 @@ def test_refusal_names_the_rule_the_count_and_the_first_ids(name):
     assert str(caught.value) == message
 
 
+def test_refusal_names_ids_whatever_the_index_is():
+    with pytest.raises(ParticipantVisibleError, match=r"^Missing id in 2 row\(s\), first: 000\.mp4, 001\.mp4$"):
+        evaluate.score(TRUTH.set_axis([7] * 5), GUESS[2:].set_axis([1, 1, 1]), "filename")
+    message = r"^Label outside \[0, 1\] in 2 row\(s\), first: 000\.mp4 \(2\.0\), 001\.mp4 \(3\.0\)$"
+    with pytest.raises(ParticipantVisibleError, match=message):
+        evaluate.score(TRUTH, labels(2, 3).set_axis([1] * 5), "filename")
+
+
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
@@ -390,6 +399,12 @@ def script(tmp_path):
 def test_script(script, submission):
     done = script(submission)
     assert (done.stdout, done.stderr, done.returncode) == ("0.69314 (0.6931471805599453)\n", "", 0)
+
+
+def test_script_keeps_names_that_look_like_numbers(script):
+    truth = "filename,label\n007,1\n7,0\n1e3,0\n"
+    assert script("filename,label\n1e3,0.5\n7,0.5\n007,0.5\n", truth).stdout == "0.69314 (0.6931471805599453)\n"
+    assert "Missing id in 1 row(s), first: 1e3" in script("filename,label\n1000,.5\n7,.5\n007,.5\n", truth).stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
 
 GIB = 2**30
+NOISY_SHARE = 0.1  # of all cores; above it, a time measured here is not to be trusted
 
 
 def show(report: RunReport, folder: Path) -> None:
@@ -56,6 +57,9 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
     time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
     yield "time", time
+    others = report.machine.others_share
+    if others > NOISY_SHARE:
+        yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"
     limit = f" of {profile.limits.memory_bytes / GIB:.0f}" if profile.limits.memory_bytes else ""
     yield "memory", f"{usage.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak (sampled)"
 
@@ -71,6 +75,9 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
             "fallbacks",
             f"[yellow]{fallbacks.count} of {report.rows} videos got a prior, not a prediction: {reasons}[/]",
         )
+    for entry in report.ledger.entries if report.ledger else ():
+        cost = f"mean cost {entry.mean_loss:.5f}, {entry.share:.1%} of the whole"
+        yield "ledger", f"{entry.rows} {plain(entry.what)}: {cost}"
     if seen.validation is not None:
         for violation in seen.validation.violations:
             if violation.severity == "warning":

@@ -42,6 +42,17 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
     return Fallbacks(count=len(by_name), by_reason=dict(Counter(by_name.values())), first=list(by_name)[:10])
 
 
+def fallback_rows(path: Path) -> set[str]:
+    """The row ids that a side file taken over by `collect_fallbacks` names; empty if there is none."""
+    if not path.is_file():
+        return set()
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    try:
+        return {row[0] for row in csv.reader(io.StringIO(text)) if len(row) == 2}
+    except csv.Error:
+        return set()
+
+
 def last_lines(log: Path, count: int = 20) -> list[str]:
     """The last lines of a log, decoded leniently."""
     with log.open("rb") as file:

@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,15 +22,16 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
-from dfdc_kit.harness.collect import collect, collect_fallbacks, last_lines
+from dfdc_kit.harness.collect import collect, collect_fallbacks, fallback_rows, last_lines
 from dfdc_kit.harness.judge import judge
+from dfdc_kit.harness.ledger import ledger
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.truth import in_order, read_truth
 from dfdc_kit.harness.watch import VideoWatch
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Machine, Observation, RunReport, save
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.sandbox.base import Job, SandboxBackend
+from dfdc_kit.sandbox.base import Job, SandboxBackend, Usage
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import SubmissionTable, validate
@@ -91,6 +93,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
         expected = replace(expected, truth=in_order(solution, expected.ids))
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
+    busy_before = _busy_s()
     try:
         seen, table = _observe(request, backend, folder, expected, sample, audience)
     except BaseException:
@@ -98,6 +101,10 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
             folder.rmdir()
         raise
     score, seen = _score(request, metric, seen, table, solution)
+    costs = None
+    if score is not None and table is not None and solution is not None:
+        answers = solution.frame().drop(columns="Usage", errors="ignore")
+        costs = ledger(metric, answers, table.frame(), fallback_rows(folder / FALLBACKS), request.challenge)
     report = RunReport(
         kit_version=__version__,
         run_id=folder.name,
@@ -116,10 +123,11 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
         profile=request.profile,
         backend=backend.name,
         enforcement=backend.enforcement(request.profile.limits),
-        machine=_machine(request.submission),
+        machine=_machine(request.submission, seen.outcome.usage, busy_before),
         observation=seen,
         judgement=judge(seen, request.profile.limits),
         score=score,
+        ledger=costs,
         submission_csv_sha256=_sha256(folder / CSV),
     )
     save(report, folder)
@@ -220,18 +228,28 @@ def _environment(staged: Staged) -> dict[str, str | Path]:
     }
 
 
-def _machine(submission: CodeSubmission) -> Machine:
+def _busy_s() -> tuple[float, float]:
+    """Monotonic time and processor seconds that this machine has spent working, over all cores."""
+    spent = psutil.cpu_times()
+    return time.monotonic(), float(spent.user + spent.system + spent.nice)
+
+
+def _machine(submission: CodeSubmission, usage: Usage, busy_before: tuple[float, float]) -> Machine:
     packages = {}
     for package in sorted({"numpy", *submission.settings.packages}):
         try:
             packages[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             packages[package] = "not installed"
+    cores = os.cpu_count() or 1
+    at, busy_s = _busy_s()
+    others_s = busy_s - busy_before[1] - usage.cpu_time_s
     return Machine(
         system=platform.platform(),
         python=platform.python_version(),
-        cpu_cores=os.cpu_count() or 1,
+        cpu_cores=cores,
         memory_bytes=psutil.virtual_memory().total,
+        others_share=min(max(others_s / max((at - busy_before[0]) * cores, 1e-9), 0.0), 1.0),
         packages=packages,
     )
 

@@ -49,6 +49,22 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     last_output: list[str]  # the last lines of the log, made printable
 
 
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that are no predictions, by what they have in common."""
+
+    what: str
+    rows: int
+    mean_loss: float
+    share: float  # of the sum of all losses, 0 to 1
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """What defaults cost in the score."""
+
+    mean_loss: float  # of all rows
+    entries: list[LedgerEntry]
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict, in Kaggle's words, in ours, and with the way out."""
 
@@ -65,6 +81,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     cpu_cores: int
     memory_bytes: int
+    others_share: float  # of all cores' time during the run, taken by other programs; 0 to 1
     packages: dict[str, str]
 
 
@@ -93,6 +110,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     observation: Observation
     judgement: Judgement
     score: Score | None
+    ledger: Ledger | None  # None: no score, or a metric without losses
     submission_csv_sha256: str  # empty: there is none
 
     @property

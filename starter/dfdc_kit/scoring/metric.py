@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -65,4 +65,5 @@ def displayed(value: float, decimals: int = 5) -> str:
     >>> displayed(0.6931471805599453)
     '0.69314'
     """
-    return str(Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN))
+    enough = Context(prec=400)  # digits: a float has at most 309 before the point
+    return str(Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN, enough))

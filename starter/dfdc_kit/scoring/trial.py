@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def number(self) -> float | None:
         """The value, if it is what a metric must return: one finite float."""
-        good = isinstance(self.value, (float, int)) and not isinstance(self.value, bool)
+        good = isinstance(self.value, (float, int))
         return float(self.value) if good and math.isfinite(self.value) else None  # type: ignore[arg-type]
 
     def __str__(self) -> str:
