@@ -338,3 +338,30 @@ def test_a_single_file_brings_nothing_else(dfdc, tmp_path):
     done = dfdc("run", tmp_path / "only.py")
     assert done.returncode == 0, done.stderr
     assert "['only.py']" in done.stdout
+
+
+def test_what_defaults_cost_is_in_the_ledger(run):
+    """Two fallback rows that are wrong, and one value repeated in all others."""
+    source = GOOD + (
+        "rows = [f'{name},0.4' for name in names[2:]] + [f'{name},0.999' for name in names[:2]]\n"
+        "pathlib.Path('submission.csv').write_text('\\n'.join(['filename,label', *rows]))\n"
+        "pathlib.Path('fallbacks.csv').write_text('\\n'.join(['filename,reason', *(f'{n},dark' for n in names[:2])]))\n"
+    )
+    _, report = run(source)
+    fallbacks, repeated = report["ledger"]["entries"]
+    assert (fallbacks["what"], fallbacks["rows"], repeated["rows"]) == ("fallbacks", 2, 14)
+    assert fallbacks["share"] + repeated["share"] == pytest.approx(1)
+    assert report["ledger"]["mean_loss"] == pytest.approx(report["score"]["value"])
+
+
+def test_how_busy_the_machine_was(run):
+    """Two processes that do nothing of the run's take their share of the cores, and are not taken for the run's."""
+    spin = [sys.executable, "-c", "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"]
+    others = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
+    try:
+        _, report = run(GOOD + "import time; time.sleep(2)")
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert report["machine"]["others_share"] > 0.5

@@ -225,6 +225,8 @@ class _Reading:
             names = _unquoted([line])[0] if b'"' in line else line.split(b",")
             if names is None:
                 self.note("quote-open", self.line, line)
+            elif b'"' in line:
+                self.note("quotes", self.line, line)
             self.header = (names or line.split(b","))[: MAX_COLUMNS + 1]
             return block[at:]
         return b""

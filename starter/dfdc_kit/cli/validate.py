@@ -33,16 +33,17 @@ def validate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List every rule that a submission CSV breaks, with line numbers. Exit code 1 if it is not valid.
+    """List every rule that a submission CSV breaks; exit code 1 if it is not valid.
 
-    A solution is a CSV with a column Usage or with labels 0 and 1, a metadata.json, or a folder that holds one; with
-    it, labels that look inverted are found, too. Without --against, only the format is checked.
+    Without --against, only the format is checked. A solution is a CSV with a
+    column Usage or with labels 0 and 1, a metadata.json, or a folder with one
+    of these; with it, labels that look inverted are found, too.
 
     Examples:
 
       dfdc validate submission.csv --against sample_submission.csv
 
-      dfdc validate submission.csv --against train_sample_videos/metadata.json --json
+      dfdc validate submission.csv --against metadata.json --json
 
       dfdc validate submission.csv --against test_videos --repair mended.csv
     """
@@ -76,7 +77,7 @@ def _expected(path: Path, challenge: "Challenge") -> "Expected":
 
 def _show(validation: "Validation") -> None:
     _show_violations(validation.violations)
-    if not validation.ids_checked:
+    if validation.rows and not validation.ids_checked:
         _say("[yellow]The ids were not checked[/]: nothing to compare with. Add: --against sample_submission.csv")
     sign = "[bold green]VALID[/]" if validation.valid else "[bold red]NOT VALID[/]"
     _say(f"{sign}: {plain(_summary(validation))}")

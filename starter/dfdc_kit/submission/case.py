@@ -112,7 +112,7 @@ def stripped(texts: Texts, rows: Numbers) -> Texts:
     if not len(rows):
         return texts
     mended = texts.copy()
-    mended[rows] = [text.strip() for text in texts[rows].tolist()]
+    mended[rows] = np.strings.strip(texts[rows])
     return mended
 
 

@@ -17,8 +17,7 @@ def whole_file(code: str, message: str) -> Check:
     def check(case: Case) -> Iterator[Finding]:
         if oddity := case.text.odd.get(code):
             seen = [shown(text) for _, text in oddity.first]
-            examples = [Example(None, "", text, "") for text in seen]
-            yield Finding(1, message.format(seen=listed(seen), file=case.text.path), examples)
+            yield Finding(1, message.format(seen=listed(seen), file=case.text.path), [])
 
     return check
 

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from dfdc_kit.csvtext import Numbers, Texts, shown
+from dfdc_kit.csvtext import APART, Numbers, Texts, shown
 from dfdc_kit.submission.case import FIRST, Case, Example, Finding, counted
 from dfdc_kit.submission.expected import Expected
 
@@ -45,7 +45,7 @@ def id_missing(case: Case) -> Iterator[Finding]:
         return
     ids = case.expected.ids
     examples = [Example(None, shown(ids[i]), "no row", "one row") for i in missing[:FIRST].tolist()]
-    apart = sum(oddity.count for code, oddity in case.text.odd.items() if code in ("row-width", "nul", "quote-open"))
+    apart = sum(oddity.count for code, oddity in case.text.odd.items() if code in APART)
     but = f" (lines that are no rows, told above, do not count: {apart:,})" if apart else ""
     yield Finding(len(missing), f"{len(missing):,} of the {counted(len(ids), 'expected row')} not there{but}", examples)
 
@@ -80,7 +80,7 @@ def row_order(case: Case) -> Iterator[Finding]:
     found, expected = case.match, case.expected
     if case.ids is None or found is None or found.where is None or expected is None:
         return
-    if len(found.missing) or len(found.where) != len(expected.ids) or (found.where < 0).any():
+    if len(found.missing) or len(found.where) != len(expected.ids):
         return
     rows = np.flatnonzero(found.where != np.arange(len(found.where)))
     there = [shown(expected.ids[i]) for i in rows[:FIRST].tolist()]

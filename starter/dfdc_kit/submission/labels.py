@@ -10,6 +10,8 @@ from dfdc_kit.csvtext import Texts
 
 NUMBER, EMPTY, NAN, INFINITE, OTHER = range(5)  # kinds of labels
 CHUNK_ROWS = 1 << 16
+EXACT_DIGITS = 15
+_POWERS = 10.0 ** np.arange(EXACT_DIGITS)
 
 _DECIMAL = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NAN_WORDS = frozenset({b"nan", b"na", b"n/a", b"#n/a", b"null", b"none", b"nil", b"nat", b"<na>", b"-nan", b"+nan"})
@@ -80,7 +82,20 @@ def _is_plain(texts: Texts) -> npt.NDArray[np.bool_]:
 
 
 def _plain_values(texts: Texts) -> npt.NDArray[np.float64]:
-    return np.fromiter(map(float, texts.tolist()), np.float64, len(texts))
+    """The values (n,) of plain labels, correctly rounded.
+
+    Up to 15 digits, digits / power of ten is one rounded division of two numbers that float64 holds exactly.
+    """
+    width = int(np.strings.str_len(texts).max(initial=1))
+    if width > EXACT_DIGITS + 1:  # and the point
+        return np.fromiter(map(float, texts.tolist()), np.float64, len(texts))
+    digits = _chars(texts.astype(f"S{width}")) - ord("0")  # (n, width)
+    number, decimals = digits[:, 0].astype(np.int64), np.zeros(len(texts), np.int64)
+    for column in digits.T[2:]:
+        there = column <= 9
+        number = np.where(there, number * 10 + column, number)
+        decimals += there
+    return number / _POWERS[decimals]
 
 
 def _parse(text: bytes) -> tuple[float, int]:
