@@ -365,3 +365,18 @@ def test_how_busy_the_machine_was(run):
             other.kill()
             other.wait()
     assert report["machine"]["others_share"] > 0.5
+
+
+def test_a_time_out_says_how_far_it_got(run, tmp_path):
+    """Two videos in time, the third open when it was stopped, and by how much it was too slow."""
+    source = GOOD + (
+        "import time\n"
+        "for name, pause in zip(names, (0.3, 0.1, 60)):\n"
+        "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(pause)\n"
+    )
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=2.0))
+    first, _, third = (read["name"] for read in report["observation"]["reads"])
+    assert "2 of 16 videos had been read" in report["judgement"]["why"]
+    assert f"Slowest: {first} 0.3 s" in report["judgement"]["fix"]
+    assert f"Open when it was stopped: {third}." in report["judgement"]["fix"]
+    assert "8.0 times as fast" in report["judgement"]["fix"]

@@ -10,7 +10,7 @@ from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, err
 
 def run(
     submission: Annotated[
-        Path, typer.Argument(metavar="SUBMISSION_DIR", help="Folder with submission.toml and main.py.")
+        Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
     ],
     data: Annotated[
         Path | None,

@@ -46,17 +46,21 @@ def _complete(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 
 def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
-    time_s, done = seen.outcome.usage.wall_time_s, sum(read.closed_s is not None for read in seen.reads)
-    slow = f"{time_s / done:.2f} s a video so far: take fewer frames, or a smaller model." if done else ""
+    time_s = seen.outcome.usage.wall_time_s
     why = f"Stopped after {time_s:.1f} s; the limit is {limits.wall_time_s:g} s. {_progress(seen)}"
-    return why, f"{_hang(seen)} {slow}".strip()
+    durations = sorted(((r.closed_s - r.opened_s, r.name) for r in seen.reads if r.closed_s is not None), reverse=True)
+    if not durations:
+        hint = "" if seen.reads else "No video was opened: look at what it does first, in the log."
+        return why, f"{_open_ones(seen)} {hint}".strip()
+    slowest = ", ".join(f"{name} {duration:.1f} s" for duration, name in durations[:3])
+    factor = seen.videos / len(durations)
+    fit = f"To fit, it must be {factor:.1f} times as fast: fewer frames a video, larger batches, or a smaller model."
+    return why, f"Slowest: {slowest}. {_open_ones(seen)} {fit if factor > 1 else ''}".strip()
 
 
-def _hang(seen: Observation) -> str:
+def _open_ones(seen: Observation) -> str:
     hung = [read.name for read in seen.reads if read.closed_s is None]
-    if hung:
-        return f"Open when it was stopped: {', '.join(hung[:3])}."
-    return "" if seen.reads else "No video was opened: look at what it does first, in the log."
+    return f"Open when it was stopped: {', '.join(hung[:3])}." if hung else ""
 
 
 def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
@@ -117,7 +121,8 @@ _REASONS = {
 def _progress(seen: Observation) -> str:
     if not seen.reads:
         return "" if seen.reads_unavailable else "No video had been opened."
-    return f"{len(seen.reads)} videos had been opened, the last was {seen.reads[-1].name}."
+    done = sum(read.closed_s is not None for read in seen.reads)
+    return f"{done} of {seen.videos} videos had been read; the last one opened was {seen.reads[-1].name}."
 
 
 def _size(size_bytes: int | None) -> str:

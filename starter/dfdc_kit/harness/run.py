@@ -186,6 +186,7 @@ def _observe(
         validation=validation,
         refused="",
         harness_fault="",
+        videos=total,
         reads=watch.reads(outcome.stopped_unix_s),
         reads_unavailable=watch.unavailable,
         changed_input=changed_input,

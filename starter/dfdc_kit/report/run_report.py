@@ -42,6 +42,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     validation: Validation | None  # None: there was nothing to validate
     refused: str  # what the metric itself had against a valid file, if anything
     harness_fault: str  # what we did wrong, if anything: it is never the submission's fault
+    videos: int  # that were there to be read
     reads: list[VideoRead]
     reads_unavailable: str  # why videos could not be watched, if so
     changed_input: list[str]  # input files that the run changed in spite of everything
