@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from dfdc_kit.errors import UsageFault
 from dfdc_kit.resources import PACKAGE
 from dfdc_kit.settings import Settings, read_toml
@@ -14,8 +16,11 @@ class Limits(Settings, frozen=True, kw_only=True):
     """What a run may use; None means that nothing is limited."""
 
     wall_time_s: float | None = None
+    cpu_cores: int | None = None  # that the run may use at once
     memory_bytes: int | None = None  # of the whole process tree
+    processes: int | None = None  # processes and threads at once, of the whole tree
     output_bytes: int | None = None  # in the working folder
+    scratch_bytes: int | None = None  # in the folder for temporary files, which is not kept
     log_bytes: int | None = None  # standard output and standard error together
     network: bool = False  # whether the run may use the network
 
@@ -34,8 +39,10 @@ class Profile(Settings, frozen=True, kw_only=True):
     title: str
     test_videos: int | None = None  # how many videos the hidden test holds
     external_data_bytes: int | None = None
+    image: str = ""  # container image for the backend `oci`; empty: that backend cannot run this profile
     limits: Limits
     hardware: Hardware
+    software: dict[str, str] = msgspec.field(default_factory=dict)  # distribution (or "python") -> version in the hosted image
     source: dict[str, str]  # quantity -> where the number comes from
     as_of: str
 

@@ -86,8 +86,11 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:
         yield "warning", f"[yellow]{seen.outcome.left_running} process(es) still ran at the end, and were ended[/]"
-    if seen.reads and not seen.reads_unavailable and len(seen.reads) < report.rows:
+    if seen.reads and not seen.reads_caveat and len(seen.reads) < report.rows:
         yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {report.rows} videos were never opened[/]"
+    if report.gaps:
+        differing = ", ".join(f"{gap.what} {gap.here} (there {gap.there})" for gap in report.gaps)
+        yield "other here", plain(f"{differing}: what that weakens stands in {FILE}")
     open_limits = [limit.limit for limit in report.enforcement if limit.status.startswith("NOT")]
     if open_limits:
         yield "not enforced", f"{', '.join(open_limits)} (backend {report.backend}; why: dfdc doctor)"

@@ -230,7 +230,7 @@ def _watching() -> list[Finding]:
             (Path(folder) / "trial.mp4").write_bytes(b"")
         seen = [read.name for read in watch.reads()]
     bad = seen != ["trial.mp4"]
-    said = watch.unavailable or "the event of a trial file did not come"
+    said = watch.caveat or "the event of a trial file did not come"
     good = "inotify sees which video is read"
     return [_finding("Sandbox", "video watching", bad, said if bad else good, "Runs work, without progress by video")]
 

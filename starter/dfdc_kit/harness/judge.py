@@ -120,7 +120,7 @@ _REASONS = {
 
 def _progress(seen: Observation) -> str:
     if not seen.reads:
-        return "" if seen.reads_unavailable else "No video had been opened."
+        return "" if seen.reads_caveat else "No video had been opened."
     done = sum(read.closed_s is not None for read in seen.reads)
     return f"{done} of {seen.videos} videos had been read; the last one opened was {seen.reads[-1].name}."
 

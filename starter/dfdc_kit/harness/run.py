@@ -23,6 +23,7 @@ from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
 from dfdc_kit.harness.collect import collect, collect_fallbacks, fallback_rows, last_lines
+from dfdc_kit.harness.gap import gaps
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.ledger import ledger
 from dfdc_kit.harness.stage import Staged
@@ -105,6 +106,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     if score is not None and table is not None and solution is not None:
         answers = solution.frame().drop(columns="Usage", errors="ignore")
         costs = ledger(metric, answers, table.frame(), fallback_rows(folder / FALLBACKS), request.challenge)
+    machine = _machine(request.submission, seen.outcome.usage, busy_before)
     report = RunReport(
         kit_version=__version__,
         run_id=folder.name,
@@ -123,7 +125,8 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
         profile=request.profile,
         backend=backend.name,
         enforcement=backend.enforcement(request.profile.limits),
-        machine=_machine(request.submission, seen.outcome.usage, busy_before),
+        machine=machine,
+        gaps=gaps(request.profile, machine),
         observation=seen,
         judgement=judge(seen, request.profile.limits),
         score=score,
@@ -188,7 +191,7 @@ def _observe(
         harness_fault="",
         videos=total,
         reads=watch.reads(outcome.stopped_unix_s),
-        reads_unavailable=watch.unavailable,
+        reads_caveat=watch.caveat,
         changed_input=changed_input,
         fallbacks=fallbacks,
         last_output=last_lines(folder / LOG),

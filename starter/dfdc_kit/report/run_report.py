@@ -44,7 +44,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     harness_fault: str  # what we did wrong, if anything: it is never the submission's fault
     videos: int  # that were there to be read
     reads: list[VideoRead]
-    reads_unavailable: str  # why videos could not be watched, if so
+    reads_caveat: str  # why reads may be missing here, if they may
     changed_input: list[str]  # input files that the run changed in spite of everything
     fallbacks: Fallbacks
     last_output: list[str]  # the last lines of the log, made printable
@@ -86,6 +86,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str]
 
 
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is otherwise on the hosted machine, and the statements that it weakens."""
+
+    what: str
+    here: str
+    there: str
+    weakens: str
+
+
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a code submission."""
 
@@ -108,6 +117,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     enforcement: list[Enforcement]
     machine: Machine
+    gaps: list[Gap]  # between this machine and the hosted one
     observation: Observation
     judgement: Judgement
     score: Score | None
