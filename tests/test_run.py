@@ -380,3 +380,17 @@ def test_a_time_out_says_how_far_it_got(run, tmp_path):
     assert f"Slowest: {first} 0.3 s" in report["judgement"]["fix"]
     assert f"Open when it was stopped: {third}." in report["judgement"]["fix"]
     assert "8.0 times as fast" in report["judgement"]["fix"]
+
+
+def test_what_an_unfinished_file_would_have_scored(run, tmp_path):
+    """Rows written one by one until the time ran out; the rest takes the prior."""
+    source = GOOD + (
+        "import time\n"
+        "file = open('submission.csv', 'w')\n"
+        "print('filename,label', *(f'{name},0.5' for name in names[:7]), sep='\\n', file=file, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=1.0))
+    assert report["judgement"]["verdict"] == "timeout"
+    assert report["score"] is None
+    assert report["partial"] == {"rows_written": 7, "prior": 0.5, "value": 0.6931471805599453, "displayed": "0.69314"}

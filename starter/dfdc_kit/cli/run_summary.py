@@ -40,7 +40,10 @@ def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 
 
 def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
-    score = report.score
+    score, partial = report.score, report.partial
+    if partial is not None:
+        rest = f"with {partial.prior:g} in the {report.rows - partial.rows_written} others"
+        yield "partial", f"{partial.rows_written} of {report.rows} rows were written; {rest}: {partial.displayed}"
     if score is None:
         if report.judgement.verdict is Verdict.COMPLETE:
             yield "score", "unknown: no solution at hand; give one with --solution"

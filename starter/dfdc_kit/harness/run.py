@@ -26,6 +26,7 @@ from dfdc_kit.harness.collect import collect, collect_fallbacks, fallback_rows, 
 from dfdc_kit.harness.gap import gaps
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.ledger import ledger
+from dfdc_kit.harness.partial import partial_score
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.truth import in_order, read_truth
 from dfdc_kit.harness.watch import VideoWatch
@@ -106,6 +107,9 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     if score is not None and table is not None and solution is not None:
         answers = solution.frame().drop(columns="Usage", errors="ignore")
         costs = ledger(metric, answers, table.frame(), fallback_rows(folder / FALLBACKS), request.challenge)
+    partial = None
+    if solution is not None and table is None and seen.csv == "collected":
+        partial = partial_score(folder / CSV, request.challenge, metric, solution)
     machine = _machine(request.submission, seen.outcome.usage, busy_before)
     report = RunReport(
         kit_version=__version__,
@@ -130,6 +134,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
         observation=seen,
         judgement=judge(seen, request.profile.limits),
         score=score,
+        partial=partial,
         ledger=costs,
         submission_csv_sha256=_sha256(folder / CSV),
     )

@@ -66,6 +66,15 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     entries: list[LedgerEntry]
 
 
+class PartialScore(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows that were written would have scored, with a prior in all others."""
+
+    rows_written: int
+    prior: float
+    value: float
+    displayed: str
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict, in Kaggle's words, in ours, and with the way out."""
 
@@ -121,6 +130,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     observation: Observation
     judgement: Judgement
     score: Score | None
+    partial: PartialScore | None  # for a run that left a file but did not finish
     ledger: Ledger | None  # None: no score, or a metric without losses
     submission_csv_sha256: str  # empty: there is none
 
