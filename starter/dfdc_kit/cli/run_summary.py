@@ -28,8 +28,8 @@ def show(report: RunReport, folder: Path) -> None:
     if Path(report.data_folder) == bundled("sample_data"):
         table.add_row("note", "the bundled sample tests the pipeline; a score on it says nothing about a detector")
     table.add_row("files", plain(f"{shown(folder)}/: {', '.join(_files(folder))}"))
-    table.add_row("next", plain(_next(report, folder)))
     out.print(Padding(table, (0, 0, 0, 2)))
+    out.print(f"  next: {plain(_next(report, folder))}", soft_wrap=True)  # one line, however long: to be copied
 
 
 def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
@@ -111,4 +111,4 @@ def _next(report: RunReport, folder: Path) -> str:
         return f"less {shown(folder / LOG)}"
     if report.score is None:
         return f"dfdc validate {csv} --against {shown(Path(report.data_folder))}"
-    return f"dfdc score {csv} {shown(Path(report.truth))}   (which videos cost the most)"
+    return f"dfdc score {csv} {shown(Path(report.truth))}"

@@ -74,7 +74,7 @@ def _packages() -> list[Finding]:
     found = []
     for package in ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil", "typer", "rich"):
         version = _version(package)
-        found.append(_finding("Kit", package, version is None, version or "not installed", f"pip install {_self()}"))
+        found.append(_finding("Kit", package, version is None, version or "not installed", f"pip install {package}"))
     return found
 
 
@@ -86,7 +86,7 @@ def _extras() -> list[Finding]:
             name="torch",
             status="ok" if torch else "missing",
             seen=torch or "not installed; only neural baselines need it",
-            mend="" if torch else f"pip install '{_self()}[torch]'",
+            mend="" if torch else "pip install torch",
         )
     ]
     seen = kaggle or "not installed; download and submit need it"
@@ -101,10 +101,10 @@ def _extras() -> list[Finding]:
             seen=f"nbclient {_version('nbclient')}"
             if notebook
             else "not installed; needed to run submissions that are .ipynb",
-            mend="" if notebook else f"pip install '{_self()}[notebook]'",
+            mend="" if notebook else "pip install nbclient ipykernel",
         )
     )
-    mend = "" if kaggle else f"pip install '{_self()}[kaggle]'"
+    mend = "" if kaggle else "pip install kaggle six"
     return [*found, Finding(group="Extras", name="kaggle", status="ok" if kaggle else "missing", seen=seen, mend=mend)]
 
 
