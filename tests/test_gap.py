@@ -15,7 +15,6 @@ def machine(**changes: object) -> Machine:
         "python": f"{HOSTED.software['python']}.5",
         "cpu_cores": HOSTED.hardware.cpu_cores,
         "memory_bytes": HOSTED.limits.memory_bytes,
-        "others_share": 0.0,
         "packages": {"numpy": HOSTED.software["numpy"]},
     }
     return Machine(**(same | changes))

@@ -364,7 +364,7 @@ def test_how_busy_the_machine_was(run):
         for other in others:
             other.kill()
             other.wait()
-    assert report["machine"]["others_share"] > 0.5
+    assert report["observation"]["others_share"] > 0.5
 
 
 def test_a_time_out_says_how_far_it_got(run, tmp_path):

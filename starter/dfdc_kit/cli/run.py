@@ -45,7 +45,7 @@ def run(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.run_summary import show
     from dfdc_kit.data.dataset import find_dataset
-    from dfdc_kit.harness.run import RunRequest
+    from dfdc_kit.harness.request import RunRequest
     from dfdc_kit.harness.run import run as run_submission
     from dfdc_kit.report.verdicts import MEANINGS
     from dfdc_kit.resources import bundled

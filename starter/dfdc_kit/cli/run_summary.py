@@ -60,7 +60,7 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
     time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
     yield "time", time
-    others = report.machine.others_share
+    others = report.observation.others_share
     if others > NOISY_SHARE:
         yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"
     limit = f" of {profile.limits.memory_bytes / GIB:.0f}" if profile.limits.memory_bytes else ""

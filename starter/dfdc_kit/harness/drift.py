@@ -15,7 +15,8 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.data.dataset import Dataset, find_dataset
 from dfdc_kit.errors import BadData, MissingData
-from dfdc_kit.harness.run import RunRequest, Silence, run
+from dfdc_kit.harness.request import RunRequest, Silence
+from dfdc_kit.harness.run import run
 from dfdc_kit.report.run_report import CSV
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled, write_bytes

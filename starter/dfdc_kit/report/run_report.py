@@ -45,6 +45,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     videos: int  # that were there to be read
     reads: list[VideoRead]
     reads_caveat: str  # why reads may be missing here, if they may
+    others_share: float  # of all cores' time during the run, taken by other programs; 0 to 1
     changed_input: list[str]  # input files that the run changed in spite of everything
     fallbacks: Fallbacks
     last_output: list[str]  # the last lines of the log, made printable
@@ -91,7 +92,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     cpu_cores: int
     memory_bytes: int
-    others_share: float  # of all cores' time during the run, taken by other programs; 0 to 1
     packages: dict[str, str]
 
 
