@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from dfdc_kit import __version__
-from dfdc_kit.cli import baselines, doctor, judge_again, new, parity, profiles, run, score, validate
+from dfdc_kit.cli import (
+    baselines,
+    calibrate,
+    doctor,
+    judge_again,
+    new,
+    parity,
+    profiles,
+    rehearse,
+    run,
+    score,
+    validate,
+)
 
 app = typer.Typer(
     name="dfdc",
@@ -40,7 +52,9 @@ app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
+app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
 app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
+app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
 app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)

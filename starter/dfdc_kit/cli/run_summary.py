@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain, shown
+from dfdc_kit.harness.forecast.summary import lines
 from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
@@ -60,6 +61,10 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
     time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
     yield "time", time
+    for line in lines(report.forecast) if report.forecast else ():
+        name, _, said = line.partition(", ")
+        if name in ("public", "private"):  # what it rests on stands in the report
+            yield f"  {name}", plain(said)
     others = report.observation.others_share
     if others > NOISY_SHARE:
         yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"

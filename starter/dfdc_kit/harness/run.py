@@ -14,6 +14,8 @@ from dfdc_kit import __version__
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
 from dfdc_kit.harness.collect import fallback_rows
+from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
+from dfdc_kit.harness.forecast.summary import summarise
 from dfdc_kit.harness.gap import gaps
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.ledger import ledger
@@ -22,6 +24,7 @@ from dfdc_kit.harness.observe import observe
 from dfdc_kit.harness.partial import partial_score
 from dfdc_kit.harness.request import Audience, RunRequest
 from dfdc_kit.harness.truth import in_order, read_truth
+from dfdc_kit.report.forecast import TimeForecast
 from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, PartialScore, RunReport, save
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
@@ -40,6 +43,8 @@ class Prepared(NamedTuple):
     expected: Expected  # the rows, with their truth where it is known
     sample: bytes  # the sample submission as the run will see it
     solution: Solution | None
+    here: Calibration | None  # of this machine, if `dfdc calibrate` was run
+    there: Calibration | None  # of the hosted machine, if its notebook was run
 
 
 class Scored(NamedTuple):
@@ -77,10 +82,12 @@ def _prepare(request: RunRequest) -> Prepared:
     metric = load_metric(request.challenge.metric_path)
     expected, sample = _rows(request)
     truth = request.dataset.truth
+    here, there = kept_here(), kept_hosted()
     if truth is None:
-        return Prepared(metric, expected, sample, None)
+        return Prepared(metric, expected, sample, None, here, there)
     solution = read_truth(truth, request.challenge, expected.ids)
-    return Prepared(metric, replace(expected, truth=in_order(solution, expected.ids)), sample, solution)
+    expected = replace(expected, truth=in_order(solution, expected.ids))
+    return Prepared(metric, expected, sample, solution, here, there)
 
 
 def _rows(request: RunRequest) -> tuple[Expected, bytes]:
@@ -127,6 +134,8 @@ def _report(
     scored: Scored,
 ) -> RunReport:
     here = machine(request.submission.settings.packages)
+    judgement = judge(scored.seen, request.profile.limits)
+    complete = judgement.verdict is Verdict.COMPLETE
     return RunReport(
         kit_version=__version__,
         run_id=folder.name,
@@ -148,11 +157,28 @@ def _report(
         machine=here,
         gaps=gaps(request.profile, here),
         observation=scored.seen,
-        judgement=judge(scored.seen, request.profile.limits),
+        judgement=judgement,
         score=scored.score,
         partial=scored.partial,
+        forecast=_forecast(request, prepared, scored.seen) if complete else None,
         ledger=scored.ledger,
         submission_csv_sha256=_sha256(folder / CSV),
+    )
+
+
+def _forecast(request: RunRequest, prepared: Prepared, seen: Observation) -> TimeForecast | None:
+    sizes, usage = request.challenge.sizes, seen.outcome.usage
+    return summarise(
+        seen.reads,
+        usage.wall_time_s,
+        seen.videos,
+        request.profile,
+        profile_name=request.profile_name,
+        videos={"public": sizes.public_test_videos, "private": sizes.private_test_videos},
+        cpu_time_s=usage.cpu_time_s,
+        gpu_declared=request.submission.settings.gpu,
+        here=prepared.here,
+        there=prepared.there,
     )
 
 

@@ -1,0 +1,62 @@
+"""`dfdc calibrate`: measure this machine, and bring home what was measured on the hosted one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+
+if TYPE_CHECKING:
+    from dfdc_kit.harness.forecast.calibration import Calibration
+
+
+def calibrate(
+    notebook: Annotated[
+        Path | None,
+        typer.Option("--notebook", metavar="OUT.ipynb", help="Write the notebook that measures the hosted machine."),
+    ] = None,
+    use: Annotated[
+        Path | None, typer.Option("--use", metavar="FILE.json", help="Take what that notebook wrote, from now on.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure this machine, about 10 seconds; `dfdc run` then says whether a submission ends in time on the hosted one.
+
+    Examples:
+
+      dfdc calibrate
+
+      dfdc calibrate --notebook hosted.ipynb
+
+      dfdc calibrate --use dfdc-calibration.json
+    """
+    from dfdc_kit.errors import UsageFault
+    from dfdc_kit.harness.forecast import calibration as room
+
+    if notebook and use:
+        raise UsageFault("--notebook and --use are two steps.", hint="First --notebook, run it there, then --use.")
+    if notebook:
+        room.write_notebook(notebook)
+        if as_json:
+            print_json({"notebook": str(notebook)})
+        else:
+            out.print(
+                f"wrote {plain(str(notebook))}: run it on the hosted machine, then  dfdc calibrate --use FILE.json"
+            )
+        return
+    measured = room.read(use) if use else room.calibrate()
+    path = room.keep(measured, room.HOSTED if use else room.HERE)
+    if as_json:
+        print_json(measured)
+    else:
+        _show(measured, path)
+
+
+def _show(measured: "Calibration", path: Path) -> None:
+    gpu = f", {measured.gpu}" if measured.gpu else ""
+    out.print(f"[bold]{plain(measured.cpu)}[/], {measured.cores} cores{plain(gpu)}")
+    core, together = measured.decode_frames_per_s_core, measured.decode_frames_per_s_all
+    out.print(f"  decoding 1080p H.264: {core:.0f} frames/s a core, {together:.0f} frames/s on all cores")
+    out.print(f"  matrix product: {measured.matmul_gflop_per_s:.0f} GFLOP/s on all cores (float32)")
+    out.print(f"  kept in {plain(str(path))}")

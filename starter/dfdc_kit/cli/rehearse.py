@@ -1,0 +1,96 @@
+"""`dfdc rehearse`: a code submission as the hidden rerun would run it, with the inputs that broke reruns of others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, err, out, plain, print_json
+
+EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
+
+
+def rehearse(
+    submission: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION_DIR", help="Folder with submission.toml and main.py.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "-d", metavar="DIR", help="Clips to start from; else those of the bundled sample."),
+    ] = None,
+    videos: Annotated[
+        int | None,
+        typer.Option("--videos", "-n", metavar="N", help="How many ordinary clips in the first run, by hard links."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="CODE", help="Only this hard input; may be given again. Default: all."),
+    ] = None,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", metavar="NAME", help="Sandbox: bubblewrap or process; else the best that works here."
+        ),
+    ] = "",
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            "--limit", metavar="SECONDS", help="When a run counts as hanging; else from what ordinary clips took."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For names, order and random bytes.")] = 0,
+    runs: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the rehearsal's folder is made.")
+    ] = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Dress rehearsal: other names, other count, hard inputs, the same again, another order. Exit code 1 if it fails.
+
+    Hard inputs are made on the spot: empty, truncated, without index, random bytes, without sound or picture, one
+    frame, turned, 15 fps, variable rate, small, odd, 4K, long, black, nobody, two people, HEVC, odd names.
+
+    Examples:
+
+      dfdc rehearse baselines/frame-stats
+
+      dfdc rehearse my-detector --only zero-bytes --only garbage --limit 30
+
+      dfdc rehearse my-detector --videos 4000 --profile kaggle-2020-cpu
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit import profiles
+    from dfdc_kit.cli.progress import Screen
+    from dfdc_kit.cli.rehearsal_summary import show
+    from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.harness.rehearsal.hard_inputs import chosen
+    from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
+    from dfdc_kit.harness.rehearsal.rehearse import rehearse as rehearse_submission
+    from dfdc_kit.resources import bundled
+    from dfdc_kit.sandbox import choose
+    from dfdc_kit.submission.code import read_code_submission
+
+    challenge = challenges.load()
+    request = RehearsalRequest(
+        submission=read_code_submission(submission),
+        clips=find_dataset(data or bundled("sample_data"), challenge).videos,
+        challenge=challenge,
+        profile_name=profile,
+        profile=profiles.load(profile),
+        videos=videos,
+        limit_s=limit,
+        seed=seed,
+        inputs=chosen(only or []),
+    )
+    console = err if as_json else out
+
+    def announce(what: str, videos: int, limit_s: float) -> None:
+        console.print(f"[dim]run:[/] {plain(what)}, {videos} videos, at most {limit_s:.0f} s")
+
+    with Screen(console, show_output=False) as screen:
+        report = rehearse_submission(request, choose(backend), runs, screen, announce)
+    if as_json:
+        print_json(report)
+    else:
+        show(report, runs / report.rehearsal_id)
+    raise typer.Exit(EXIT_CODES[report.outcome])

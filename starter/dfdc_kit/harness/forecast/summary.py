@@ -1,0 +1,192 @@
+"""The forecast of a run, for the report and for a person: public and private test, here and on the hosted machine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+
+import numpy as np
+
+from dfdc_kit.harness.forecast import measure
+from dfdc_kit.harness.forecast.calibration import Calibration, constants
+from dfdc_kit.harness.forecast.growth import cores_line
+from dfdc_kit.harness.forecast.hosted import NOTEBOOK, Ratio, Work, decoding_s, project_hosted, time_ratio
+from dfdc_kit.harness.forecast.projection import AT_LEAST, ENOUGH, SHARE, per_video, project, steady_low, verdict
+from dfdc_kit.profiles import Profile
+from dfdc_kit.report.forecast import Outlook, Projection, TimeForecast, Timings
+from dfdc_kit.report.run_report import VideoRead
+
+STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
+STOP_AFTER, LOOK_AGAIN = 30, 1.2  # completions before the first look; then at each growth by this factor
+
+
+def summarise(
+    reads: Sequence[VideoRead],
+    wall_time_s: float,
+    rows: int,
+    profile: Profile,
+    *,
+    profile_name: str,
+    videos: Mapping[str, int],
+    cpu_time_s: float,
+    gpu_declared: bool = False,
+    leaking: bool = False,
+    here: Calibration | None = None,
+    there: Calibration | None = None,
+) -> TimeForecast | None:
+    """Will it finish in time? None where the profile has no time limit.
+
+    `videos`: name of a hidden test -> how many videos it holds. `leaking`: whether memory grows beyond doubt.
+    `here`, `there`: `calibration.kept_here()` and `kept_hosted()`.
+    """
+    limit_s = profile.limits.wall_time_s
+    if limit_s is None:
+        return None
+    known = constants()
+    timings = per_video(reads, wall_time_s, rows)
+    cores = measure.usable_cores()
+    busy = float(cpu_time_s / wall_time_s) if wall_time_s > 0 else 0.0
+    work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=measure.gpu_name())
+    ratio = time_ratio(work, profile.hardware, here, there, known)
+    decoding = []
+    if ratio.seconds is None:
+        times = [decoding_s(n, profile.hardware.cpu_cores or cores, here, there, known) for n in videos.values()]
+        decoding = [time for time in times if time is not None]
+    costs = timings.costs_s if timings.basis == "reads" else []
+    outlooks = [_outlook(name, n, timings, limit_s, ratio, leaking) for name, n in videos.items()]
+    return TimeForecast(
+        limit_s=limit_s,
+        profile=profile_name,
+        cost_s=float(np.mean(costs)) if costs else None,
+        cost_spread_s=(float(np.quantile(costs, 0.05)), float(np.quantile(costs, 0.95))) if costs else None,
+        startup_s=timings.startup_s,
+        finish_s=timings.finish_s,
+        videos_measured=timings.completed,
+        busy_cores=busy,
+        cores=cores,
+        outlooks=outlooks,
+        hosted_ratio=ratio.seconds,
+        hosted_refused=ratio.refused,
+        hosted_decoding_s=decoding,
+        constants=ratio.constants,
+        cautions=list(_cautions(timings, outlooks, leaking)),
+    )
+
+
+def lines(forecast: TimeForecast) -> list[str]:
+    """The forecast in plain sentences, one a line."""
+    told = [_cost_line(forecast)]
+    limit = hours(forecast.limit_s)
+    for outlook in forecast.outlooks:
+        name = f"{outlook.name}, {outlook.videos:,} videos"
+        told.append(f"{name}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}")
+        if outlook.hosted is not None:
+            told.append(f"{name}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}")
+    if forecast.hosted_refused:
+        told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
+    for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
+        told.append(
+            f"decoding every frame of {outlook.videos:,} videos there, no model: {hours(least)} to {hours(most)}"
+        )
+    told += [f"constant: {source}" for source in forecast.constants]
+    if any("not measured" in source for source in forecast.constants):
+        told.append(f"to narrow the range: dfdc calibrate here, {NOTEBOOK} there")
+    return told + [f"caution: {caution}" for caution in forecast.cautions]
+
+
+def hours(time_s: float) -> str:
+    """A time, in the unit that suits it."""
+    if time_s < 120:
+        return f"{time_s:.3g} s"
+    return f"{time_s / 60:.3g} min" if time_s < 7200 else f"{time_s / 3600:,.3g} h"
+
+
+class Forecaster:
+    """Follows a run as it goes, and says when it can no longer end in time. May be fed and asked by two threads.
+
+    `videos`: how many the hidden test holds; `limit_s`: the time it has.
+    """
+
+    def __init__(self, videos: int, limit_s: float) -> None:
+        self._videos, self._limit_s = videos, limit_s
+        self._closed: dict[str, float] = {}
+        self._next_look = STOP_AFTER
+        self._reason = ""
+        self._lock = Lock()
+
+    def completed(self, name: str, at_s: float) -> None:
+        """Video `name` was closed, `at_s` seconds after the start. The last close of a video counts."""
+        with self._lock:
+            self._closed[name] = at_s
+
+    def over(self) -> str:
+        """Why the run cannot end in time, once that is certain enough; else empty. Cheap to call often."""
+        with self._lock:
+            if self._reason or len(self._closed) < self._next_look:
+                return self._reason
+            closed = dict(self._closed)
+            self._next_look = int(len(closed) * LOOK_AGAIN) + 1
+        reads = [VideoRead(name=name, opened_s=at, closed_s=at) for name, at in closed.items()]
+        timings = per_video(reads, max(closed.values()), len(reads))
+        low_s = steady_low(timings, self._videos, STOP_LEVEL)
+        if low_s > self._limit_s:
+            self._reason = (
+                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {hours(low_s)} here; "
+                f"the limit is {hours(self._limit_s)}."
+            )
+        return self._reason
+
+
+def _outlook(name: str, videos: int, timings: Timings, limit_s: float, ratio: Ratio, leaking: bool) -> Outlook:
+    here = project(timings, videos, leaking=leaking)
+    hosted = None if ratio.seconds is None else project_hosted(here, ratio.seconds)
+    return Outlook(
+        name=name,
+        videos=videos,
+        here=here,
+        here_verdict=verdict(here, limit_s),
+        hosted=hosted,
+        hosted_verdict="cannot tell" if hosted is None else verdict(hosted, limit_s),
+    )
+
+
+def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> Iterator[str]:
+    if timings.basis == "no reads":
+        yield "no video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'"
+    elif timings.basis == "too few reads":
+        yield f"{timings.completed} finished videos give no upper bound; {AT_LEAST} are the least, {ENOUGH} are better"
+    elif few := [outlook for outlook in outlooks if timings.completed < SHARE * outlook.videos]:
+        wanted = " or ".join(f"{SHARE * outlook.videos:.0f} ({outlook.name})" for outlook in few)
+        yield (
+            f"{timings.completed} videos do not show whether it slows down later, or meets a rare slow video, so the "
+            f"high end is raised, at most to twice as much: measure {wanted}"
+        )
+    if timings.backlog_s:
+        yield (
+            f"{timings.backlog_s:.1f} s passed after the last video was closed; the low end takes them as work done "
+            "once, the high end as work on every video"
+        )
+    if leaking:
+        yield "memory grows with every video, so the high end allows for slowing down"
+    for trend in sorted({outlook.here.trend for outlook in outlooks} - {"none"}):
+        yield f"the cost of a video is {trend} in the course of the run"
+    if timings.warm_up_videos:
+        yield f"the first {timings.warm_up_videos} videos were slow (warm-up) and count once"
+    if timings.unfinished:
+        yield f"{timings.unfinished} videos were still open at the end"
+
+
+def _cost_line(forecast: TimeForecast) -> str:
+    cores = cores_line(forecast.busy_cores, forecast.cores)
+    if forecast.cost_s is None or forecast.cost_spread_s is None:
+        return f"{forecast.videos_measured} videos seen from open to close; {cores}"
+    least, most = forecast.cost_spread_s
+    return (
+        f"{forecast.cost_s:.3g} s a video (90 % of them {least:.3g} to {most:.3g} s) after {forecast.startup_s:.3g} s "
+        f"of start-up, over {forecast.videos_measured} videos; {cores}"
+    )
+
+
+def _range(projection: Projection) -> str:
+    if projection.high_s is None:
+        return f"at least {hours(projection.low_s)}"
+    low, high = hours(projection.low_s), hours(projection.high_s)
+    return low if low == high else f"{low} to {high}"
