@@ -42,7 +42,7 @@ class Profile(Settings, frozen=True, kw_only=True):
     image: str = ""  # container image for the backend `oci`; empty: that backend cannot run this profile
     limits: Limits
     hardware: Hardware
-    software: dict[str, str] = msgspec.field(default_factory=dict)  # distribution (or "python") -> version in the hosted image
+    software: dict[str, str] = msgspec.field(default_factory=dict)  # name -> version in the hosted image
     source: dict[str, str]  # quantity -> where the number comes from
     as_of: str
 
