@@ -394,3 +394,24 @@ def test_what_an_unfinished_file_would_have_scored(run, tmp_path):
     assert report["judgement"]["verdict"] == "timeout"
     assert report["score"] is None
     assert report["partial"] == {"rows_written": 7, "prior": 0.5, "value": 0.6931471805599453, "displayed": "0.69314"}
+
+
+def test_a_limit_that_is_required_and_not_kept_refuses_the_run(dfdc, code_submission, tmp_path):
+    """On this machine or another: either a backend keeps it, or nothing runs; a name that is none is wrong usage."""
+    folder = code_submission(GOOD)
+    kept = dfdc("run", folder, "--require", "wall_time,descendants")
+    assert kept.returncode == 0, kept.stderr
+    unknown = dfdc("run", folder, "--require", "netwrk")
+    assert unknown.returncode == 2
+    assert "Did you mean 'network'?" in unknown.stderr
+    unlimited = dfdc("run", folder, "--profile", "unlimited", "--require", "memory", "--out", tmp_path / "none")
+    assert unlimited.returncode == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_too_many_processes(run, tmp_path):
+    """Bounded by itself, too: at most 300 children, for at most ten seconds."""
+    source = "import os, time\nfor _ in range(300):\n    if os.fork() == 0: time.sleep(10); os._exit(0)\ntime.sleep(10)"
+    _, report = run(source, "--profile", profile(tmp_path, processes=100))
+    assert report["judgement"]["verdict"] == "exceeded-compute"
+    assert "100 processes" in report["judgement"]["why"]

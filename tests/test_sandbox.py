@@ -10,15 +10,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dfdc_kit import profiles
+from dfdc_kit.errors import SandboxFault, UsageFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import BACKENDS
+from dfdc_kit.sandbox import BACKENDS, LIMITS, choose, process, supervise
 from dfdc_kit.sandbox.base import Ending, Job
-from dfdc_kit.sandbox.watchdog import folder_bytes
+from dfdc_kit.sandbox.probe import tried
+from dfdc_kit.sandbox.process import ProcessBackend
+from dfdc_kit.sandbox.removal import prune
+from dfdc_kit.sandbox.watchdog import below, folder_bytes
 
 MIB = 1 << 20
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=["bubblewrap", "process"])
 def start(request, tmp_path):
     """Run a Python source in a backend; its outcome, and what it printed."""
     backend = BACKENDS[request.param]
@@ -51,10 +56,10 @@ def start(request, tmp_path):
 def left_over(mark) -> list[int]:
     """Processes that still carry the mark in their environment."""
     found = []
-    for process in psutil.process_iter():
+    for running in psutil.process_iter():
         try:
-            if process.environ().get("MARK") == str(mark):
-                found.append(process.pid)
+            if running.environ().get("MARK") == str(mark):
+                found.append(running.pid)
         except psutil.Error:
             continue
     return found
@@ -157,8 +162,6 @@ def test_a_flood_of_output_is_cut_and_counted(start):
 
 
 def test_a_command_that_is_not_there(tmp_path):
-    from dfdc_kit.errors import SandboxFault
-
     job = Job(
         command=["/no/such/program"],
         environment={},
@@ -252,3 +255,146 @@ def test_no_capabilities_and_no_other_process(start):
     _, printed = start(source)
     assert b"0000000000000000" in printed
     assert int(printed.split()[-1]) < 10
+
+
+def test_children_above_the_limit_of_processes(start):
+    source = "import os, time\nfor _ in range(20):\n if os.fork() == 0: time.sleep(30); os._exit(0)\ntime.sleep(30)"
+    outcome, _ = start(source, processes=10)
+    assert outcome.ending is Ending.PROCESSES
+    assert outcome.usage.peak_processes > 10
+
+
+def test_temporary_files_have_a_limit_of_their_own(start):
+    source = "import os, time\nd = os.environ['MARK'] + '/tmp' if os.path.isdir(os.environ['MARK']) else '/tmp'\n"
+    source += "for i in range(20): open(f'{d}/{i}', 'wb').write(b'x' * (1 << 20))\ntime.sleep(30)"
+    assert start(source, scratch_bytes=10 * MIB)[0].ending is Ending.SCRATCH
+
+
+def test_cores(start):
+    source = "import os; os.sched_setaffinity(0, range(os.cpu_count())); print(len(os.sched_getaffinity(0)))"
+    _, printed = start(source, cpu_cores=1)
+    assert printed.strip() == b"1"
+
+
+def test_no_handle_of_ours_is_inherited(start):
+    _, printed = start("import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))")
+    assert printed.strip() == b"[0, 1, 2, 3]"  # 3 is the listing itself
+
+
+def test_the_tree_of_this_process_is_found():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        found = {seen.pid: seen for seen in below(os.getpid())}
+        assert found[child.pid].threads >= 1
+        child.communicate()
+    assert child.pid not in {seen.pid for seen in below(os.getpid())}
+
+
+def test_a_name_of_a_process_cannot_confuse_the_reader():
+    source = "import ctypes; ctypes.CDLL(None).prctl(15, b') S 1 1 (', 0, 0, 0); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in {seen.pid for seen in below(os.getpid())}
+        child.communicate(b"\n")
+
+
+def test_folders_nested_too_deeply_are_cut_off(tmp_path):
+    here = Path.cwd()
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep" / "file").write_text("x")
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1200):
+            Path("deep").mkdir()
+            os.chdir("deep")
+        Path("file").write_text("x")
+    finally:
+        os.chdir(here)
+    prune(tmp_path)
+    assert max(len(path.relative_to(tmp_path).parts) for path in tmp_path.rglob("*")) <= 64
+    assert (tmp_path / "keep" / "file").read_text() == "x"
+    assert not list(tmp_path.rglob(".dfdc-removed-*"))
+
+
+# --- what is claimed, and what is required
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"oci"}))
+def test_every_limit_of_a_profile_is_accounted_for(name):
+    if reason := BACKENDS[name].unavailable():
+        pytest.skip(reason)
+    limits = profiles.load().limits
+    claims = {claim.limit: claim for claim in BACKENDS[name].enforcement(limits)}
+    assert set(claims) == set(LIMITS)
+    assert all(claim.how for claim in claims.values())
+    if len(os.sched_getaffinity(0)) < (profiles.load("kaggle-2020-cpu").limits.cpu_cores or 0):
+        wider = profiles.load("kaggle-2020-cpu").limits
+        assert "fewer" in next(c.how for c in BACKENDS[name].enforcement(wider) if c.limit == "cpu_cores")
+
+
+def test_the_best_backend_that_keeps_what_is_required():
+    assert choose("process", profiles.load(), ["wall_time", "memory"]).name == "process"
+
+
+def test_what_can_be_required():
+    with pytest.raises(UsageFault, match="'netwrk'") as fault:
+        choose("", profiles.load(), ["netwrk"])
+    assert fault.value.hint == "Did you mean 'network'?"
+    with pytest.raises(UsageFault, match="sets no limit"):
+        choose("process", profiles.load("unlimited"), ["network"])
+
+
+@pytest.mark.parametrize("name", ["bubblewrap", "process"])
+def test_every_claim_stands_the_trial(name):
+    """Else the conformance suite would skip what does not hold, because the report admits it."""
+    if reason := BACKENDS[name].unavailable():
+        pytest.skip(reason)
+    missing = [kind for kind in ("namespaces", "landlock", "filter") if process.why_not(kind)]
+    if missing and name == "process":
+        pytest.skip(f"this kernel lacks {', '.join(missing)}")
+    assert tried(BACKENDS[name]) == {}
+
+
+@pytest.fixture
+def old_kernel(monkeypatch):
+    """A machine without namespaces, Landlock and filters, as far as the process backend knows."""
+
+    def absent(mechanism: str) -> str:
+        return f"{mechanism} switched off"
+
+    monkeypatch.setattr(process, "why_not", absent)
+    monkeypatch.setattr(supervise, "why_not", absent)
+    backend = ProcessBackend()
+    monkeypatch.setitem(BACKENDS, "process", backend)
+    return backend
+
+
+def test_what_an_old_kernel_cannot_do_is_admitted(old_kernel):
+    claims = {claim.limit: claim for claim in old_kernel.enforcement(profiles.load().limits)}
+    for limit in ("network", "hidden_files", "cpu_cores"):
+        assert claims[limit].status == "NOT ENFORCED HERE"
+        assert "switched off" in claims[limit].how
+    with pytest.raises(SandboxFault, match=r"network is NOT ENFORCED HERE.*switched off"):
+        choose("process", profiles.load(), ["memory", "network"])
+    assert choose("process", profiles.load(), ["memory"]) is old_kernel
+
+
+def test_a_claim_that_does_not_hold_is_found_out(old_kernel, monkeypatch):
+    """Claims as on a good kernel, confinement as on an old one: the trial sees the difference."""
+    monkeypatch.setattr(process, "_confinement", lambda job, limits: {})
+    monkeypatch.setattr(process, "why_not", lambda mechanism: "")
+    claims = {claim.limit: claim for claim in ProcessBackend().enforcement(profiles.load().limits)}
+    for limit in ("network", "hidden_files", "read_only_input"):
+        assert claims[limit].status == "NOT ENFORCED HERE"
+        assert claims[limit].how.startswith("tried, and ")
+    assert claims["memory"].status == "watched"
+
+
+def test_without_namespaces_a_filter_closes_the_network(monkeypatch, tmp_path):
+    if process.why_not("filter"):
+        pytest.skip(process.why_not("filter"))
+    real = process.why_not
+    monkeypatch.setattr(process, "why_not", lambda m: "switched off" if m == "namespaces" else real(m))
+    claims = {claim.limit: claim for claim in ProcessBackend().enforcement(profiles.load().limits)}
+    assert claims["network"].status == "enforced"
+    assert "filter" in claims["network"].how

@@ -17,6 +17,11 @@ ProfileOption = Annotated[
     str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile; see `dfdc profiles`.")
 ]
 
+RequireOption = Annotated[
+    str,
+    typer.Option("--require", metavar="LIMITS", help="Refuse to run unless these are kept, as in network,memory."),
+]
+
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
@@ -34,6 +39,11 @@ def print_json(record: object) -> None:
     import msgspec
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+
+
+def wanted(limits: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in limits.split(",") if name.strip()]
 
 
 def shown(path: Path) -> Path:

@@ -5,14 +5,24 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, err, out, plain, print_json
+from dfdc_kit.cli.console import (
+    DEFAULT_PROFILE,
+    JsonOption,
+    ProfileOption,
+    RequireOption,
+    err,
+    out,
+    plain,
+    print_json,
+    wanted,
+)
 
 EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
 
 
 def rehearse(
     submission: Annotated[
-        Path, typer.Argument(metavar="SUBMISSION_DIR", help="Folder with submission.toml and main.py.")
+        Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
     ],
     data: Annotated[
         Path | None,
@@ -30,9 +40,10 @@ def rehearse(
     backend: Annotated[
         str,
         typer.Option(
-            "--backend", metavar="NAME", help="Sandbox: bubblewrap or process; else the best that works here."
+            "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
         ),
     ] = "",
+    require: RequireOption = "",
     limit: Annotated[
         float | None,
         typer.Option(
@@ -88,7 +99,7 @@ def rehearse(
         console.print(f"[dim]run:[/] {plain(what)}, {videos} videos, at most {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
-        report = rehearse_submission(request, choose(backend), runs, screen, announce)
+        report = rehearse_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, announce)
     if as_json:
         print_json(report)
     else:

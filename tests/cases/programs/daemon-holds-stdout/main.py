@@ -1,0 +1,13 @@
+"""An orphan keeps the output open and writes on: waiting for its end would take for ever."""
+
+import os
+import time
+
+from common import write
+
+write()
+if os.fork() == 0:
+    os.setsid()
+    for _ in range(600):
+        print("still here", flush=True)
+        time.sleep(1)

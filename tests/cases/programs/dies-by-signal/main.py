@@ -1,0 +1,5 @@
+"""A crash in native code."""
+
+import ctypes
+
+ctypes.string_at(0)

@@ -1,0 +1,5 @@
+"""submission.csv is a folder."""
+
+from pathlib import Path
+
+Path("submission.csv").mkdir()
