@@ -415,3 +415,23 @@ def test_too_many_processes(run, tmp_path):
     _, report = run(source, "--profile", profile(tmp_path, processes=100))
     assert report["judgement"]["verdict"] == "exceeded-compute"
     assert "100 processes" in report["judgement"]["why"]
+
+
+@pytest.mark.parametrize("leak_bytes", [4 << 20, 0], ids=["leaks", "flat"])
+def test_a_leak_is_seen_from_outside(run, leak_bytes):
+    """Memory that grows with each video is told from memory that does not."""
+    source = GOOD + (
+        "import time\n"
+        "kept = []\n"
+        "for name in names:\n"
+        "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(0.35)\n"
+        f"    kept.append(b'x' * {leak_bytes})\n"
+    )
+    _, report = run(source, "--backend", "process")  # one process: sampled ten times a second, else once
+    growth = report["memory_growth"]
+    if leak_bytes:
+        assert growth["low_bytes"] > 0
+        assert growth["low_bytes"] <= 1.5 * leak_bytes
+        assert growth["high_bytes"] >= 0.5 * leak_bytes
+    else:
+        assert growth["low_bytes"] <= 0

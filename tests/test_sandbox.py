@@ -230,7 +230,6 @@ def test_files_are_hidden(start, tmp_path):
         __file__,
         str(tmp_path),
         "/root/.ssh",
-        "/work",
     ]
     source = f"import os; print([p for p in {places!r} if os.path.exists(p)], os.listdir('/kaggle'))"
     _, printed = start(source)

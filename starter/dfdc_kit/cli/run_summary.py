@@ -7,12 +7,13 @@ from rich.padding import Padding
 from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain, shown
+from dfdc_kit.harness.forecast.growth import passes_at
 from dfdc_kit.harness.forecast.summary import lines
 from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 NOISY_SHARE = 0.1  # of all cores; above it, a time measured here is not to be trusted
 
 
@@ -69,6 +70,13 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     if others > NOISY_SHARE:
         yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"
     limit = f" of {profile.limits.memory_bytes / GIB:.0f}" if profile.limits.memory_bytes else ""
+    growth = report.memory_growth
+    if growth is not None and growth.leaks:
+        low, high = growth.low_bytes / MIB, growth.high_bytes / MIB
+        yield "leak", f"[yellow]memory grows by {low:.2f} to {high:.2f} MiB a video[/]"
+        at = passes_at(growth, profile.limits.memory_bytes or 0) if profile.limits.memory_bytes else None
+        if at is not None:
+            yield "", f"[yellow]it would pass the limit between video {at[0]:,} and {at[1]:,}[/]"
     yield "memory", f"{usage.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak (sampled)"
 
 

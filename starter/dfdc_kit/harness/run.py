@@ -15,6 +15,7 @@ from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
 from dfdc_kit.harness.collect import fallback_rows
 from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
+from dfdc_kit.harness.forecast.growth import memory_growth
 from dfdc_kit.harness.forecast.summary import summarise
 from dfdc_kit.harness.gap import gaps
 from dfdc_kit.harness.judge import judge
@@ -24,7 +25,7 @@ from dfdc_kit.harness.observe import observe
 from dfdc_kit.harness.partial import partial_score
 from dfdc_kit.harness.request import Audience, RunRequest
 from dfdc_kit.harness.truth import in_order, read_truth
-from dfdc_kit.report.forecast import TimeForecast
+from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
 from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, PartialScore, RunReport, save
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
@@ -135,6 +136,7 @@ def _report(
 ) -> RunReport:
     here = machine(request.submission.settings.packages)
     judgement = judge(scored.seen, request.profile.limits)
+    growth = memory_growth(scored.seen.outcome.usage.memory_samples, scored.seen.reads)
     complete = judgement.verdict is Verdict.COMPLETE
     return RunReport(
         kit_version=__version__,
@@ -160,13 +162,16 @@ def _report(
         judgement=judgement,
         score=scored.score,
         partial=scored.partial,
-        forecast=_forecast(request, prepared, scored.seen) if complete else None,
+        memory_growth=growth,
+        forecast=_forecast(request, prepared, scored.seen, growth) if complete else None,
         ledger=scored.ledger,
         submission_csv_sha256=_sha256(folder / CSV),
     )
 
 
-def _forecast(request: RunRequest, prepared: Prepared, seen: Observation) -> TimeForecast | None:
+def _forecast(
+    request: RunRequest, prepared: Prepared, seen: Observation, growth: MemoryGrowth | None
+) -> TimeForecast | None:
     sizes, usage = request.challenge.sizes, seen.outcome.usage
     return summarise(
         seen.reads,
@@ -177,6 +182,7 @@ def _forecast(request: RunRequest, prepared: Prepared, seen: Observation) -> Tim
         videos={"public": sizes.public_test_videos, "private": sizes.private_test_videos},
         cpu_time_s=usage.cpu_time_s,
         gpu_declared=request.submission.settings.gpu,
+        leaking=growth is not None and growth.leaks,
         here=prepared.here,
         there=prepared.there,
     )

@@ -7,7 +7,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.profiles import Profile
-from dfdc_kit.report.forecast import TimeForecast
+from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import write_bytes
 from dfdc_kit.sandbox.base import Enforcement, Outcome
@@ -132,6 +132,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement
     score: Score | None
     partial: PartialScore | None  # for a run that left a file but did not finish
+    memory_growth: MemoryGrowth | None  # by video, over the later half of the run; None: too short to tell
     forecast: TimeForecast | None  # of the hidden tests; None: the run is not complete, or nothing limits its time
     ledger: Ledger | None  # None: no score, or a metric without losses
     submission_csv_sha256: str  # empty: there is none

@@ -45,6 +45,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int  # in the working folder at the end
     log_bytes: int  # all that was written, kept or not
     peak_processes: int
+    memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out in long runs
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

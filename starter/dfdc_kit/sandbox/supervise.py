@@ -76,6 +76,7 @@ def supervise(
         output_bytes=folder_bytes(job.working),
         log_bytes=log.seen_bytes,
         peak_processes=max(watchdog.peak_processes, 1),
+        memory_samples=watchdog.memory_samples,
     )
     _prune(job)
     return _outcome(said, stopped_for, usage, (started_unix_s, supervisor.stopped_unix_s))
@@ -101,7 +102,8 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
     if limits.processes is not None:
         yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
     if limits.output_bytes is not None:
-        how = f"RLIMIT_FSIZE for one file; all files together sampled every {SLOW_SAMPLE_S:g} s"
+        largest = _common(limits)["file_bytes"]  # the larger of two limits: the kernel does not know the folders apart
+        how = f"one file: {largest} bytes by RLIMIT_FSIZE; all together sampled every {SLOW_SAMPLE_S:g} s"
         yield Enforcement(limit="output", status=WATCHED, how=how)
     if limits.scratch_bytes is not None:
         how = f"all temporary files together sampled every {SLOW_SAMPLE_S:g} s"

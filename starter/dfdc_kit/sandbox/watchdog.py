@@ -11,6 +11,7 @@ from dfdc_kit.sandbox.base import Ending
 
 START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
+MOST_SAMPLES = 500  # of memory, kept for the report
 SLOW_SAMPLE_S = 1.0  # proportional memory and the folders: dearer to measure
 LARGEST = 32  # of so many processes the proportional size is read, of the rest the resident size
 SHARE = 5  # a measurement that takes long is repeated after SHARE times as long, at the earliest
@@ -32,6 +33,8 @@ class Watchdog:
     def __init__(self, pid: int, working: Path, temporary: Path, limits: Limits) -> None:
         self.peak_memory_bytes = 0
         self.peak_processes = 0
+        self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
+        self._sample_every_s, self._next_sample = SAMPLE_S, 0.0
         self._root = pid
         self._working, self._temporary = working, temporary
         self._limits = limits
@@ -69,7 +72,19 @@ class Watchdog:
             memory = _proportional_bytes(tree)
             over = limit is not None and memory > limit
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+        self._keep_sample(memory)
         return Ending.MEMORY if over else None
+
+    def _keep_sample(self, memory_bytes: int) -> None:
+        """Keep at most `MOST_SAMPLES`, evenly spaced: when there are too many, every second one goes."""
+        at = time.monotonic() - self._started
+        if at < self._next_sample:
+            return
+        self.memory_samples.append((round(at, 3), memory_bytes))
+        if len(self.memory_samples) > MOST_SAMPLES:
+            del self.memory_samples[1::2]
+            self._sample_every_s *= 2
+        self._next_sample = at + self._sample_every_s
 
     def _folders(self) -> Ending | None:
         limits = self._limits
