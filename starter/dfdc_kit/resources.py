@@ -1,5 +1,6 @@
-"""Where bundled data lies, in a checkout or in an installed wheel, and how files are written whole or not at all."""
+"""Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; digests of files."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -52,6 +53,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` whole or not at all."""
     with writing_to(path) as part:
         part.write_bytes(content)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 digest of a file's bytes, in hexadecimal; empty if there is no such file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

@@ -17,6 +17,15 @@ ProfileOption = Annotated[
     str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile; see `dfdc profiles`.")
 ]
 
+SubmissionArgument = Annotated[
+    Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
+]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
+    ),
+]
 RequireOption = Annotated[
     str,
     typer.Option("--require", metavar="LIMITS", help="Refuse to run unless these are kept, as in network,memory."),

@@ -7,9 +7,11 @@ import typer
 
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
+    BackendOption,
     JsonOption,
     ProfileOption,
     RequireOption,
+    SubmissionArgument,
     err,
     out,
     plain,
@@ -21,9 +23,7 @@ EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
 
 
 def rehearse(
-    submission: Annotated[
-        Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
-    ],
+    submission: SubmissionArgument,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", metavar="DIR", help="Clips to start from; else those of the bundled sample."),
@@ -37,12 +37,7 @@ def rehearse(
         typer.Option("--only", metavar="CODE", help="Only this hard input; may be given again. Default: all."),
     ] = None,
     profile: ProfileOption = DEFAULT_PROFILE,
-    backend: Annotated[
-        str,
-        typer.Option(
-            "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
-        ),
-    ] = "",
+    backend: BackendOption = "",
     require: RequireOption = "",
     limit: Annotated[
         float | None,

@@ -5,13 +5,22 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import DEFAULT_PROFILE, JsonOption, ProfileOption, RequireOption, err, out, print_json, wanted
+from dfdc_kit.cli.console import (
+    DEFAULT_PROFILE,
+    BackendOption,
+    JsonOption,
+    ProfileOption,
+    RequireOption,
+    SubmissionArgument,
+    err,
+    out,
+    print_json,
+    wanted,
+)
 
 
 def run(
-    submission: Annotated[
-        Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
-    ],
+    submission: SubmissionArgument,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", metavar="DIR", help="Challenge data, or videos; else the bundled sample."),
@@ -20,12 +29,7 @@ def run(
         Path | None, typer.Option("--solution", "-s", metavar="PATH", help="The truth to score against, if not in DIR.")
     ] = None,
     profile: ProfileOption = DEFAULT_PROFILE,
-    backend: Annotated[
-        str,
-        typer.Option(
-            "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
-        ),
-    ] = "",
+    backend: BackendOption = "",
     require: RequireOption = "",
     runs: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the run's folder is made.")] = Path(
         "runs"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.harness.forecast.growth import passes_at
-from dfdc_kit.harness.forecast.summary import lines
+from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
@@ -62,10 +62,8 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
     time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
     yield "time", time
-    for line in lines(report.forecast) if report.forecast else ():
-        name, _, said = line.partition(", ")
-        if name in ("public", "private"):  # what it rests on stands in the report
-            yield f"  {name}", plain(said)
+    for name, said in outlook_lines(report.forecast) if report.forecast else ():  # what it rests on is in the report
+        yield f"  {name}", plain(said)
     others = report.observation.others_share
     if others > NOISY_SHARE:
         yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"
@@ -74,7 +72,7 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     if growth is not None and growth.leaks:
         low, high = growth.low_bytes / MIB, growth.high_bytes / MIB
         yield "leak", f"[yellow]memory grows by {low:.2f} to {high:.2f} MiB a video[/]"
-        at = passes_at(growth, profile.limits.memory_bytes or 0) if profile.limits.memory_bytes else None
+        at = passes_at(growth, profile.limits.memory_bytes) if profile.limits.memory_bytes else None
         if at is not None:
             yield "", f"[yellow]it would pass the limit between video {at[0]:,} and {at[1]:,}[/]"
     yield "memory", f"{usage.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak (sampled)"

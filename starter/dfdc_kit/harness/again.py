@@ -1,6 +1,5 @@
 """Judge a finished run again, from its report and files alone: the same verdict and score, or a reason why not."""
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.truth import read_truth
 from dfdc_kit.report.run_report import CSV, Judgement, RunReport, load
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.resources import file_sha256
 from dfdc_kit.scoring.metric import load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import validate
@@ -59,7 +59,7 @@ def _score_again(report: RunReport, csv: Path) -> Score:
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:
-    seen = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    seen = file_sha256(path)
     if seen != sha256:
         raise BadData(
             f"{path} is not the file that was judged: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",

@@ -1,7 +1,6 @@
 """The gap between this machine and the hosted one, and which statements of a report it weakens."""
 
-from pathlib import Path
-
+from dfdc_kit.harness.forecast.measure import gpu_name
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import Gap, Machine
 
@@ -20,7 +19,7 @@ def gaps(profile: Profile, machine: Machine) -> list[Gap]:
     if limit is not None and machine.memory_bytes < limit:
         here, there = f"{machine.memory_bytes / GIB:.0f} GiB", f"{limit / GIB:.0f} GiB"
         found.append(Gap(what="memory", here=here, there=there, weakens="the memory limit: it cannot be reached here"))
-    here_gpu = gpu_name()
+    here_gpu = gpu_name() or "none"
     if (hosted.gpu or "none") != here_gpu:
         weakens = f"{TIME}; GPU memory is not tried here" if hosted.gpu else TIME
         found.append(Gap(what="GPU", here=here_gpu, there=hosted.gpu or "none", weakens=weakens))
@@ -29,15 +28,6 @@ def gaps(profile: Profile, machine: Machine) -> list[Gap]:
         if name in versions and _release(versions[name]) != _release(there):
             found.append(Gap(what=name, here=versions[name], there=there, weakens=RESULTS))
     return found
-
-
-def gpu_name() -> str:
-    """The model of the first NVIDIA GPU, as its driver names it; "none" without one."""
-    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        for line in information.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("Model:"):
-                return line.partition(":")[2].strip()
-    return "none"
 
 
 def _release(version: str) -> tuple[str, ...]:

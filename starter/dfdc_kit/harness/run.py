@@ -1,6 +1,5 @@
 """One run, in one straight line: prepare, observe, judge, score, report."""
 
-import hashlib
 import secrets
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +27,7 @@ from dfdc_kit.harness.truth import in_order, read_truth
 from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
 from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, PartialScore, RunReport, save
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.resources import file_sha256
 from dfdc_kit.sandbox.base import SandboxBackend
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
@@ -151,7 +151,7 @@ def _report(
         truth=str(request.dataset.truth or ""),
         rows=len(prepared.expected.ids),
         challenge=request.challenge,
-        metric_sha256=hashlib.sha256(prepared.metric.path.read_bytes()).hexdigest(),
+        metric_sha256=file_sha256(prepared.metric.path),
         profile_name=request.profile_name,
         profile=request.profile,
         backend=backend.name,
@@ -165,7 +165,7 @@ def _report(
         memory_growth=growth,
         forecast=_forecast(request, prepared, scored.seen, growth) if complete else None,
         ledger=scored.ledger,
-        submission_csv_sha256=_sha256(folder / CSV),
+        submission_csv_sha256=file_sha256(folder / CSV),
     )
 
 
@@ -205,7 +205,3 @@ def _new_folder(runs: Path, name: str) -> Path:
             f"Cannot make a run folder in {runs}: {error.strerror}.",
             hint="Choose a folder that can be written: --out DIR",
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

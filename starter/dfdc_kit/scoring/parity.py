@@ -1,6 +1,5 @@
 """Prove, on this machine, that a metric file is the official metric: in its values and in its manners."""
 
-import hashlib
 import platform
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from importlib import metadata
 import msgspec
 
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.resources import file_sha256
 from dfdc_kit.scoring.golden import GOLDEN, LEADERBOARD, GoldenVector, expected
 from dfdc_kit.scoring.manners import faults, manners, rows
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
@@ -37,7 +37,7 @@ def check_metric(metric: LoadedMetric, challenge: Challenge) -> ParityReport:
     return ParityReport(
         agrees=all(check.ok is not False for check in checks),
         metric=str(metric.path),
-        metric_sha256=hashlib.sha256(metric.path.read_bytes()).hexdigest(),
+        metric_sha256=file_sha256(metric.path),
         challenge=challenge.slug,
         checked=datetime.now(UTC).isoformat(timespec="seconds"),
         machine={

@@ -1,6 +1,5 @@
 """Score a submission: the official value, by part of the leaderboard, by class, and the rows that cost the most."""
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -9,6 +8,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import MetricFault, SubmissionFault
+from dfdc_kit.resources import file_sha256
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def score_submission(
         per_class=None if table is None else _per_class(table, challenge),
         costliest=None if table is None else _costliest(table),
         metric=metric.path.name,
-        metric_sha256=hashlib.sha256(metric.path.read_bytes()).hexdigest(),
+        metric_sha256=file_sha256(metric.path),
     )
 
 

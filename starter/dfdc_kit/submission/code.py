@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from dfdc_kit.errors import BadData, SubmissionFault
-from dfdc_kit.resources import bundled
+from dfdc_kit.resources import bundled, file_sha256
 from dfdc_kit.settings import Settings, read_toml
 
 SETTINGS_FILE = "submission.toml"
@@ -98,7 +98,5 @@ def files_sha256(base: Path, paths: list[Path]) -> str:
     """One digest of many files: for each, in order, its name below `base` and the digest of its bytes."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            inner = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(path.relative_to(base).as_posix().encode() + b"\0" + inner.encode() + b"\n")
+        digest.update(path.relative_to(base).as_posix().encode() + b"\0" + file_sha256(path).encode() + b"\n")
     return digest.hexdigest()

@@ -73,13 +73,7 @@ def summarise(
 
 def lines(forecast: TimeForecast) -> list[str]:
     """The forecast in plain sentences, one a line."""
-    told = [_cost_line(forecast)]
-    limit = hours(forecast.limit_s)
-    for outlook in forecast.outlooks:
-        name = f"{outlook.name}, {outlook.videos:,} videos"
-        told.append(f"{name}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}")
-        if outlook.hosted is not None:
-            told.append(f"{name}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}")
+    told = [_cost_line(forecast), *(f"{name}, {said}" for name, said in outlook_lines(forecast))]
     if forecast.hosted_refused:
         told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
     for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
@@ -90,6 +84,17 @@ def lines(forecast: TimeForecast) -> list[str]:
     if any("not measured" in source for source in forecast.constants):
         told.append(f"to narrow the range: dfdc calibrate here, {NOTEBOOK} there")
     return told + [f"caution: {caution}" for caution in forecast.cautions]
+
+
+def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
+    """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
+    limit = hours(forecast.limit_s)
+    for outlook in forecast.outlooks:
+        videos = f"{outlook.videos:,} videos"
+        here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
+        yield outlook.name, here
+        if outlook.hosted is not None:
+            yield outlook.name, f"{videos}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}"
 
 
 def hours(time_s: float) -> str:
