@@ -42,6 +42,7 @@ class Watchdog:
         self._limits = limits
         self._started = time.monotonic()
         self._next = self._next_slow = self._started
+        self._slow_every_s = SAMPLE_S  # grows to SLOW_SAMPLE_S: a short run is sampled, too
 
     def over(self) -> Ending | None:
         """The limit that the tree has passed, or None. Cheap to call often: it samples only when it is time to."""
@@ -56,7 +57,8 @@ class Watchdog:
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
-            self._next_slow = now + max(SLOW_SAMPLE_S, SHARE * took)
+            self._next_slow = now + max(self._slow_every_s, SHARE * took)
+            self._slow_every_s = min(2 * self._slow_every_s, SLOW_SAMPLE_S)
         return found
 
     def _processes_or_memory(self, slow: bool) -> Ending | None:
