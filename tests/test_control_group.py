@@ -1,14 +1,14 @@
 """Counters of a container's control group, from folders that look like the kernel's."""
 
-import os
 import time
 
 import pytest
 
 from dfdc_kit.sandbox import control_group
-from dfdc_kit.sandbox.control_group import ControlGroup, Gauge, Reading
+from dfdc_kit.sandbox.control_group import Contained, ControlGroup, Gauge, Reading
 
 MIB = 1 << 20
+BOX = Contained(7, "box")
 VERSION_1 = {
     "memory/box/memory.max_usage_in_bytes": f"{5 * MIB}\n",
     "memory/box/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
@@ -30,7 +30,7 @@ def kernel(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return ControlGroup(7, tmp_path / "mount", tmp_path / "proc")
+        return ControlGroup(BOX, tmp_path / "mount", tmp_path / "proc")
 
     return make
 
@@ -53,31 +53,34 @@ def test_what_a_kernel_does_not_have_is_not_known(kernel):
 
 def test_no_such_process(tmp_path):
     with pytest.raises(OSError, match="cgroup"):
-        ControlGroup(7, tmp_path, tmp_path)
+        ControlGroup(BOX, tmp_path, tmp_path)
 
 
 def test_the_gauge_keeps_the_last_reading_before_the_group_is_gone(monkeypatch):
-    readings = iter([Reading(0.1, MIB, 0), Reading(0.2, 2 * MIB, 1), Reading()])
+    readings = iter([Reading(0.1, MIB, 0), Reading(0.2, 2 * MIB, 1), Reading(None, 3 * MIB, 1), Reading()])
 
     class Group:
-        def __init__(self, pid):
-            assert pid == 7
+        def __init__(self, container):
+            assert container == BOX
 
         def read(self):
             return next(readings)
 
     monkeypatch.setattr(control_group, "ControlGroup", Group)
-    pids = iter([0, 7])
-    with Gauge(lambda: next(pids)) as gauge:
+    found = iter([None, BOX])
+    with Gauge(lambda: next(found)) as gauge:
         gauge._thread.join(20)
-    assert gauge.last == Reading(0.2, 2 * MIB, 1)
+    assert gauge.last == Reading(0.2, 3 * MIB, 1)
 
 
 def test_a_container_that_never_ran_leaves_nothing_known():
-    with Gauge(lambda: 0) as gauge:
+    with Gauge(lambda: None) as gauge:
         time.sleep(0.01)
     assert gauge.last == Reading()
 
 
-def test_this_process_can_be_asked():
-    ControlGroup(os.getpid()).read()
+@pytest.mark.parametrize("lines", ["4:memory:/\n2:cpuacct:/\n", "4:memory:/somebody-else\n", "0::/\n"])
+def test_a_process_that_has_ended_is_not_read_as_another_group(kernel, lines):
+    """The kernel shows it in the root group; and its number may be another's by now."""
+    files = {"memory/memory.max_usage_in_bytes": "1\n", "memory/somebody-else/memory.max_usage_in_bytes": "1\n"}
+    assert kernel(lines, files | {"memory.peak": "1\n"}).read() == Reading()

@@ -105,6 +105,9 @@ def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 
 def _no_csv(seen: Observation, limits: Limits) -> tuple[str, str]:
+    if killed := seen.outcome.usage.killed_for_memory:
+        why = f"The program ended well without one. The kernel ended {killed} of its processes for want of memory."
+        return why, "Hold fewer frames at a time, or use fewer workers."
     return "The program ended well without one.", "Write submission.csv into the current directory."
 
 

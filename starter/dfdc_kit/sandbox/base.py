@@ -58,6 +58,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int  # all that was written, kept or not
     peak_processes: int
     memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out in long runs
+    killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
     gpu: GpuUsage | None = None  # None: no card was given to it, or none could be watched
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 MOUNT = Path("/sys/fs/cgroup")
 ASK_S, READ_S = 0.1, 0.01
@@ -19,15 +19,26 @@ class Reading(NamedTuple):
     killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
 
 
-class ControlGroup:
-    """The control group of a process: one folder, or with version 1 one for each kind of counter."""
+class Contained(NamedTuple):
+    """A container, as this machine sees it."""
 
-    def __init__(self, pid: int, mount: Path = MOUNT, proc: Path = Path("/proc")) -> None:
-        """Raises OSError if there is no such process."""
+    pid: int  # of its first process
+    name: str  # a part of its control group's path
+
+
+class ControlGroup:
+    """The control group of a container: one folder, or with version 1 one for each kind of counter."""
+
+    def __init__(self, container: Contained, mount: Path = MOUNT, proc: Path = Path("/proc")) -> None:
+        """Raises OSError if there is no such process.
+
+        A process that has just ended is shown in the root group, and its number may be somebody else's soon: what does
+        not bear the container's name is not its group.
+        """
         self._folders: dict[str, Path] = {}
-        for line in (proc / str(pid) / "cgroup").read_text().splitlines():
+        for line in (proc / str(container.pid) / "cgroup").read_text().splitlines():
             _, kinds, path = line.split(":", 2)
-            for kind in kinds.split(","):  # version 2 has one line, without a kind
+            for kind in kinds.split(",") if container.name in path else ():  # version 2 has one line, without a kind
                 self._folders[kind] = mount / kind / path.lstrip("/")
 
     def read(self) -> Reading:
@@ -50,12 +61,12 @@ class ControlGroup:
 
 
 class Gauge:
-    """Reads the control group of a process again and again while the context is open; `last` is the last reading.
+    """Reads the control group of a container again and again while the context is open; `last` is the last reading.
 
-    `find()` gives the process's number as this machine sees it, 0 as long as there is none.
+    `find()` gives the container; None as long as it does not run.
     """
 
-    def __init__(self, find: Callable[[], int]) -> None:
+    def __init__(self, find: Callable[[], Contained | None]) -> None:
         self.last = Reading()
         self._find = find
         self._stop = threading.Event()
@@ -70,19 +81,24 @@ class Gauge:
         self._thread.join()
 
     def _follow(self) -> None:
-        pid = 0
-        while not pid and not self._stop.wait(ASK_S):
-            pid = self._find()
-        if not pid:
+        container = None
+        while container is None and not self._stop.wait(ASK_S):
+            container = self._find()
+        if container is None:
             return
         with suppress(OSError):  # it has ended already
-            group = ControlGroup(pid)
+            group = ControlGroup(container)
             while not self._stop.is_set():
                 reading = group.read()
                 if reading == Reading():  # the group is gone
                     return
-                self.last = reading
+                self.last = Reading(*map(_newer, self.last, reading))
                 time.sleep(READ_S)
+
+
+def _newer(before: Any, now: Any) -> Any:
+    """Folders of version 1 go one after the other: a counter that is gone keeps its last value."""
+    return before if now is None else now
 
 
 def _number(text: str) -> int | None:

@@ -23,7 +23,7 @@ from msgspec import structs
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.control_group import Gauge, Reading
+from dfdc_kit.sandbox.control_group import Contained, Gauge, Reading
 from dfdc_kit.sandbox.gpu import find
 from dfdc_kit.sandbox.mechanisms import cores, shared_memory_bytes
 from dfdc_kit.sandbox.probe import proven
@@ -76,7 +76,7 @@ class OciBackend:
         environment = {name: os.environ[name] for name in TO_FIND_IT if name in os.environ}
         confinement: Orders = {"plain": True, "afterwards": remove}
         try:
-            with Gauge(lambda: _pid(engine, container)) as gauge:
+            with Gauge(lambda: _contained(engine, container)) as gauge:
                 outcome = supervise(job, command, environment, watched, on_output, hopeless, confinement)
             return _outcome(outcome, _state(engine, container), gauge.last, job, limits)
         finally:
@@ -144,10 +144,11 @@ def _state(engine: str, container: str) -> _State:
     return _State(started=code == 0 and not started.startswith(NEVER), out_of_memory=code == 0 and killed == "true")
 
 
-def _pid(engine: str, container: str) -> int:
-    """The number of the container's first process on this machine; 0 if it does not run, or runs elsewhere."""
-    code, said = _ask(engine, "inspect", "--format", "{{.State.Pid}}", container)
-    return int(said) if code == 0 and said.strip().isdigit() else 0
+def _contained(engine: str, container: str) -> Contained | None:
+    """The running container; None if it does not run (yet)."""
+    code, said = _ask(engine, "inspect", "--format", "{{.State.Pid}} {{.Id}}", container)
+    pid, _, name = said.strip().partition(" ")
+    return Contained(int(pid), name) if code == 0 and pid.isdigit() and int(pid) and name else None
 
 
 def _outcome(outcome: Outcome, state: _State, used: Reading, job: Job, limits: Limits) -> Outcome:
@@ -158,7 +159,12 @@ def _outcome(outcome: Outcome, state: _State, used: Reading, job: Job, limits: L
     if outcome.ending is Ending.EXIT and outcome.exit_code and not state.started:
         log = job.log.read_text("utf-8", errors="replace").strip().splitlines()
         raise SandboxFault(f"The container did not start: {log[-1] if log else 'the engine said nothing'}")
-    usage = structs.replace(outcome.usage, cpu_time_s=used.cpu_time_s, peak_memory_bytes=used.peak_memory_bytes)
+    usage = structs.replace(
+        outcome.usage,
+        cpu_time_s=used.cpu_time_s,
+        peak_memory_bytes=used.peak_memory_bytes,
+        killed_for_memory=used.killed_for_memory,
+    )
     outcome = translated(structs.replace(outcome, usage=usage))
     at_the_limit = (used.peak_memory_bytes or 0) >= AT_THE_LIMIT * (limits.memory_bytes or math.inf)
     killed = outcome.signal == signal.SIGKILL and (at_the_limit or bool(used.killed_for_memory))
