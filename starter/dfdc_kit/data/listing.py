@@ -70,10 +70,7 @@ def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:
 
 
 def _read(file: Path, challenge: Challenge) -> Listing:
-    """A file of another name than usual gives its own name to the place."""
-    own = file.name.removesuffix(challenge.data.metadata).rstrip(".")
-    folder = file.resolve().parent
-    place = folder.name if not own or file.name == LABELS_CSV else own.removesuffix(".csv")
+    place, folder = _place(file.resolve(), challenge)
     part = part_of(place, challenge)
     if file.suffix.lower() != ".json":
         solution = read_solution(file, challenge)
@@ -90,3 +87,12 @@ def _read(file: Path, challenge: Challenge) -> Listing:
         fake=np.array([entry["label"] == positive for entry in rows.values()], np.bool_),
         originals=[entry.get("original") or "" for entry in rows.values()],
     )
+
+
+def _place(file: Path, challenge: Challenge) -> tuple[str, Path]:
+    """Name and folder of the videos: `x.metadata.json` is about the folder `x` beside it, if there is one."""
+    own = file.name.removesuffix(challenge.data.metadata).rstrip(".").removesuffix(".csv")
+    if not own or file.name == LABELS_CSV:
+        return file.parent.name, file.parent
+    beside = file.parent / own
+    return own, beside if beside.is_dir() else file.parent
