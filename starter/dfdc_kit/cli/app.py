@@ -6,6 +6,7 @@ import typer
 
 from dfdc_kit import __version__
 from dfdc_kit.cli import (
+    audit,
     baselines,
     calibrate,
     data,
@@ -52,6 +53,7 @@ app.command("run", rich_help_panel=START)(run.run)
 app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
 app.add_typer(data.data, name="data", rich_help_panel=DATA)
+app.command("audit", rich_help_panel=DATA)(audit.audit)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
