@@ -54,7 +54,7 @@ def labels(
     )
     if report.stood_twice:
         out.print(f"{report.stood_twice:,} of them stand in more than one file, each time with the same label")
-    out.print(f"[bold green]WRITTEN[/]: {plain(str(report.path))}", soft_wrap=True)
+    out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
     return None
 
 
@@ -119,11 +119,9 @@ def _show_split(report: "SplitReport") -> None:
         out.print(
             f"{report.public_test:,} unused: the public test_videos show them, validation must not", soft_wrap=True
         )
-    out.print(f"[bold green]WRITTEN[/]: {plain(str(report.folder))}", soft_wrap=True)
+    out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
     if report.sides["validation"].linked:
-        out.print(
-            f"  next: dfdc run baselines/frame-stats --data {plain(str(report.folder))}/validation", soft_wrap=True
-        )
+        out.print(f"  next: dfdc run baselines/frame-stats --data {plain(report.folder)}/validation", soft_wrap=True)
 
 
 @data.command("verify")
@@ -170,7 +168,7 @@ def _show_verify(report: "VerifyReport") -> None:
     out.print(f"{report.files:,} videos, {_size(report.bytes)}, {report.read:,} of them read now ({depth})")
     if not report.state_kept:
         out.print(
-            f"[yellow]The state could not be kept[/] in {plain(str(report.state))}: the next run reads all again."
+            f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
             " Name a file that can be written: --state FILE",
             soft_wrap=True,
         )

@@ -126,7 +126,7 @@ class Inspector:
         )
 
     def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return relative(path, self.root)
 
     def _keep(self, seen: Inspection) -> None:
         """Remember, except that this machine did not let us read a file, which says nothing about the file."""
@@ -166,6 +166,12 @@ def in_parallel(call: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T,
             waiting.update((pool.submit(call, item), item) for item in islice(rest, len(done)))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def relative(path: Path, root: Path) -> str:
+    """A path as text, from `root` on if it lies in there; bytes that are no UTF-8 become escapes."""
+    text = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def sha256_of(path: Path) -> str:

@@ -15,8 +15,8 @@ from dfdc_kit.resources import write_bytes
 class LabelsReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was written."""
 
-    path: Path
-    sources: list[Path]
+    path: str
+    sources: list[str]
     rows: int
     fake: int
     real: int
@@ -32,8 +32,8 @@ def write_labels(paths: Iterable[Path], out: Path, challenge: Challenge) -> Labe
     write_bytes(out, solution_csv(catalogue, range(len(catalogue)), challenge))
     fake = int(catalogue.fake.sum())
     return LabelsReport(
-        path=out,
-        sources=[listing.file for listing in catalogue.listings],
+        path=str(out),
+        sources=[str(listing.file) for listing in catalogue.listings],
         rows=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,

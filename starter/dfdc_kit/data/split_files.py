@@ -35,7 +35,7 @@ class SideCounts(msgspec.Struct, frozen=True, kw_only=True):
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was cut, and where it lies."""
 
-    folder: Path
+    folder: str
     by: str
     seed: int
     share_asked: float
@@ -64,7 +64,7 @@ def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -
     counts = {name: _counts(found, side, linked.get(side, 0)) for side, name in enumerate(SIDES)}
     train, validation = counts["train"].videos, counts["validation"].videos
     return SplitReport(
-        folder=out,
+        folder=str(out),
         by=found.by,
         seed=plan.seed,
         share_asked=plan.share,

@@ -30,7 +30,7 @@ class FolderStatus(msgspec.Struct, frozen=True, kw_only=True):
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """All folders, and the parts of the full training set of which no video is there."""
 
-    folder: Path
+    folder: str
     folders: list[FolderStatus]
     parts_in_all: int
     parts_missing: list[int]
@@ -53,7 +53,7 @@ def status(folder: Path, challenge: Challenge) -> StatusReport:
     folders = [found for found in folders if found.videos or found.listed]
     there = {found.part for found in folders if found.videos}
     return StatusReport(
-        folder=root,
+        folder=str(root),
         folders=folders,
         parts_in_all=challenge.sizes.train_parts,
         parts_missing=[part for part in range(challenge.sizes.train_parts) if part not in there],

@@ -9,7 +9,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import as_text, read_csv
-from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
+from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, relative, silent
 from dfdc_kit.data.listing import read_listings
 from dfdc_kit.errors import MissingData
 
@@ -35,13 +35,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was looked at, and what is wrong."""
 
-    folder: Path
+    folder: str
     deep: bool
     files: int  # videos on disk
     bytes: int
     read: int  # files that had to be read; the others have not changed since they were
     seconds: float
-    state: Path
+    state: str
     state_kept: bool
     problems: list[Problem]
 
@@ -84,16 +84,16 @@ def verify(
     problems = [*_out_of_step(places), *_faults(seen, wanted), *_gone(wanted, seen)]
     root = folder.resolve()
     return VerifyReport(
-        folder=root,
+        folder=str(root),
         deep=deep,
         files=len(files),
         bytes=sum(file.size_bytes for file in files),
         read=inspector.read,
         seconds=time.monotonic() - started,
-        state=inspector.state,
+        state=str(inspector.state),
         state_kept=inspector.kept,
         problems=[
-            Problem(path=_shown(path, root), code=code, reason=reason) for path, code, reason in sorted(set(problems))
+            Problem(path=relative(path, root), code=code, reason=reason) for path, code, reason in sorted(set(problems))
         ],
     )
 
@@ -152,7 +152,3 @@ def _gone(expected: Mapping[Path, ExpectedFile], seen: Mapping[Path, Inspection]
     for path in expected.keys() - seen.keys():
         if not path.exists():
             yield path, MISSING, "it was downloaded, and is not there"
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

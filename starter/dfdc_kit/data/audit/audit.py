@@ -22,7 +22,7 @@ from dfdc_kit.errors import MissingData, UsageFault
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was looked at, and what was found."""
 
-    sources: list[Path]
+    sources: list[str]
     videos: int  # that metadata names
     fake: int
     real: int
@@ -77,7 +77,7 @@ def audit(
     found = [finding for rule in RULES for finding in rule(evidence)]
     fake = int(catalogue.fake.sum())
     return AuditReport(
-        sources=[listing.file for listing in catalogue.listings],
+        sources=[str(listing.file) for listing in catalogue.listings],
         videos=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,
