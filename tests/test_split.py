@@ -398,6 +398,8 @@ def test_metadata_is_found_once(parts):
     assert [file.parent.name for file in find_metadata(parts, CHALLENGE)] == ["dfdc_train_part_0", "dfdc_train_part_1"]
     with pytest.raises(MissingData, match="holds no metadata"):
         find_metadata(Path(__file__).parent / "benchmarks", CHALLENGE)
+    with pytest.raises(UsageFault, match=r"seen a .py, expected metadata: .json or .csv"):
+        find_metadata(Path(__file__), CHALLENGE)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,17 @@ def test_nothing_to_verify(name, tmp_path):
         verify(tmp_path / name, CHALLENGE)
 
 
+@pytest.mark.parametrize("look", [verify, status], ids=["verify", "status"])
+def test_a_folder_that_we_may_not_read(look, data, monkeypatch):
+    def denied(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(MissingData, match=r"Cannot read .*: Permission denied") as caught:
+        look(data, CHALLENGE)
+    assert caught.value.hint
+
+
 def test_broken_metadata_is_not_passed_over(data):
     (data / TRAIN / "metadata.json").write_text("{")
     with pytest.raises(BadData, match="not the JSON of the challenge"):

@@ -8,7 +8,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.inspection import list_videos
-from dfdc_kit.data.listing import NO_PART, Listing, part_of, read_listings
+from dfdc_kit.data.listing import NO_PART, Listing, part_of, read_listings, reading
 from dfdc_kit.errors import MissingData
 
 
@@ -40,6 +40,11 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def status(folder: Path, challenge: Challenge) -> StatusReport:
     """The state of a data folder. Raises MissingData if there is none, BadData if metadata is broken."""
+    with reading():
+        return _status(folder, challenge)
+
+
+def _status(folder: Path, challenge: Challenge) -> StatusReport:
     if not folder.is_dir():
         raise MissingData(f"There is no folder {folder}.", hint="Get the data: dfdc download sample")
     root = folder.resolve()
