@@ -82,7 +82,8 @@ def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -
 def public_test_names(paths: Iterable[Path], challenge: Challenge) -> frozenset[str]:
     """Names of the public test's videos, where the data folders show them: by their files, or the sample submission."""
     names: set[str] = set()
-    for folder in {base for path in paths for base in (path, path.parent, path.parent.parent)}:
+    folders = {(path if path.is_dir() else path.parent).resolve() for path in paths}
+    for folder in folders | {folder.parent for folder in folders}:
         videos, sample = folder / challenge.data.test_videos, folder / challenge.data.sample_submission
         if videos.is_dir():
             names |= {path.name for path in videos.iterdir() if path.suffix == challenge.data.video_suffix}
