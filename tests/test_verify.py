@@ -335,7 +335,9 @@ def test_status(data):
     (data / "notes").mkdir()
     (data / "dfdc_train_part_9").mkdir()
     (data / "dfdc_train_part_9" / "metadata.json").write_text(json.dumps(rows))
-    report = status(data, CHALLENGE)
+    told: list[tuple[int, int]] = []
+    report = status(data, CHALLENGE, lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
     found = {folder.name: folder for folder in report.folders}
     assert list(found) == [TRAIN, "dfdc_train_part_7", "dfdc_train_part_9", "dfdc_train_part_8", "test_videos"]
     seven = found["dfdc_train_part_7"]
