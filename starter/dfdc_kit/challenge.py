@@ -23,6 +23,7 @@ class DataLayout(Settings, frozen=True, kw_only=True):
 
     test_videos: str
     train_videos: str
+    train_parts: str = ""  # "part_{}": folder of a part of the full training set, by number; empty: there are none
     metadata: str
     sample_submission: str
     solution: str
@@ -39,10 +40,11 @@ class Metric(Settings, frozen=True, kw_only=True):
 
 
 class Sizes(Settings, frozen=True, kw_only=True):
-    """How many videos a hidden test holds."""
+    """How many videos a hidden test holds, and in how many parts the full training set comes."""
 
     public_test_videos: int
     private_test_videos: int
+    train_parts: int = 0
 
 
 class Challenge(Settings, frozen=True, kw_only=True):
