@@ -37,6 +37,7 @@ class Kaggle:
         The call is made again after 429, 5xx and broken connections, as `patience` says. With `repeatable=False`
         (it spends a submission, say) only where it certainly did nothing: after 429, or with no connection at all.
         """
+
         def attempt() -> Answer:
             with calm(self.timeout_s):
                 return function(self.api)
