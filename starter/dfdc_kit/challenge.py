@@ -45,6 +45,19 @@ class Sizes(Settings, frozen=True, kw_only=True):
     private_test_videos: int
 
 
+class Parts(Settings, frozen=True, kw_only=True):
+    """The full training set: archives that only a browser's session may fetch. `{part}` is a number from 0."""
+
+    count: int
+    archive: str  # name of the download
+    folder: str  # name of the folder inside
+    url: str
+    largest_bytes: int
+    total_bytes: int
+    source: str
+    as_of: str
+
+
 class Challenge(Settings, frozen=True, kw_only=True):
     """One challenge, as data."""
 
@@ -54,6 +67,7 @@ class Challenge(Settings, frozen=True, kw_only=True):
     data: DataLayout
     metric: Metric
     sizes: Sizes
+    parts: Parts | None = None
     source: str
     as_of: str
 

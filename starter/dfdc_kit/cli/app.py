@@ -9,6 +9,7 @@ from dfdc_kit.cli import (
     baselines,
     calibrate,
     doctor,
+    download,
     judge_again,
     new,
     parity,
@@ -50,6 +51,7 @@ def _options(
 app.command("run", rich_help_panel=START)(run.run)
 app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
+app.add_typer(download.app, name="download", rich_help_panel=START)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
