@@ -23,6 +23,7 @@ class DataLayout(Settings, frozen=True, kw_only=True):
 
     test_videos: str
     train_videos: str
+    train_parts: str = ""  # "part_{}": folder of a part of the full training set, by number; empty: there are none
     metadata: str
     sample_submission: str
     solution: str
@@ -39,21 +40,19 @@ class Metric(Settings, frozen=True, kw_only=True):
 
 
 class Sizes(Settings, frozen=True, kw_only=True):
-    """How many videos a hidden test holds."""
+    """How many videos a hidden test holds, and in how many parts the full training set comes."""
 
     public_test_videos: int
     private_test_videos: int
+    train_parts: int = 0
 
 
 class Parts(Settings, frozen=True, kw_only=True):
-    """The full training set: archives that only a browser's session may fetch. `{part}` is a number from 0."""
+    """The archives of the full training set, which only a browser's session may fetch; `{part}` counts from 0."""
 
-    count: int
-    archive: str  # name of the download
-    folder: str  # name of the folder inside
-    url: str
+    archive: str  # name of the download, with {part}
+    url: str  # where it lies, with {part}
     largest_bytes: int
-    total_bytes: int
     source: str
     as_of: str
 

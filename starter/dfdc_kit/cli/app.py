@@ -6,8 +6,11 @@ import typer
 
 from dfdc_kit import __version__
 from dfdc_kit.cli import (
+    audit,
     baselines,
     calibrate,
+    data,
+    data_add,
     doctor,
     download,
     judge_again,
@@ -30,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, JUDGE, LOOK = "Start here", "Check and score", "Look around"
+START, DATA, JUDGE, LOOK = "Start here", "Data", "Check and score", "Look around"
 
 
 def _version(wanted: bool) -> None:
@@ -51,7 +54,10 @@ def _options(
 app.command("run", rich_help_panel=START)(run.run)
 app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
-app.add_typer(download.app, name="download", rich_help_panel=START)
+app.add_typer(download.app, name="download", rich_help_panel=DATA)
+data.data.command("add")(data_add.add)
+app.add_typer(data.data, name="data", rich_help_panel=DATA)
+app.command("audit", rich_help_panel=DATA)(audit.audit)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)

@@ -120,7 +120,7 @@ def parts(
 
     challenge = challenges.load()
     known = parts_of(challenge)
-    wanted = parse_parts(numbers, known.count)
+    wanted = parse_parts(numbers, challenge.sizes.train_parts)
     if dry_run:
         plan = plan_parts(known, to, wanted, jobs=jobs, url=url, deep=check)
         return print_json(plan) if as_json else _show_parts_plan(plan)

@@ -70,14 +70,14 @@ def unpack_watched(archive: Path, folder: Path, watcher: Watcher, name: str) -> 
 def _what_it_holds(archive: Path, challenge: Challenge) -> str:
     """The archive's name on Kaggle, by the folder inside: browsers rename files, "(1)" and all."""
     tops = {member.filename.partition("/")[0] for member in members(archive)}
-    parts, layout = challenge.parts, challenge.data
-    if parts:
-        for part in range(parts.count):
-            if tops == {parts.folder.format(part=part)}:
-                return parts.archive.format(part=part)
+    layout, pattern = challenge.data, challenge.data.train_parts
+    if challenge.parts:
+        for part in range(challenge.sizes.train_parts):
+            if tops == {pattern.format(part)}:
+                return challenge.parts.archive.format(part=part)
     if tops and tops <= {layout.test_videos, layout.train_videos, layout.sample_submission}:
         return f"{challenge.slug}.zip"
     seen = ", ".join(sorted(tops)[:3]) or "nothing"
-    wanted = f"one folder like {parts.folder.format(part=7)}" if parts else layout.test_videos
-    message = f"{archive} is no archive of this challenge: it holds {seen}, expected {wanted}."
+    wanted = " or ".join(filter(None, [layout.test_videos, pattern.format(7)]))
+    message = f"{archive} is no archive of this challenge: it holds {seen}, expected a folder such as {wanted}."
     raise BadData(message, hint="See which archives there are: dfdc download parts --help")
