@@ -7,15 +7,36 @@ only ever appended, so that the length of the part says how much is there, whene
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from dfdc_kit.data.download.digest import Digest
-from dfdc_kit.resources import write_bytes
+from dfdc_kit.errors import OutputFault
 
 BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def arriving(path: Path) -> Iterator[Path]:
+    """The name under which `path` is written until the block ends well. Raises OutputFault.
+
+    Always the same name: what a killed process leaves is overwritten by the next, and no half file stays for ever.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        yield part
+        part.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, OutputFault):
+            hint = "Free some space or choose another folder, then run the same command again"
+            raise OutputFault(f"Cannot write {path}: {error.strerror}.", hint=hint) from error
+        raise
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +83,8 @@ class Partial:
     def begin(self, identity: Identity) -> None:
         """Start from nothing with the object `identity`. In this order: never old bytes under a new note."""
         self.part.unlink(missing_ok=True)
-        write_bytes(self.note, msgspec.json.encode(identity))
+        with arriving(self.note) as note:
+            note.write_bytes(msgspec.json.encode(identity))
         self.identity = identity
         self._forget()
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from dfdc_kit.data.download.digest import md5
 from dfdc_kit.data.download.manifest import Entry
 from dfdc_kit.data.download.names import danger
+from dfdc_kit.data.download.partial import arriving
 from dfdc_kit.data.download.room import check_room
 from dfdc_kit.errors import BadData, OutputFault
-from dfdc_kit.resources import writing_to
 
 BLOCK_BYTES = 1 << 20
 MOST_GROWTH = 50  # times its own size that an archive may unpack to; videos do not shrink, JSON does by 10
@@ -64,7 +64,7 @@ def _write(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo, path: 
     digest = md5()
     if path.is_dir():
         raise OutputFault(f"{path} is a folder; the archive has a file of that name.", hint=f"Move it away: {path}")
-    with writing_to(path) as part, part.open("wb") as out:
+    with arriving(path) as part, part.open("wb") as out:
         for block in _blocks(archive, file, member):
             digest.update(block)
             out.write(block)
