@@ -91,7 +91,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(competition, dfdc, tmp_path
 
 
 def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_again(competition, dfdc, tmp_path):
-    competition.world.publishes_md5 = False
+    competition.world.publishes = ()
     competition.fault("flip", at="archive.zip", after_bytes=1000, skip=1)  # the first GET is the client's own
     done = dfdc("download", "sample")
     assert done.returncode == 0
@@ -100,7 +100,7 @@ def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_agai
 
 
 def test_a_truncated_archive_is_fetched_again(competition, dfdc, tmp_path):
-    competition.world.publishes_md5 = False
+    competition.world.publishes = ()
     competition.fault("truncate", at="archive.zip", after_bytes=50_000, skip=1)
     done = dfdc("download", "sample")
     assert "not a whole zip" in done.stderr

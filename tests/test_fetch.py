@@ -144,7 +144,9 @@ def test_a_file_that_shrinks_meanwhile(kaggle_server, wanted, wire):
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, wire, notes):
+@pytest.mark.parametrize("published", [("crc32c",), ("md5",), ("crc32c", "md5")])
+def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, wire, notes, published):
+    kaggle_server.world.publishes = published
     kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
     fetch(wanted, wire)
     assert wanted.path.read_bytes() == CONTENT
@@ -173,7 +175,7 @@ def test_a_file_that_is_damaged_every_time_is_given_up(kaggle_server, wanted, wi
 
 
 def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle_server, wanted, wire):
-    kaggle_server.world.publishes_md5 = False
+    kaggle_server.world.publishes = ()
     assert not fetch(wanted, wire).verified
     assert wanted.path.read_bytes() == CONTENT
 
@@ -274,6 +276,13 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, wir
     assert Partial(wanted.path).have_bytes == 200_000
     assert fetch(wanted, wire).transferred_bytes == len(CONTENT) - 200_000
     assert wanted.path.read_bytes() == CONTENT
+
+
+def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):
+    monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: len(CONTENT))
+    with pytest.raises(OutputFault, match="GiB free"):
+        fetch(wanted, wire)
+    assert left_beside(wanted.path) == []
 
 
 def test_no_secret_lies_on_disk_or_is_said(kaggle_server, wanted, wire, notes, tmp_path):

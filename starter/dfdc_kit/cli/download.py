@@ -122,11 +122,11 @@ def parts(
     known = parts_of(challenge)
     wanted = parse_parts(numbers, challenge.sizes.train_parts)
     if dry_run:
-        plan = plan_parts(known, to, wanted, jobs=jobs, url=url, deep=check)
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         return print_json(plan) if as_json else _show_parts_plan(plan)
     jar = lent_cookies(cookies, url or known.url)
     with _watched() as (screen, patience, stop), working_in(to):
-        plan = plan_parts(known, to, wanted, jobs=jobs, url=url, deep=check)
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         wire = new_wire(screen, patience, timeout, stop)
         arrived = download_parts(challenge, plan, wire, jar, jobs=jobs, keep_zip=keep_zip)
     return print_json(arrived) if as_json else _show_parts(arrived)
@@ -184,8 +184,8 @@ def _show_parts_plan(plan: "PartsPlan") -> None:
     for step in plan.steps:
         have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
         out.print(f"{step.archive}  {step.state}{have}")
-    out.print(f"to fetch: at most {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
-    out.print(f"disk: {amount(plan.needed_bytes)} needed at most, {amount(plan.free_bytes)} free")
+    out.print(f"to fetch: about {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
+    out.print(f"disk: about {amount(plan.needed_bytes)} needed, {amount(plan.free_bytes)} free")
 
 
 def _show_parts(arrived: "PartsArrived") -> None:
