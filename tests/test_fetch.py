@@ -280,7 +280,7 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, wir
 
 def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):
     monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: len(CONTENT))
-    with pytest.raises(OutputFault, match="GiB free"):
+    with pytest.raises(OutputFault, match="are free"):
         fetch(wanted, wire)
     assert left_beside(wanted.path) == []
 

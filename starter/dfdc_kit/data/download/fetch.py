@@ -15,7 +15,7 @@ from dfdc_kit.data.download.partial import Identity, Partial
 from dfdc_kit.data.download.room import check_room
 from dfdc_kit.errors import KaggleFault, OutputFault
 from dfdc_kit.kaggle_client.faults import explained, from_response, unreachable
-from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, Patience, retry_after_s
+from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, UNREACHED, Patience, retry_after_s
 
 if TYPE_CHECKING:
     import requests
@@ -246,10 +246,12 @@ class _Transfer:
         return self._pause(error, str(fault), retry_after_s(response), fault)
 
     def _pause(self, error: Exception, why: str, asked_s: float | None, fault: KaggleFault | None = None) -> None:
-        most = min(3, self.wire.patience.failures) if unreachable(error) and not self.furthest_bytes else None
-        if self.failures >= (most or self.wire.patience.failures) or (asked_s or 0) > LONGEST_ASKED_S:
+        most = self.wire.patience.failures
+        if unreachable(error) and not self.furthest_bytes:
+            most = min(UNREACHED, most)
+        if self.failures >= most or (asked_s or 0) > LONGEST_ASKED_S:
             raise (fault or KaggleFault(why, reason="server")) from None
-        self.wire.patience.wait(self.failures, why, asked_s)
+        self.wire.patience.wait(self.failures, why, asked_s, most=most)
 
 
 class _Pace:
