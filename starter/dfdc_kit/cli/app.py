@@ -9,6 +9,7 @@ from dfdc_kit.cli import (
     baselines,
     calibrate,
     doctor,
+    history,
     judge_again,
     new,
     parity,
@@ -57,4 +58,5 @@ app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
+app.command("history", rich_help_panel=LOOK)(history.history)
 app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)
