@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fake_kaggle import FakeKaggle
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -50,3 +52,16 @@ def code_submission(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def kaggle_server(tmp_path, monkeypatch):
+    """A fake Kaggle, to which the official client is sent: in this process, and in the commands that a test runs."""
+    home = tmp_path / "home"
+    (home / ".kaggle").mkdir(parents=True)
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    with FakeKaggle() as server:
+        for name, value in server.environment(home).items():
+            monkeypatch.setenv(name, value)
+        yield server
