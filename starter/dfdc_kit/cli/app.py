@@ -17,6 +17,7 @@ from dfdc_kit.cli import (
     rehearse,
     run,
     score,
+    submit,
     validate,
 )
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, JUDGE, LOOK = "Start here", "Check and score", "Look around"
+START, JUDGE, KAGGLE, LOOK = "Start here", "Check and score", "Kaggle", "Look around"
 
 
 def _version(wanted: bool) -> None:
@@ -55,6 +56,7 @@ app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
 app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
+app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
