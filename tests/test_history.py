@@ -225,7 +225,7 @@ def test_run_and_score_leave_rows(dfdc, root, tmp_path):
     assert events[1]["folder"] == csv_file.parent.name
     done = dfdc("history")
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert re.search(r"run +constant +complete +0.69315 +-", done.stdout)
+    assert re.search(r"run +constant +complete +0.69314 +-", done.stdout)
     assert len(dfdc("history", "--csv", "--kind", "score").stdout.splitlines()) == 2
 
 

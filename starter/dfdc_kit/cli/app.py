@@ -11,6 +11,7 @@ from dfdc_kit.cli import (
     doctor,
     history,
     judge_again,
+    leaderboard,
     new,
     parity,
     profiles,
@@ -57,6 +58,7 @@ app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
 app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
 app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
+app.command("leaderboard", rich_help_panel=KAGGLE)(leaderboard.leaderboard)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)

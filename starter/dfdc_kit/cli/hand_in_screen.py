@@ -112,4 +112,6 @@ def show_plan(plan: "Plan") -> None:
 
 
 def _score(value: float | None) -> str:
-    return "none shown" if value is None else f"{value:.5f}"
+    from dfdc_kit.scoring.metric import displayed
+
+    return "none shown" if value is None else displayed(value)

@@ -91,4 +91,6 @@ def _table(events: "list[Event]") -> "Table":
 
 
 def _number(score: float | None) -> str:
-    return "-" if score is None else f"{score:.5f}"
+    from dfdc_kit.scoring.metric import displayed
+
+    return "-" if score is None else displayed(score)

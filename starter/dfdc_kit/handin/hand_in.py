@@ -18,6 +18,7 @@ from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.history.event import Event, Kind
 from dfdc_kit.history.store import note_aloud
 from dfdc_kit.report.run_report import RunReport
+from dfdc_kit.scoring.metric import displayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again:
             return book
     spent = next((book.hand_in for book in same if book.hand_in.spent), None)
     if spent is not None and not again:
-        score = "" if spent.official_score is None else f", public score {spent.official_score:.5f}"
+        score = "" if spent.official_score is None else f", public score {displayed(spent.official_score)}"
         raise UsageFault(
             f"This very code was handed in already ({spent.hand_in_id}: {spent.over}{score}). Nothing was sent.",
             hint="To spend another submission on it: --again",

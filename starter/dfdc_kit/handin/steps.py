@@ -8,6 +8,7 @@ from dfdc_kit.handin.host import DataSet, Quota, Sent, Session
 from dfdc_kit.handin.hosted_log import log_text
 from dfdc_kit.handin.parcel import pack
 from dfdc_kit.handin.record import Stage, books
+from dfdc_kit.scoring.metric import displayed
 from dfdc_kit.submission.check import validate
 
 GOES_ON = {"queued", "running", "new_script", "cancel_requested"}
@@ -165,10 +166,14 @@ def _follow_log(desk: Desk, kernel: str, version: int) -> None:
     """Show and keep what was printed since the last look."""
     path = desk.book.folder / LOG
     known = path.read_text("utf-8") if path.is_file() else ""
-    text = log_text(desk.host.log(kernel, version))
+    try:
+        text = log_text(desk.host.log(kernel, version))
+    except KaggleFault as fault:  # the run goes on without it
+        return desk.teller.waiting(f"no log for now: {fault}")
     if text != known:
         path.write_text(text, "utf-8")
         desk.teller.printed(text.removeprefix(known))
+    return None
 
 
 def _check_output(desk: Desk, kernel: str, version: int) -> None:
@@ -193,9 +198,9 @@ def _check_output(desk: Desk, kernel: str, version: int) -> None:
 
 def _question(desk: Desk, quota: Quota) -> str:
     hand_in = desk.book.hand_in
-    local = "" if hand_in.local_score is None else f" Local score {hand_in.local_score:.5f}."
-    used = f"{quota.today} made today, {quota.left} left, failed ones count"
-    return f"Submit {hand_in.submission} ({hand_in.kernel}, version {hand_in.kernel_version})?{local} {used}."
+    local = "" if hand_in.local_score is None else f" Local score {displayed(hand_in.local_score)}."
+    which = f"{hand_in.submission} ({hand_in.kernel}, version {hand_in.kernel_version})"
+    return f"{quota.today} made today, {quota.left} left, failed ones count.{local} Submit {which}?"
 
 
 def _listed(desk: Desk) -> Sent | None:
