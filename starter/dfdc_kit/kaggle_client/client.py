@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from dfdc_kit.errors import KaggleFault
 from dfdc_kit.kaggle_client.calm import calm, offline
 from dfdc_kit.kaggle_client.credentials import HOW, redacted, sources
-from dfdc_kit.kaggle_client.faults import bad_token, explained, no_credentials, unreachable
-from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, Patience, retry_after_s
+from dfdc_kit.kaggle_client.faults import bad_token, no_credentials
+from dfdc_kit.kaggle_client.patience import Patience
+from dfdc_kit.kaggle_client.persistence import persistently
 
 TIMEOUT_S = 60.0  # without a byte, before a connection counts as dead
 EXTRA = 'pip install "dfdc-starter-kit[kaggle]"'
@@ -36,32 +37,12 @@ class Kaggle:
         The call is made again after 429, 5xx and broken connections, as `patience` says. With `repeatable=False`
         (it spends a submission, say) only where it certainly did nothing: after 429, or with no connection at all.
         """
-        failures = 0
-        while True:
-            try:
-                with calm(self.timeout_s):
-                    return function(self.api)
-            except Exception as error:
-                failures += 1
-                fault = explained(error, doing, slug) if _foreseeable(error) else None
-                if fault is None:
-                    raise
-                asked_s = retry_after_s(getattr(error, "response", None))
-                if failures >= self._most(error, repeatable) or (asked_s or 0) > LONGEST_ASKED_S:
-                    raise fault from None  # the cause holds signed links and headers
-                self.patience.wait(failures, str(fault), asked_s)
 
-    def _most(self, error: Exception, repeatable: bool) -> int:
-        """How many failures like `error` are suffered."""
-        if unreachable(error):
-            return min(3, self.patience.failures)  # who is offline wants to know soon
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status is None:
-            import requests
+        def attempt() -> Answer:
+            with calm(self.timeout_s):
+                return function(self.api)
 
-            broken = isinstance(error, requests.ConnectionError | requests.Timeout)
-            return self.patience.failures if broken and repeatable else 0
-        return self.patience.failures if status == 429 or (repeatable and status in AGAIN) else 0
+        return persistently(doing, attempt, self.patience, slug=slug, repeatable=repeatable)
 
 
 def connect(*, patience: Patience | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:
@@ -111,12 +92,6 @@ def _client() -> Any:
     api = KaggleApi()
     api.args = ["--local"] if os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST" else []
     return api
-
-
-def _foreseeable(error: Exception) -> bool:
-    import requests
-
-    return isinstance(error, requests.RequestException | ValueError | KeyError | OSError)
 
 
 @contextmanager

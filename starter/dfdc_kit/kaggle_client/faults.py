@@ -20,11 +20,12 @@ WAIT = "Wait some minutes, then run the same command again; it goes on where it 
 def explained(error: Exception, doing: str, slug: str = "") -> KaggleFault:
     """The fault behind `error`, which came while `doing` ("listing the files"); `slug` names the competition."""
     import requests
+    from urllib3.exceptions import HTTPError
 
     response = getattr(error, "response", None)
     if response is not None:
         return from_response(response, doing, slug)
-    if isinstance(error, requests.RequestException):
+    if isinstance(error, requests.RequestException | HTTPError):
         return _unanswered(error, doing)
     return KaggleFault(f"Kaggle's client failed while {doing}: {redacted(str(error))}", reason="client")
 
@@ -106,8 +107,9 @@ def _bad_credentials(skew: str) -> KaggleFault:
     return KaggleFault(f"{message}.", hint=HOW, reason="bad-credentials")
 
 
-def _unanswered(error: "requests.RequestException", doing: str) -> KaggleFault:
+def _unanswered(error: Exception, doing: str) -> KaggleFault:
     import requests
+    from urllib3.exceptions import TimeoutError as NoAnswer
 
     if isinstance(error, requests.exceptions.ProxyError):
         message = f"The proxy {_proxy()} does not answer or refuses, while {doing}."
@@ -115,7 +117,7 @@ def _unanswered(error: "requests.RequestException", doing: str) -> KaggleFault:
     if isinstance(error, requests.exceptions.SSLError):
         hint = "Behind a firewall that reads along: export REQUESTS_CA_BUNDLE=its-certificate.pem. Else check the clock"
         return KaggleFault(f"Kaggle's certificate cannot be verified, while {doing}.", hint=hint, reason="certificate")
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout | NoAnswer):
         return KaggleFault(f"Kaggle did not answer in time, while {doing}.", hint=WAIT, reason="timeout")
     if unreachable(error):
         hint = "Check the network: does https://www.kaggle.com open in a browser?"

@@ -25,7 +25,7 @@ class Patience:
     failures: int = 6  # in a row, before it is given up
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     say: Callable[[str], None] = _silent  # told of every wait, in a sentence
 
     def wait_s(self, failures: int, asked_s: float | None = None) -> float:
