@@ -12,6 +12,8 @@ from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleFault, KitError, SubmissionFault, UsageFault
 from dfdc_kit.handin.hand_in import alone
+from dfdc_kit.handin.order import order
+from dfdc_kit.handin.plan import plan
 from dfdc_kit.handin.record import books
 from dfdc_kit.harness.noted import run_noted
 from dfdc_kit.harness.request import RunRequest, Silence
@@ -310,9 +312,34 @@ def test_no_log_is_no_reason_to_stop(handed_in, kaggle_server):
     assert any(said.startswith("no log for now") for said in listener.said)
 
 
-def test_one_at_a_time(handed_in, place):
-    with alone(place / "runs", "dfdc-constant"), pytest.raises(UsageFault, match="Another process hands in"):
+@pytest.mark.parametrize("name", ["code-constant", "notebook-dfdc-constant"])
+def test_one_at_a_time(handed_in, place, name):
+    with alone(place / "runs", name), pytest.raises(UsageFault, match=f"hand-in-{name}.lock is locked"):
         handed_in()
+
+
+def test_it_goes_on_as_it_was_begun(handed_in, kaggle_server):
+    """Another message is taken; another name or accelerator is not, and that is said."""
+    with pytest.raises(UsageFault):
+        handed_in(Listener(answer=False), slug="dfdc-other", accelerator="NvidiaL4")
+    listener = Listener()
+    done = handed_in(listener, message="second thoughts")
+    assert (done.kernel, done.accelerator) == ("ada/dfdc-other", "NvidiaL4")
+    assert "it goes on as it was begun: notebook dfdc-other, accelerator NvidiaL4" in listener.said
+    assert kaggle_server.world.submissions[0]["description"].startswith("second thoughts [")
+    assert list(kaggle_server.world.kernels) == ["ada/dfdc-other"]
+
+
+def test_a_plan_knows_what_was_before(handed_in, place, kaggle_server):
+    def before() -> str:
+        return plan(order(read_code_submission(place / "mine"), challenges.load()), place / "runs").earlier
+
+    assert before() == ""
+    with pytest.raises(UsageFault):
+        handed_in(Listener(answer=False))
+    assert "last step done: ran; only the calls after it are made" in before()
+    handed_in()
+    assert "without --again nothing is sent" in before()
 
 
 def test_a_broken_record_is_no_reason_to_send_again(handed_in, place, kaggle_server):

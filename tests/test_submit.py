@@ -165,6 +165,7 @@ def test_stopped_with_ctrl_c_and_taken_up_again(dfdc, mine, kaggle_server, tmp_p
 
 @pytest.mark.parametrize(("answer", "exit_code", "submissions"), [("y", 0, 1), ("n", 2, 0)])
 def test_on_a_terminal_it_asks(mine, kaggle_server, tmp_path, answer, exit_code, submissions):
+    kaggle_server.world.latency_s = 0.1  # time for the waiting sign to turn while a call is made
     words = [sys.executable, "-m", "dfdc_kit", "submit", mine, "--no-rehearsal", *QUICK]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -184,6 +185,7 @@ def test_on_a_terminal_it_asks(mine, kaggle_server, tmp_path, answer, exit_code,
     os.close(ours)
     assert process.returncode == exit_code, shown
     assert "0 made today, 2 left" in shown
+    assert shown.count("\n") < 30  # it turns in its place
     assert len(kaggle_server.world.submissions) == submissions
     if not submissions:
         assert "Nothing was submitted" in shown

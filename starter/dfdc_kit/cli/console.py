@@ -48,7 +48,7 @@ def fail(error: KitError) -> int:
 
 def warn(text: str) -> None:
     """Say on standard error what went wrong beside the work itself."""
-    err.print(Text.assemble(("warning", "bold yellow"), f": {text}"), soft_wrap=True)
+    err.print(Text.assemble(("warning", "bold yellow"), f": {text}"))
 
 
 def print_json(record: object) -> None:

@@ -1,15 +1,18 @@
 """What a person sees of a hand-in: each step as a line, a waiting sign, the hosted log, the question, the result."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.padding import Padding
-from rich.status import Status
+from rich.spinner import Spinner
 from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain
+from dfdc_kit.resources import bundled
 
 if TYPE_CHECKING:
     from dfdc_kit.handin.plan import Plan
@@ -22,7 +25,7 @@ class HandInScreen:
     def __init__(self, console: Console, *, yes: bool) -> None:
         self.console = console
         self._yes = yes
-        self._status: Status | None = None
+        self._live: Live | None = None
         self._waiting_for = ""
 
     def __enter__(self) -> Self:
@@ -34,7 +37,7 @@ class HandInScreen:
     def say(self, text: str) -> None:
         """One sentence about what was done or found."""
         self._stop_waiting()
-        self.console.print(f"[dim]*[/] {plain(text)}", soft_wrap=True)
+        self.console.print(f"[dim]*[/] {plain(text)}")
 
     def waiting(self, text: str) -> None:
         """What is being waited for; into a file it is written once, until it changes."""
@@ -42,12 +45,16 @@ class HandInScreen:
             return
         self._waiting_for = text
         if not self.console.is_terminal:
-            self.console.print(f"[dim]...[/] {plain(text)}", soft_wrap=True)
-        elif self._status is None:
-            self._status = self.console.status(plain(text))
-            self._status.start()
+            self.console.print(f"[dim]...[/] {plain(text)}")
+            return
+        spinner = Spinner("dots", plain(text))
+        if self._live is None:  # standard output stays as it is: the seam to Kaggle's client mutes it by turns
+            self._live = Live(
+                spinner, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
         else:
-            self._status.update(plain(text))
+            self._live.update(spinner)
 
     def printed(self, text: str) -> None:
         """What the hosted run has printed."""
@@ -67,9 +74,9 @@ class HandInScreen:
         self.say(f"rehearsing: {what}, {videos} videos, at most {limit_s:.0f} s")
 
     def _stop_waiting(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-        self._status, self._waiting_for = None, ""
+        if self._live is not None:
+            self._live.stop()
+        self._live, self._waiting_for = None, ""
 
 
 def show(hand_in: "HandIn") -> None:
@@ -78,12 +85,20 @@ def show(hand_in: "HandIn") -> None:
     table.add_row("official", f"[bold]{_score(hand_in.official_score)}[/]", "public leaderboard")
     if hand_in.private_score is not None:
         table.add_row("", _score(hand_in.private_score), "private leaderboard")
-    over = f"over {hand_in.local_rows} videos of {hand_in.local_data}" if hand_in.local_rows else ""
-    table.add_row("local", _score(hand_in.local_score), plain(over))
+    table.add_row("local", _score(hand_in.local_score), plain(_local(hand_in)))
     table.add_row("submission", plain(hand_in.reference), plain(f"{hand_in.kernel}, version {hand_in.kernel_version}"))
     out.print(f"\n[bold]{plain(hand_in.submission)}[/]: [bold green]{plain(hand_in.over)}[/]")
     out.print(Padding(table, (0, 0, 0, 2)))
     out.print("  next: dfdc history --kind hand-in   or   dfdc leaderboard --place SCORE", soft_wrap=True)
+
+
+def _local(hand_in: "HandIn") -> str:
+    """What the local score was measured on."""
+    if hand_in.local_score is None:
+        return "no truth was at hand"
+    if Path(hand_in.local_data).is_relative_to(bundled("sample_data")):
+        return f"{hand_in.local_rows} videos of the bundled sample: says nothing about a detector"
+    return f"{hand_in.local_rows} videos of {hand_in.local_data}"
 
 
 def show_plan(plan: "Plan") -> None:
@@ -92,6 +107,8 @@ def show_plan(plan: "Plan") -> None:
     rehearsal = f"rests on {plan.rehearsal}" if plan.rehearsal else "none of this code: --rehearse or --no-rehearsal"
     out.print(f"{plain(plan.submission)}: nothing was sent.\n")
     out.print(f"run here    {plain(run)}\nrehearsal   {plain(rehearsal)}", soft_wrap=True)
+    if plan.earlier:
+        out.print(f"before      {plain(plan.earlier)}", soft_wrap=True)
     for doubt in plan.doubts:
         out.print(f"[yellow]doubt[/]       {plain(doubt)}", soft_wrap=True)
     out.print("\n[bold]calls, in this order[/] (asked again until done: status calls)")

@@ -38,22 +38,35 @@ def hand_in(wanted: Order, runs: Path, rehearsing: Rehearsing, means: Means, *, 
 
     Signs in before the checks, which may take long. Raises KitError.
     """
-    with alone(runs, wanted.parcel.slug):
+    with alone(runs, f"code-{wanted.submission.name}"):
         book = unfinished(wanted, runs, means.warn, again=again)
-        host = means.host()
-        quota = host.quota(wanted.challenge.slug)
-        means.teller.say(f"submissions: {quota.today} made today, {quota.left} left; failed ones count")
-        if book is None:
-            for doubt in doubts(wanted):
-                means.warn(doubt)
-            run_now, rehearse_now = means.run_now, means.rehearse_now
-            ready = checked(wanted.submission, wanted.challenge, runs, rehearsing, run_now, rehearse_now)
-            if ready.rehearsal == WAIVED:
-                means.warn("handed in without a rehearsal, as asked")
-            book = open_book(runs, new_hand_in(wanted, ready))
-        else:
-            means.teller.say(f"going on with {book.hand_in.hand_in_id}, which is {book.hand_in.stage.value}")
-        return carry_out(wanted, book, runs, host, means)
+        with alone(runs, f"notebook-{book.hand_in.slug if book else wanted.parcel.slug}"):
+            host = means.host()
+            quota = host.quota(wanted.challenge.slug)
+            means.teller.say(f"submissions: {quota.today} made today, {quota.left} left; failed ones count")
+            book = _begun(wanted, runs, rehearsing, means) if book is None else _taken_up(wanted, book, means)
+            return carry_out(wanted, book, runs, host, means)
+
+
+def _begun(wanted: Order, runs: Path, rehearsing: Rehearsing, means: Means) -> Book:
+    """A new hand-in, all checks passed."""
+    for doubt in doubts(wanted):
+        means.warn(doubt)
+    ready = checked(wanted.submission, wanted.challenge, runs, rehearsing, means.run_now, means.rehearse_now)
+    if ready.rehearsal == WAIVED:
+        means.warn("handed in without a rehearsal, as asked")
+    return open_book(runs, new_hand_in(wanted, ready))
+
+
+def _taken_up(wanted: Order, book: Book, means: Means) -> Book:
+    """One that was begun before. Only its message can still be changed."""
+    seen = book.hand_in
+    means.teller.say(f"going on with {seen.hand_in_id}; last step done: {seen.stage.value}")
+    if (seen.slug, seen.accelerator) != (wanted.parcel.slug, wanted.parcel.accelerator):
+        means.warn(f"it goes on as it was begun: notebook {seen.slug}, accelerator {seen.accelerator or 'none'}")
+    if wanted.message:
+        book.note(message=wanted.message)
+    return book
 
 
 def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again: bool) -> Book | None:
@@ -61,8 +74,7 @@ def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again:
 
     Raises UsageFault if a submission was spent on this code already, unless `again`.
     """
-    wanted_is = (wanted.submission.sha256(), wanted.challenge.slug)
-    same = [book for book in books(runs) if (book.hand_in.submission_sha256, book.hand_in.competition) == wanted_is]
+    same = earlier(wanted, runs)
     for book in same:
         note_aloud(runs, _event(book.hand_in), warn)  # a call that was killed may not have come to it
         if not book.hand_in.over:
@@ -75,6 +87,12 @@ def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again:
             hint="To spend another submission on it: --again",
         )
     return None
+
+
+def earlier(wanted: Order, runs: Path) -> list[Book]:
+    """All hand-ins of this very code, newest first."""
+    wanted_is = (wanted.submission.sha256(), wanted.challenge.slug)
+    return [book for book in books(runs) if (book.hand_in.submission_sha256, book.hand_in.competition) == wanted_is]
 
 
 def new_hand_in(wanted: Order, ready: Ready) -> HandIn:
@@ -128,9 +146,12 @@ def carry_out(wanted: Order, book: Book, runs: Path, host: Host, means: Means) -
 
 
 @contextmanager
-def alone(runs: Path, slug: str) -> Iterator[None]:
-    """Only one process at a time hands in under this name; the lock ends with its process. Raises UsageFault."""
-    path = runs / f".{slug}.hand-in.lock"
+def alone(runs: Path, name: str) -> Iterator[None]:
+    """Only one process at a time hands in this code, or to this notebook. The lock ends with its process.
+
+    Raises UsageFault or OutputFault.
+    """
+    path = runs / f".hand-in-{name}.lock"
     try:
         runs.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
@@ -143,7 +164,8 @@ def alone(runs: Path, slug: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageFault(
-                f"Another process hands in {slug} at this moment.", hint="Wait for it, or stop it with Ctrl-C"
+                f"Another process is at it at this moment: {path} is locked.",
+                hint="Wait for it, or stop it with Ctrl-C",
             ) from error
         yield
 

@@ -8,7 +8,7 @@ import msgspec
 
 from dfdc_kit.handin.checks import WAIVED, Ready, fresh_rehearsal, fresh_run
 from dfdc_kit.handin.desk import Pace
-from dfdc_kit.handin.hand_in import Means, carry_out, new_hand_in
+from dfdc_kit.handin.hand_in import Means, carry_out, earlier, new_hand_in
 from dfdc_kit.handin.order import Order, doubts
 from dfdc_kit.handin.record import open_book
 from dfdc_kit.handin.rehearsed_host import Call, RehearsedHost
@@ -21,6 +21,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     submission_sha256: str
     run: str  # of this very code, that it would rest on; empty: it would be run first
     rehearsal: str  # the same
+    earlier: str  # what became of this very code before; empty: it was never handed in
     doubts: list[str]
     calls: list[Call]
     kernel_metadata: dict[str, Any]
@@ -51,12 +52,23 @@ def plan(wanted: Order, runs: Path) -> Plan:
         submission_sha256=sha256,
         run=run.run_id if run else "",
         rehearsal=rehearsal.rehearsal_id if rehearsal else "",
+        earlier=_earlier(wanted, runs),
         doubts=doubts(wanted),
         calls=host.calls,
         kernel_metadata=parcel.kernel_metadata(owner),
         data_set_metadata=parcel.data_set_metadata(owner) if parcel.side_files else None,
         data_set_files=[file.relative_to(parcel.folder).as_posix() for file in parcel.side_files],
     )
+
+
+def _earlier(wanted: Order, runs: Path) -> str:
+    for book in earlier(wanted, runs):
+        seen = book.hand_in
+        if not seen.over:
+            return f"{seen.hand_in_id} goes on, last step done: {seen.stage.value}; only the calls after it are made"
+        if seen.spent:
+            return f"{seen.hand_in_id} was handed in ({seen.over}): without --again nothing is sent"
+    return ""
 
 
 def _nothing_is_run() -> NoReturn:

@@ -34,7 +34,7 @@ def upload(desk: Desk) -> None:
     if began_at is None or version <= began_at:  # else an interrupted upload has arrived after all
         book.note(data_set=ref, data_set_version=version)
         size_bytes = sum(file.stat().st_size for file in parcel.side_files)
-        desk.teller.say(f"data set {ref}: uploading {len(parcel.side_files)} files, {size_bytes / 2**20:,.1f} MiB")
+        desk.teller.say(f"data set {ref}: uploading {_count(len(parcel.side_files), 'file')}, {size_bytes:,} bytes")
         if before is None:
             desk.host.create_data_set(ref, folder)
         else:
@@ -193,7 +193,7 @@ def _check_output(desk: Desk, kernel: str, version: int) -> None:
             hint=f"dfdc validate {desk.book.folder / name}",
         )
     desk.book.note(output_rows=validation.rows)
-    desk.teller.say(f"the hosted run is complete; its {name} is valid, {validation.rows:,} rows")
+    desk.teller.say(f"the hosted run is complete; its {name} is valid, {_count(validation.rows, 'row')}")
 
 
 def _question(desk: Desk, quota: Quota) -> str:
@@ -215,3 +215,7 @@ def _scored(desk: Desk) -> Sent | None:
         desk.teller.waiting(f"submission {desk.book.hand_in.reference} is being scored")
         return None
     return sent
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
