@@ -10,6 +10,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import KitError, SubmissionFault
 from dfdc_kit.handin.parcel import Parcel, imports_from_beside
+from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.harness.rehearsal.record import FILE as REHEARSAL_FILE
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
@@ -116,6 +117,19 @@ def fresh_rehearsal(runs: Path, sha256: str) -> RehearsalReport | None:
         ):
             return report
     return None
+
+
+def worries(run: RunReport) -> list[str]:
+    """What a complete run here foretells of the hosted one, in sentences; empty if it bodes no ill."""
+    found = [
+        f"the {name} test may not end in time: {said}"
+        for name, said in (outlook_lines(run.forecast) if run.forecast else ())
+        if said.endswith("does not fit")
+    ]
+    growth = run.memory_growth
+    if growth is not None and growth.leaks:
+        found.append(f"memory grows by {growth.low_bytes / MIB:.2f} MiB a video or more")
+    return found
 
 
 def _is_full(report: RehearsalReport) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_kit.errors import OutputFault, UsageFault
-from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked
+from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked, worries
 from dfdc_kit.handin.desk import Desk, Pace, Teller
 from dfdc_kit.handin.host import Host
 from dfdc_kit.handin.order import Order, doubts
@@ -53,6 +53,8 @@ def _begun(wanted: Order, runs: Path, rehearsing: Rehearsing, means: Means) -> B
     for doubt in doubts(wanted):
         means.warn(doubt)
     ready = checked(wanted.submission, wanted.challenge, runs, rehearsing, means.run_now, means.rehearse_now)
+    for worry in worries(ready.run) if ready.run else ():
+        means.warn(worry)
     if ready.rehearsal == WAIVED:
         means.warn("handed in without a rehearsal, as asked")
     return open_book(runs, new_hand_in(wanted, ready))
