@@ -303,6 +303,8 @@ def test_a_data_set_that_cannot_be_processed(handed_in, kaggle_server):
     with pytest.raises(KaggleFault, match="could not process the data set"):
         handed_in()
     assert kaggle_server.calls("SaveKernel") == []
+    kaggle_server.world.dataset_statuses = ["FAILED", "READY"]
+    assert handed_in().data_set_version == 2  # sent again
 
 
 def test_no_log_is_no_reason_to_stop(handed_in, kaggle_server):

@@ -53,6 +53,7 @@ class Parts(Settings, frozen=True, kw_only=True):
     archive: str  # name of the download, with {part}
     url: str  # where it lies, with {part}
     largest_bytes: int
+    total_bytes: int
     source: str
     as_of: str
 

@@ -25,8 +25,11 @@ def answer(
     condition = headers.get("If-Range")
     reply = {"Accept-Ranges": "bytes", "ETag": stored.etag, "Last-Modified": "Wed, 11 Dec 2019 23:47:00 GMT"}
     reply["Content-Type"] = "application/octet-stream"
-    if world.publishes_md5:
-        reply["X-Goog-Hash"] = f"crc32c=AAAAAA==,md5={base64.b64encode(stored.md5).decode()}"
+    digests = {"crc32c": stored.crc32c, "md5": stored.md5}
+    if world.publishes:
+        reply["X-Goog-Hash"] = ",".join(
+            f"{name}={base64.b64encode(digests[name]).decode()}" for name in world.publishes
+        )
     if not wanted or kind == "ignore-range" or (condition and condition != stored.etag):
         return 200, {**reply, "Content-Length": str(size)}, range(size)
     start = int(wanted.group(1))

@@ -52,10 +52,17 @@ def warn(text: str) -> None:
 
 
 def print_json(record: object) -> None:
-    """Print `record` (msgspec records, dicts, lists, numbers) as one indented JSON document."""
+    """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+    content = msgspec.json.encode(record, enc_hook=_path_as_text)
+    sys.stdout.write(msgspec.json.format(content, indent=2).decode() + "\n")
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
 
 
 def wanted(limits: str) -> list[str]:

@@ -122,11 +122,11 @@ def parts(
     known = parts_of(challenge)
     wanted = parse_parts(numbers, challenge.sizes.train_parts)
     if dry_run:
-        plan = plan_parts(known, to, wanted, jobs=jobs, url=url, deep=check)
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         return print_json(plan) if as_json else _show_parts_plan(plan)
     jar = lent_cookies(cookies, url or known.url)
     with _watched() as (screen, patience, stop), working_in(to):
-        plan = plan_parts(known, to, wanted, jobs=jobs, url=url, deep=check)
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         wire = new_wire(screen, patience, timeout, stop)
         arrived = download_parts(challenge, plan, wire, jar, jobs=jobs, keep_zip=keep_zip)
     return print_json(arrived) if as_json else _show_parts(arrived)
@@ -149,7 +149,7 @@ def _watched() -> Iterator[tuple["TransferScreen", "Patience", threading.Event]]
 
 
 def _show_sample_plan(plan: "SamplePlan") -> None:
-    from dfdc_kit.cli.transfer import amount
+    from dfdc_kit.data.download.amounts import amount
 
     counts: dict[str, int] = {}
     for step in plan.steps:
@@ -167,7 +167,7 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
 
 
 def _show_sample(arrived: "Arrived") -> None:
-    from dfdc_kit.cli.transfer import amount, duration
+    from dfdc_kit.data.download.amounts import amount, duration
 
     again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
     out.print(f"{arrived.kept:,} files kept and verified, {arrived.fetched:,} fetched{again}")
@@ -179,17 +179,17 @@ def _show_sample(arrived: "Arrived") -> None:
 
 
 def _show_parts_plan(plan: "PartsPlan") -> None:
-    from dfdc_kit.cli.transfer import amount
+    from dfdc_kit.data.download.amounts import amount
 
     for step in plan.steps:
         have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
         out.print(f"{step.archive}  {step.state}{have}")
-    out.print(f"to fetch: at most {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
-    out.print(f"disk: {amount(plan.needed_bytes)} needed at most, {amount(plan.free_bytes)} free")
+    out.print(f"to fetch: about {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
+    out.print(f"disk: about {amount(plan.needed_bytes)} needed, {amount(plan.free_bytes)} free")
 
 
 def _show_parts(arrived: "PartsArrived") -> None:
-    from dfdc_kit.cli.transfer import amount, duration
+    from dfdc_kit.data.download.amounts import amount, duration
 
     for taken in arrived.taken_in:
         out.print(f"{taken.holds}: {taken.files:,} files, {amount(taken.size_bytes)}")

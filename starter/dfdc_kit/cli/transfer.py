@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from dfdc_kit.cli.console import plain
+from dfdc_kit.data.download.amounts import amount, duration
 
 LINE_EVERY_S = 10.0
 LARGE_BYTES = 16 << 20  # files of this size get lines of their own
@@ -107,19 +108,3 @@ class _Line:
             left_s = (self._size_bytes - self._bytes) / max(rate, 1)
             text += f" of {amount(self._size_bytes)} ({self._bytes / self._size_bytes:.0%}), {duration(left_s)} left"
         return f"{text}, {amount(rate)}/s"
-
-
-def amount(count_bytes: float) -> str:
-    """A number of bytes as a person reads it: "4.2 GiB"."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count_bytes < 1000:
-            return f"{count_bytes:,.0f} {unit}"
-        count_bytes /= 1024
-    return f"{count_bytes:,.1f} GiB"
-
-
-def duration(wall_time_s: float) -> str:
-    """A time as a person reads it: "3 min"."""
-    if wall_time_s < 100:
-        return f"{wall_time_s:.0f} s"
-    return f"{wall_time_s / 60:.0f} min" if wall_time_s < 6000 else f"{wall_time_s / 3600:.1f} h"

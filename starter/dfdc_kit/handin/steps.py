@@ -8,10 +8,12 @@ from dfdc_kit.handin.host import DataSet, Quota, Sent, Session
 from dfdc_kit.handin.hosted_log import log_text
 from dfdc_kit.handin.parcel import pack
 from dfdc_kit.handin.record import Stage, books
+from dfdc_kit.resources import write_bytes
 from dfdc_kit.scoring.metric import displayed
 from dfdc_kit.submission.check import validate
 
 GOES_ON = {"queued", "running", "new_script", "cancel_requested"}
+UNUSABLE = ("failed", "deleted")
 LOG = "log.txt"
 
 
@@ -31,7 +33,8 @@ def upload(desk: Desk) -> None:
         book.note(data_set=ref, data_set_sha256=parcel.side_files_sha256, data_set_version=version)
         return
     began_at = book.hand_in.data_set_version
-    if began_at is None or version <= began_at:  # else an interrupted upload has arrived after all
+    failed = before is not None and before.status in UNUSABLE
+    if began_at is None or version <= began_at or failed:  # else an interrupted upload has arrived after all
         book.note(data_set=ref, data_set_version=version)
         size_bytes = sum(file.stat().st_size for file in parcel.side_files)
         desk.teller.say(f"data set {ref}: uploading {_count(len(parcel.side_files), 'file')}, {size_bytes:,} bytes")
@@ -133,7 +136,7 @@ STEPS: tuple[tuple[Stage, Callable[[Desk], None]], ...] = (
 def _newer(desk: Desk, ref: str, than: int) -> DataSet | None:
     """The data set once a version after `than` is ready: before that, a notebook would be given the old files."""
     seen = desk.host.data_set(ref)
-    if seen is None or seen.version <= than or seen.status not in ("ready", "failed", "deleted"):
+    if seen is None or seen.version <= than or seen.status not in ("ready", *UNUSABLE):
         desk.teller.waiting(f"data set {ref} is being processed")
         return None
     if seen.status != "ready":
@@ -171,7 +174,7 @@ def _follow_log(desk: Desk, kernel: str, version: int) -> None:
     except KaggleFault as fault:  # the run goes on without it
         return desk.teller.waiting(f"no log for now: {fault}")
     if text != known:
-        path.write_text(text, "utf-8")
+        write_bytes(path, text.encode("utf-8", "replace"))
         desk.teller.printed(text.removeprefix(known))
     return None
 

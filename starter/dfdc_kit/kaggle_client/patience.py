@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import requests
 
 AGAIN = {408, 425, 429, 500, 502, 503, 504}  # statuses after which the same request may succeed
+UNREACHED = 3  # failures without any connection: who is offline wants to know soon
 LONGEST_ASKED_S = 900.0  # of Retry-After; what asks for more is told to the user instead
 
 
@@ -35,10 +36,10 @@ class Patience:
         longest = min(self.first_wait_s * 2.0 ** (failures - 1), self.longest_wait_s)
         return longest * random.uniform(0.5, 1.0)
 
-    def wait(self, failures: int, why: str, asked_s: float | None = None) -> None:
-        """Wait before the next attempt, and say so."""
+    def wait(self, failures: int, why: str, asked_s: float | None = None, *, most: int = 0) -> None:
+        """Wait before the next attempt, of `most` or as many as ever, and say so."""
         wait_s = self.wait_s(failures, asked_s)
-        self.say(f"{why} Attempt {failures + 1} of {self.failures} in {wait_s:.0f} s.")
+        self.say(f"{why} Attempt {failures + 1} of {most or self.failures} in {wait_s:.0f} s.")
         self.sleep(wait_s)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dfdc_kit.kaggle_client.faults import explained, unreachable
-from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, Patience, retry_after_s
+from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, UNREACHED, Patience, retry_after_s
 
 Answer = TypeVar("Answer")
-UNREACHED = 3  # attempts without any connection: who is offline wants to know soon
 
 
 def persistently(
@@ -27,9 +26,10 @@ def persistently(
             failures += 1
             fault = explained(error, doing, slug)
             asked_s = retry_after_s(getattr(error, "response", None))
-            if failures >= _most(error, patience, repeatable) or (asked_s or 0) > LONGEST_ASKED_S:
+            most = _most(error, patience, repeatable)
+            if failures >= most or (asked_s or 0) > LONGEST_ASKED_S:
                 raise fault from None  # the cause holds signed links and headers
-            patience.wait(failures, str(fault), asked_s)
+            patience.wait(failures, str(fault), asked_s, most=most)
 
 
 def _foreseeable(error: Exception) -> bool:

@@ -33,7 +33,7 @@ def read_cookies(path: Path, url: str) -> MozillaCookieJar:
     """
     jar = MozillaCookieJar()
     try:
-        jar.load(str(path), ignore_discard=True)
+        jar.load(str(path), ignore_discard=True, ignore_expires=True)
     except FileNotFoundError as error:
         raise MissingData(f"There is no cookie file {path}.", hint=HOW) from error
     except (http.cookiejar.LoadError, UnicodeDecodeError, ValueError):  # their text shows the line: a secret
@@ -41,6 +41,10 @@ def read_cookies(path: Path, url: str) -> MozillaCookieJar:
         raise BadData(message, hint=HOW) from None
     except OSError as error:
         raise MissingData(f"Cannot read {path}: {error.strerror}.", hint=HOW) from None
+    for cookie in jar:
+        if cookie.expires == 0:  # how extensions and curl write "until the browser is closed"; the jar reads "in 1970"
+            cookie.expires, cookie.discard = None, True
+    jar.clear_expired_cookies()
     request = Request(url)  # noqa: S310  # never opened: only asked which cookies it would carry
     jar.add_cookie_header(request)
     if not request.has_header("Cookie"):

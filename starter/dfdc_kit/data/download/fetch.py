@@ -4,18 +4,18 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from dfdc_kit.data.download.digest import file_md5
+from dfdc_kit.data.download.digest import file_digest, is_digest_of
 from dfdc_kit.data.download.partial import Identity, Partial
+from dfdc_kit.data.download.room import check_room
 from dfdc_kit.errors import KaggleFault, OutputFault
 from dfdc_kit.kaggle_client.faults import explained, from_response, unreachable
-from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, Patience, retry_after_s
+from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, UNREACHED, Patience, retry_after_s
 
 if TYPE_CHECKING:
     import requests
@@ -56,7 +56,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is whole, verified, and under its final name."""
 
     size_bytes: int
-    md5: str
+    digest: str
     transferred_bytes: int  # in this process
     verified: bool  # against a digest of the server's; else only the size was compared
 
@@ -88,8 +88,8 @@ def fetch(wanted: Wanted, wire: Wire) -> Fetched:
     """
     try:
         wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        with wire.session() as session, closing(Partial(wanted.path)) as partial:
-            return _Transfer(wanted, wire, session, partial).run()
+        with wire.session() as session:
+            return _Transfer(wanted, wire, session, Partial(wanted.path)).run()
     except (KaggleFault, OutputFault):
         raise
     except OSError as error:
@@ -141,6 +141,7 @@ class _Transfer:
                     return True
                 if have:
                     self._say("has changed on the server; it is fetched from its start")
+                check_room(self.wanted.path.parent, identity.size_bytes or 0)
                 self.partial.begin(identity)
             else:
                 response.raise_for_status()
@@ -181,10 +182,10 @@ class _Transfer:
         identity, partial = self.partial.identity, self.partial
         if identity is None:
             return None
-        size, md5 = partial.part.stat().st_size, partial.md5()
+        size, digest = partial.part.stat().st_size, partial.digest()
         if identity.size_bytes not in (None, size):
             raise Misanswered(f"{size:,} of {identity.size_bytes:,} bytes")
-        if identity.md5 and identity.md5 != md5:
+        if identity.digest and identity.digest != digest:
             self.damaged += 1
             partial.discard()
             self.furthest_bytes = 0
@@ -194,20 +195,25 @@ class _Transfer:
                 raise KaggleFault(message, hint="Try another network, or later", reason="damaged")
             return None
         partial.finish()
-        return Fetched(size_bytes=size, md5=md5, transferred_bytes=self.transferred_bytes, verified=bool(identity.md5))
+        return Fetched(
+            size_bytes=size,
+            digest=digest,
+            transferred_bytes=self.transferred_bytes,
+            verified=bool(identity.digest),
+        )
 
     def _already(self, identity: Identity) -> bool:
         """Whether the final name holds this very object, left by an earlier run that could not note it any more."""
         path = self.wanted.path
-        if not identity.md5 or not path.is_file() or path.stat().st_size != identity.size_bytes:
+        if not identity.digest or not path.is_file() or path.stat().st_size != identity.size_bytes:
             return False
-        return file_md5(path) == identity.md5
+        return is_digest_of(identity.digest, path)
 
     def _kept(self) -> Fetched:
         self.partial.discard()
         return Fetched(
             size_bytes=self.wanted.path.stat().st_size,
-            md5=file_md5(self.wanted.path),
+            digest=file_digest(self.wanted.path),
             transferred_bytes=0,
             verified=True,
         )
@@ -240,10 +246,12 @@ class _Transfer:
         return self._pause(error, str(fault), retry_after_s(response), fault)
 
     def _pause(self, error: Exception, why: str, asked_s: float | None, fault: KaggleFault | None = None) -> None:
-        most = min(3, self.wire.patience.failures) if unreachable(error) and not self.furthest_bytes else None
-        if self.failures >= (most or self.wire.patience.failures) or (asked_s or 0) > LONGEST_ASKED_S:
+        most = self.wire.patience.failures
+        if unreachable(error) and not self.furthest_bytes:
+            most = min(UNREACHED, most)
+        if self.failures >= most or (asked_s or 0) > LONGEST_ASKED_S:
             raise (fault or KaggleFault(why, reason="server")) from None
-        self.wire.patience.wait(self.failures, why, asked_s)
+        self.wire.patience.wait(self.failures, why, asked_s, most=most)
 
 
 class _Pace:

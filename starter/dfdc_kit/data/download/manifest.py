@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from dfdc_kit.data.download.digest import file_md5
+from dfdc_kit.data.download.digest import is_digest_of
 from dfdc_kit.errors import OutputFault
 
 NAME = ".dfdc-files.jsonl"
@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str  # relative to the data folder, with /
     size_bytes: int
-    md5: str
+    digest: str
     archive: str = ""  # the archive it came in
     files: int = 0  # how many files came out of it
 
@@ -59,7 +59,7 @@ class Manifest:
             return "missing"
         if entry is None:
             return "unknown"
-        if path.stat().st_size != entry.size_bytes or (deep and file_md5(path) != entry.md5):
+        if path.stat().st_size != entry.size_bytes or (deep and not is_digest_of(entry.digest, path)):
             return "damaged"
         return "good"
 

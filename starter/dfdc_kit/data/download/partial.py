@@ -4,18 +4,37 @@
 only ever appended, so that the length of the part says how much is there, whenever the process was ended.
 """
 
-import base64
-import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.data.download.digest import Digest
-from dfdc_kit.resources import write_bytes
+from dfdc_kit.data.download.digest import Digest, published
+from dfdc_kit.errors import OutputFault
 
 BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def arriving(path: Path) -> Iterator[Path]:
+    """The name under which `path` is written until the block ends well. Raises OutputFault.
+
+    Always the same name: what a killed process leaves is overwritten by the next, and no half file stays for ever.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        yield part
+        part.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, OutputFault):
+            hint = "Free some space or choose another folder, then run the same command again"
+            raise OutputFault(f"Cannot write {path}: {error.strerror}.", hint=hint) from error
+        raise
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,17 +42,16 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     size_bytes: int | None  # None: not said
     validator: str  # for If-Range: a strong ETag, else Last-Modified, else empty
-    md5: str  # hexadecimal; empty: not said
+    digest: str  # as `digest.published` gives it; empty: not said
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Identity":
         """The object of a whole answer (status 200)."""
         length, tag = headers.get("Content-Length", ""), headers.get("ETag", "")
-        found = re.search(r"\bmd5=([A-Za-z0-9+/=]+)", headers.get("X-Goog-Hash", ""))
         return cls(
             size_bytes=int(length) if length.isdigit() else None,
             validator=headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag,
-            md5=base64.b64decode(found.group(1)).hex() if found else "",
+            digest=published(headers.get("X-Goog-Hash", "")),
         )
 
 
@@ -45,7 +63,7 @@ class Partial:
         self.part = path.with_name(f".{path.name}.part")
         self.note = path.with_name(f".{path.name}.part.json")
         self.identity = self._noted()
-        self._digest = Digest()
+        self._digest = self._new_digest()
 
     @property
     def have_bytes(self) -> int:
@@ -62,7 +80,8 @@ class Partial:
     def begin(self, identity: Identity) -> None:
         """Start from nothing with the object `identity`. In this order: never old bytes under a new note."""
         self.part.unlink(missing_ok=True)
-        write_bytes(self.note, msgspec.json.encode(identity))
+        with arriving(self.note) as note:
+            note.write_bytes(msgspec.json.encode(identity))
         self.identity = identity
         self._forget()
 
@@ -80,10 +99,10 @@ class Partial:
 
             yield append
 
-    def md5(self) -> str:
-        """The digest of all bytes so far, in hexadecimal; bytes of an earlier process are read once."""
+    def digest(self) -> str:
+        """The digest of all bytes so far; those of an earlier process are read once."""
         self._catch_up()
-        return self._digest.hexdigest()
+        return self._digest.text()
 
     def finish(self) -> None:
         """Give the file its final name."""
@@ -97,10 +116,6 @@ class Partial:
         self.identity = None
         self._forget()
 
-    def close(self) -> None:
-        """End what works on the side; the files stay."""
-        self._digest.close()
-
     def _catch_up(self) -> None:
         """Digest what lies on disk and was not digested in this process."""
         size = self.part.stat().st_size if self.part.exists() else 0
@@ -111,9 +126,12 @@ class Partial:
             while block := file.read(BLOCK_BYTES):
                 self._digest.update(block)
 
+    def _new_digest(self) -> Digest:
+        """Of the kind that the server publishes, so that they can be compared."""
+        return Digest(self.identity.digest.partition(":")[0] if self.identity else "")
+
     def _forget(self) -> None:
-        self._digest.close()
-        self._digest = Digest()
+        self._digest = self._new_digest()
 
     def _noted(self) -> Identity | None:
         try:

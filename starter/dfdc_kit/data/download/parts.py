@@ -10,13 +10,12 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge, Parts
 from dfdc_kit.data.download.cookies import HOW
-from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
+from dfdc_kit.data.download.fetch import Wanted, Wire
 from dfdc_kit.data.download.manifest import Entry, Manifest
 from dfdc_kit.data.download.partial import Partial
 from dfdc_kit.data.download.room import check_room, free_bytes
 from dfdc_kit.data.download.several import run_all
-from dfdc_kit.data.download.taking_in import TakenIn, take_in
-from dfdc_kit.data.download.unpack import DamagedArchive
+from dfdc_kit.data.download.taking_in import TakenIn, fetch_and_take, take_in
 from dfdc_kit.data.download.wire import new_session
 from dfdc_kit.errors import KaggleFault, UsageFault
 from dfdc_kit.kaggle_client.persistence import persistently
@@ -34,7 +33,7 @@ class PartStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartsPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a download would do. Sizes of archives not yet seen are the largest that are known."""
+    """What a download would do; its sizes are estimates."""
 
     folder: Path
     url: str
@@ -81,25 +80,29 @@ def parts_of(challenge: Challenge) -> Parts:
 
 
 def plan_parts(
-    parts: Parts, folder: Path, numbers: list[int], *, jobs: int, url: str = "", deep: bool = False
+    challenge: Challenge, folder: Path, numbers: list[int], *, jobs: int, url: str = "", deep: bool = False
 ) -> PartsPlan:
     """Compare the parts `numbers` with `folder`; with `deep`, digest every file. `url` overrides the pattern.
 
-    The disk must hold what is unpacked and, beside it, one archive for each of `jobs`.
+    The disk must hold what is unpacked and, beside it, one archive for each of `jobs`. Before the server has said how
+    large they are, parts count with their average; those of another `url` count nothing.
     """
+    parts = parts_of(challenge)
     manifest = Manifest(folder)
     files: dict[str, list[Entry]] = {}
     for entry in manifest.entries.values():
         files.setdefault(entry.archive, []).append(entry)
     steps = [_step(parts, folder, manifest, part, files, deep) for part in numbers]
     left = [step for step in steps if step.state != "good"]
-    fetched = [step for step in left if step.state != "archived"]
+    have_bytes = sum(step.have_bytes for step in left)
+    average_bytes = 0 if url else parts.total_bytes // challenge.sizes.train_parts
+    beside_bytes = 0 if url else parts.largest_bytes * min(jobs, len(left))
     return PartsPlan(
         folder=folder,
         url=url or parts.url,
         steps=steps,
-        download_bytes=sum(max(0, parts.largest_bytes - step.have_bytes) for step in fetched),
-        needed_bytes=parts.largest_bytes * (len(left) + min(jobs, len(left))) - sum(step.have_bytes for step in left),
+        download_bytes=max(0, average_bytes * sum(step.state != "archived" for step in left) - have_bytes),
+        needed_bytes=max(0, average_bytes * len(left) + beside_bytes - have_bytes),
         free_bytes=free_bytes(folder),
     )
 
@@ -126,24 +129,15 @@ def download_parts(
 def _one(
     challenge: Challenge, plan: PartsPlan, wire: Wire, cookies: CookieJar, step: PartStep, keep_zip: bool
 ) -> tuple[TakenIn, int]:
-    """Fetch one archive and take it in; one that is here already is tried first. The bytes transferred, too."""
+    """Fetch one archive and take it in; the bytes transferred, too."""
     path = plan.folder / step.archive
     url = plan.url.format(part=step.part)
     wanted = Wanted(name=step.archive, path=path, link=lambda: _link(url, step.archive, cookies, wire))
-    transferred, md5 = 0, ""
-    while True:
-        tried = path.exists()
-        if not tried:
-            fetched = fetch(wanted, wire)
-            transferred, md5 = transferred + fetched.transferred_bytes, fetched.md5
-        try:
-            taken = take_in(path, plan.folder, challenge, wire.watcher, keep_zip=keep_zip, holds=step.archive, md5=md5)
-            return taken, transferred
-        except DamagedArchive as error:
-            path.unlink()
-            if not tried:
-                raise
-            wire.watcher.said(f"{error} It is fetched again.")
+
+    def take(digest: str) -> TakenIn:
+        return take_in(path, plan.folder, challenge, wire.watcher, keep_zip=keep_zip, holds=step.archive, digest=digest)
+
+    return fetch_and_take(wanted, wire, take)
 
 
 def _link(url: str, archive: str, cookies: CookieJar, wire: Wire) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dfdc_kit.data.download.amounts import amount
 from dfdc_kit.errors import OutputFault, UsageFault
 
 LOCK = ".dfdc-lock"
-GIB = 2**30
 SPARE_BYTES = 64 << 20  # left free for everybody else
 
 
@@ -50,5 +50,7 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     """Raise OutputFault if the disk of `folder` has no room for `needed_bytes` more."""
     free = free_bytes(folder)
     if needed_bytes + SPARE_BYTES > free:
-        message = f"{folder} needs {needed_bytes / GIB:,.1f} GiB more; its disk has {free / GIB:,.1f} GiB free."
+        message = (
+            f"{folder} needs {amount(needed_bytes)} more, and {amount(SPARE_BYTES)} to spare; {amount(free)} are free."
+        )
         raise OutputFault(message, hint="Free some space, or choose a folder on another disk: --to DIR")

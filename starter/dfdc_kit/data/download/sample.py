@@ -3,7 +3,6 @@
 import difflib
 import fnmatch
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -16,8 +15,8 @@ from dfdc_kit.data.download.names import danger
 from dfdc_kit.data.download.partial import Partial
 from dfdc_kit.data.download.room import check_room, free_bytes
 from dfdc_kit.data.download.several import run_all
-from dfdc_kit.data.download.taking_in import unpack_watched
-from dfdc_kit.data.download.unpack import DamagedArchive, members, unpack
+from dfdc_kit.data.download.taking_in import fetch_and_take, unpack_watched
+from dfdc_kit.data.download.unpack import members, unpack
 from dfdc_kit.errors import BadData, UsageFault
 from dfdc_kit.kaggle_client import Kaggle
 from dfdc_kit.kaggle_client.files import RemoteFile, bundle_link, file_link, list_files
@@ -122,24 +121,16 @@ def download_sample(kaggle: Kaggle, plan: SamplePlan, wire: Wire, *, jobs: int, 
 
 
 def _by_archive(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest, keep_zip: bool) -> int:
-    """Fetch the archive of all files and unpack it; the bytes transferred. An archive that is there is tried first."""
+    """Fetch the archive of all files and unpack it; the bytes transferred."""
     path = plan.folder / f"{plan.slug}.zip"
-    transferred = 0
-    for last in (False, True):
-        if not path.exists():
-            wanted = Wanted(name=path.name, path=path, link=lambda: bundle_link(kaggle, plan.slug))
-            transferred += fetch(wanted, wire).transferred_bytes
-        try:
-            manifest.add(*unpack_watched(path, plan.folder, wire.watcher, path.name))
-            break
-        except DamagedArchive as error:
-            path.unlink()
-            if last:
-                raise
-            wire.watcher.said(f"{error} It is fetched again.")
+    wanted = Wanted(name=path.name, path=path, link=lambda: bundle_link(kaggle, plan.slug))
+    entries, transferred_bytes = fetch_and_take(
+        wanted, wire, lambda _: unpack_watched(path, plan.folder, wire.watcher, path.name)
+    )
+    manifest.add(*entries)
     if not keep_zip:
         path.unlink()
-    return transferred
+    return transferred_bytes
 
 
 def _by_itself(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest, step: Step) -> Fetched:
@@ -151,7 +142,7 @@ def _by_itself(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest,
         name=step.name, path=path, link=lambda: links.pop() if links else file_link(kaggle, plan.slug, step.name)
     )
     fetched = fetch(wanted, wire)
-    entry = Entry(name=step.name, size_bytes=fetched.size_bytes, md5=fetched.md5)
+    entry = Entry(name=step.name, size_bytes=fetched.size_bytes, digest=fetched.digest)
     if packed:
         entry = _unwrapped(path, step.name)
     manifest.add(entry)
@@ -166,7 +157,7 @@ def _unwrapped(path: Path, name: str) -> Entry:
         raise BadData(f"{path} holds {', '.join(packed[:3])}, not {file_name} alone.", hint=f"rm {path}")
     entry = unpack(path, path.parent)[0]
     path.unlink()
-    return Entry(name=name, size_bytes=entry.size_bytes, md5=entry.md5)
+    return Entry(name=name, size_bytes=entry.size_bytes, digest=entry.digest)
 
 
 def _picked(files: list[RemoteFile], patterns: list[str]) -> list[RemoteFile]:
@@ -191,5 +182,4 @@ def _state(manifest: Manifest, file: RemoteFile) -> Why:
 def _have_bytes(path: Path) -> int:
     if path.exists():
         return path.stat().st_size
-    with closing(Partial(path)) as partial:
-        return partial.have_bytes
+    return Partial(path).have_bytes

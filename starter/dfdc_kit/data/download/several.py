@@ -32,6 +32,7 @@ def run_all(work: Callable[[Task], Answer], tasks: Iterable[Task], jobs: int, st
                 ended.put((number, work(task), None))
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits for it
                 ended.put((number, None, error))
+                stop.set()
 
     threads = [threading.Thread(target=labour, daemon=True) for _ in range(min(jobs, count))]
     answers: dict[int, Answer] = {}

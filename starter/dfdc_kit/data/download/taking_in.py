@@ -1,14 +1,19 @@
 """Taking in an archive that is here: judged, unpacked, noted, and removed once every file of it is verified."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.data.download.fetch import Watcher
+from dfdc_kit.data.download.fetch import Wanted, Watcher, Wire, fetch
 from dfdc_kit.data.download.manifest import Entry, Manifest
-from dfdc_kit.data.download.unpack import members, unpack
+from dfdc_kit.data.download.unpack import DamagedArchive, members, unpack
 from dfdc_kit.errors import BadData, MissingData
+
+FETCHES = 2  # of an archive whose bytes are damaged
+Taken = TypeVar("Taken")
 
 
 class TakenIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +34,7 @@ def take_in(
     *,
     keep_zip: bool,
     holds: str = "",
-    md5: str = "",
+    digest: str = "",
 ) -> TakenIn:
     """Unpack `archive` into `folder`, note what was verified, and remove it unless `keep_zip`.
 
@@ -43,7 +48,7 @@ def take_in(
         raise BadData(f"{archive} holds {found}, not {holds}.", hint=f"rm {archive}   then fetch it again")
     entries = unpack_watched(archive, folder, watcher, found)
     size = archive.stat().st_size
-    Manifest(folder).add(*entries, Entry(name=found, size_bytes=size, md5=md5, files=len(entries)))
+    Manifest(folder).add(*entries, Entry(name=found, size_bytes=size, digest=digest, files=len(entries)))
     if not keep_zip:
         archive.unlink()
     return TakenIn(
@@ -53,6 +58,28 @@ def take_in(
         size_bytes=sum(entry.size_bytes for entry in entries),
         removed=not keep_zip,
     )
+
+
+def fetch_and_take(wanted: Wanted, wire: Wire, take: Callable[[str], Taken]) -> tuple[Taken, int]:
+    """Fetch an archive and `take` it in, given its digest; the answer, and the bytes transferred.
+
+    An archive that is there already is tried first (the digest is then empty). A damaged one is removed and fetched
+    again; a second damaged one is raised as DamagedArchive.
+    """
+    transferred_bytes, fetches = 0, 0
+    while True:
+        digest = ""
+        if not wanted.path.exists():
+            fetched = fetch(wanted, wire)
+            transferred_bytes += fetched.transferred_bytes
+            fetches, digest = fetches + 1, fetched.digest
+        try:
+            return take(digest), transferred_bytes
+        except DamagedArchive as error:
+            wanted.path.unlink()
+            if fetches >= FETCHES:
+                raise
+            wire.watcher.said(f"{error} It is fetched again.")
 
 
 def unpack_watched(archive: Path, folder: Path, watcher: Watcher, name: str) -> list[Entry]:

@@ -6,12 +6,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from dfdc_kit.data.download.digest import md5
+from dfdc_kit.data.download.digest import Digest
 from dfdc_kit.data.download.manifest import Entry
 from dfdc_kit.data.download.names import danger
+from dfdc_kit.data.download.partial import arriving
 from dfdc_kit.data.download.room import check_room
 from dfdc_kit.errors import BadData, OutputFault
-from dfdc_kit.resources import writing_to
 
 BLOCK_BYTES = 1 << 20
 MOST_GROWTH = 50  # times its own size that an archive may unpack to; videos do not shrink, JSON does by 10
@@ -54,21 +54,23 @@ def unpack(archive: Path, folder: Path, advanced: Callable[[int], None] = lambda
         for member in files:
             path = folder / member.filename
             digest = _digest_if_same(path, member) or _write(archive, file, member, path)
-            entries.append(Entry(name=member.filename, size_bytes=member.file_size, md5=digest, archive=archive.name))
+            entries.append(
+                Entry(name=member.filename, size_bytes=member.file_size, digest=digest, archive=archive.name)
+            )
             advanced(member.file_size)
         return entries
 
 
 def _write(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> str:
-    """Unpack one file; its MD5. The archive's CRC is checked by `zipfile` as the last byte is read."""
-    digest = md5()
+    """Unpack one file; its digest. The archive's CRC is checked by `zipfile` as the last byte is read."""
+    digest = Digest()
     if path.is_dir():
         raise OutputFault(f"{path} is a folder; the archive has a file of that name.", hint=f"Move it away: {path}")
-    with writing_to(path) as part, part.open("wb") as out:
+    with arriving(path) as part, part.open("wb") as out:
         for block in _blocks(archive, file, member):
             digest.update(block)
             out.write(block)
-    return digest.hexdigest()
+    return digest.text()
 
 
 def _blocks(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -127,12 +129,12 @@ def _same_size(path: Path, member: zipfile.ZipInfo) -> bool:
 
 
 def _digest_if_same(path: Path, member: zipfile.ZipInfo) -> str:
-    """The MD5 of the file at `path` if it has the size and CRC of `member`; else empty."""
+    """The digest of the file at `path` if it has the size and CRC of `member`; else empty."""
     if not _same_size(path, member):
         return ""
-    digest, crc = md5(), 0
+    digest, crc = Digest(), 0
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
             crc = zlib.crc32(block, crc)
-    return digest.hexdigest() if crc == member.CRC else ""
+    return digest.text() if crc == member.CRC else ""
