@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal[
     "status",  # answer with `status`, `message` and `headers`
     "reset",  # close the connection without an answer
+    "lost",  # a remote call takes effect, then the connection closes without an answer
     "hang",  # say nothing (after `after_bytes` of the body, if given) until the server ends
     "drop",  # promise the whole body, close after `after_bytes` of it
     "trickle",  # send the body at `bytes_per_s`

@@ -197,14 +197,28 @@ def _dataset_version(world: World, ref: str, body: Json) -> Json:
     missing = [file for file in body.get("files", []) if file.get("token") not in world.uploads]
     if missing:
         raise Refused(400, "Invalid file token")
-    world.datasets.setdefault(ref, []).append(body)
+    world.datasets.setdefault(ref, []).append({**body, "_polls": world.polls_until_version})
     return {"ref": ref, "url": f"https://www.kaggle.com/datasets/{ref}", "status": "ok"}
 
 
+def get_dataset(world: World, ask: Json, user: str) -> Json:
+    versions = _dataset(world, ask)
+    versions[-1]["_polls"] -= 1
+    shown = len(versions) - (versions[-1]["_polls"] >= 0)
+    return {"ref": f"{ask['ownerSlug']}/{ask['datasetSlug']}", "currentVersionNumber": shown}
+
+
 def dataset_status(world: World, ask: Json, user: str) -> Json:
-    if f"{ask.get('ownerSlug')}/{ask.get('datasetSlug')}" not in world.datasets:
+    _dataset(world, ask)
+    statuses = world.dataset_statuses
+    return {"status": statuses.pop(0) if len(statuses) > 1 else statuses[0]}
+
+
+def _dataset(world: World, ask: Json) -> list[Json]:
+    versions = world.datasets.get(f"{ask.get('ownerSlug')}/{ask.get('datasetSlug')}")
+    if not versions:
         raise Refused(403, "Permission 'datasets.get' was denied")
-    return {"status": "READY"}
+    return versions
 
 
 def _competition(world: World, ask: Json) -> None:
@@ -226,7 +240,10 @@ def _kernel(world: World, ask: Json) -> Json:
     versions = world.kernels.get(f"{ask.get('userName')}/{ask.get('kernelSlug')}")
     if not versions:
         raise Refused(403, "Permission 'kernels.get' was denied")
-    return versions[-1]
+    label = str(ask.get("versionLabel") or f"v{len(versions)}")
+    if not label.startswith("v") or not 1 <= int(label[1:]) <= len(versions):
+        raise Refused(404, "Not found")
+    return versions[int(label[1:]) - 1]
 
 
 COMPETITIONS = "competitions.CompetitionApiService"
@@ -251,6 +268,7 @@ CALLS: dict[str, Callable[[World, Json, str], Json]] = {
     "blobs.BlobApiService/StartBlobUpload": start_upload,
     f"{DATASETS}/CreateDataset": create_dataset,
     f"{DATASETS}/CreateDatasetVersion": create_dataset_version,
+    f"{DATASETS}/GetDataset": get_dataset,
     f"{DATASETS}/GetDatasetStatus": dataset_status,
 }
 OPEN = {"security.OAuthService/IntrospectToken"}  # answered without credentials

@@ -164,6 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
         except rpc.Body as body:
             self._send(200, {"Content-Type": "application/zip"}, body.content)
         else:
+            if fault and fault.kind == "lost":
+                self.close_connection = True
+                return
             self._send(200, {"Content-Type": "application/json"}, json.dumps(reply).encode())
 
     def _get(self, seen: Seen, split: Any, fault: Fault | None) -> None:

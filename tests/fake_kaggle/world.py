@@ -76,6 +76,8 @@ class World:
     kernel_outputs: dict[str, bytes] = field(default_factory=dict)
     kernel_log: str = '[{"stream_name":"stdout","time":0.1,"data":"done\\n"}]'
     datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # "owner/slug" -> versions
+    dataset_statuses: list[str] = field(default_factory=lambda: ["READY"])  # one a poll; the last stays
+    polls_until_version: int = 0  # how often a data set still shows its older version after an upload
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def stored(self, name: str) -> Stored | None:

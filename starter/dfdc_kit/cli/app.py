@@ -13,13 +13,16 @@ from dfdc_kit.cli import (
     data_add,
     doctor,
     download,
+    history,
     judge_again,
+    leaderboard,
     new,
     parity,
     profiles,
     rehearse,
     run,
     score,
+    submit,
     validate,
 )
 
@@ -33,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, DATA, JUDGE, LOOK = "Start here", "Data", "Check and score", "Look around"
+START, DATA, JUDGE, KAGGLE, LOOK = "Start here", "Data", "Check and score", "Kaggle", "Look around"
 
 
 def _version(wanted: bool) -> None:
@@ -63,6 +66,9 @@ app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
 app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
+app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
+app.command("leaderboard", rich_help_panel=KAGGLE)(leaderboard.leaderboard)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
+app.command("history", rich_help_panel=LOOK)(history.history)
 app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)

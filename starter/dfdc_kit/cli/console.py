@@ -30,6 +30,9 @@ RequireOption = Annotated[
     str,
     typer.Option("--require", metavar="LIMITS", help="Refuse to run unless these are kept, as in network,memory."),
 ]
+RunsOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="The folder of all runs, with their history.")
+]
 
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -41,6 +44,11 @@ def fail(error: KitError) -> int:
     if error.hint:
         err.print(Text.assemble(("  next: ", "bold"), error.hint))
     return error.exit_code
+
+
+def warn(text: str) -> None:
+    """Say on standard error what went wrong beside the work itself."""
+    err.print(Text.assemble(("warning", "bold yellow"), f": {text}"))
 
 
 def print_json(record: object) -> None:
