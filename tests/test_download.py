@@ -60,6 +60,24 @@ def test_a_file_that_changed_on_kaggle_is_fetched(competition, dfdc, tmp_path):
     assert (tmp_path / DATA / "sample_submission.csv").read_bytes() == b"filename,label\na.mp4,0\n"
 
 
+def test_many_files_that_changed_beside_a_kept_archive(competition, dfdc, tmp_path):
+    """The archive that was kept is old: what it does not bring is fetched by itself."""
+    assert dfdc("download", "sample", "--keep-zip").returncode == 0
+    changed = {name: content + b"!" for name, content in MANY.items()}
+    competition.world.files, competition.world.bundle = {**FEW, **changed}, None
+    assert dfdc("download", "sample").returncode == 0
+    assert_all_there(tmp_path / DATA, {**FEW, **changed})
+
+
+def test_files_that_came_by_another_way_are_compared_not_fetched(competition, dfdc, tmp_path):
+    for name, content in competition.world.files.items():
+        (tmp_path / DATA / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / DATA / name).write_bytes(content)
+    done = dfdc("download", "sample", "--json")
+    assert json.loads(done.stdout)["transferred_bytes"] == 0
+    assert "32 files kept and verified" in dfdc("download", "sample").stdout
+
+
 def test_some_files_by_pattern_one_by_one(competition, dfdc, tmp_path):
     done = dfdc("download", "sample", "--file", "test_videos/00?.mp4", "--to", "here")
     assert done.returncode == 0

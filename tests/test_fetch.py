@@ -118,6 +118,7 @@ def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, wire):
 
 @pytest.mark.parametrize("kind", ["wrong-range", "ignore-range"])
 def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, wire, kind):
+    kaggle_server.world.publishes = ()  # no digest would find it out
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault(kind, at="a.mp4")
     fetch(wanted, wire)
