@@ -27,7 +27,7 @@ def assert_all_there(folder, files):
     for name, content in files.items():
         assert (folder / name).read_bytes() == content
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert there == {*files, ".dfdc-files.jsonl", ".dfdc-lock"}
+    assert there == {*files, ".dfdc/files.jsonl", ".dfdc/lock"}
 
 
 def test_everything_in_one_archive_then_nothing_to_do(competition, dfdc, tmp_path):

@@ -92,7 +92,7 @@ def test_an_interrupted_part_goes_on(server, fetch_parts, tmp_path):
     server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
     server.fault("status", at="parts/dfdc_train_part_03.zip", status=404)
     assert fetch_parts("3").returncode == 5
-    assert "interrupted, 5,000 bytes here" in fetch_parts("3", "--dry-run").stdout.replace("5 KiB", "5,000 bytes")
+    assert "interrupted, 4.9 KiB here" in fetch_parts("3", "--dry-run").stdout
     assert fetch_parts("3").returncode == 0
     assert server.gets("parts/dfdc_train_part_03.zip")[-1].headers["Range"] == "bytes=5000-"
     assert_parts(tmp_path / DATA, [3])
@@ -184,6 +184,17 @@ def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc, tmp_
     assert_parts(tmp_path / DATA, [7, 8])
     assert list(downloads.iterdir()) == []
     assert "good" in dfdc("download", "parts", "7-8", "--dry-run").stdout
+
+
+def test_what_was_downloaded_and_is_gone_is_found_by_verify(server, dfdc, tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped(part(7)))
+    dfdc("data", "add", "a.zip")
+    (tmp_path / DATA / "dfdc_train_part_7" / "a.mp4").unlink()
+    for folder in (DATA, f"{DATA}/dfdc_train_part_7"):
+        problems = json.loads(dfdc("data", "verify", folder, "--json").stdout)["problems"]
+        assert [problem["reason"] for problem in problems if problem["code"] == "missing"] == [
+            "it was downloaded, and is not there"
+        ]
 
 
 def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc, tmp_path):
