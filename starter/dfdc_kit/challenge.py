@@ -47,6 +47,17 @@ class Sizes(Settings, frozen=True, kw_only=True):
     train_parts: int = 0
 
 
+class Parts(Settings, frozen=True, kw_only=True):
+    """The archives of the full training set, which only a browser's session may fetch; `{part}` counts from 0."""
+
+    archive: str  # name of the download, with {part}
+    url: str  # where it lies, with {part}
+    largest_bytes: int
+    total_bytes: int
+    source: str
+    as_of: str
+
+
 class Challenge(Settings, frozen=True, kw_only=True):
     """One challenge, as data."""
 
@@ -56,6 +67,7 @@ class Challenge(Settings, frozen=True, kw_only=True):
     data: DataLayout
     metric: Metric
     sizes: Sizes
+    parts: Parts | None = None
     source: str
     as_of: str
 

@@ -17,6 +17,7 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import KitError
 from dfdc_kit.harness.watch import VideoWatch
+from dfdc_kit.kaggle_client.credentials import HOW, sources
 from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.sandbox import backends
@@ -112,16 +113,13 @@ def _extras() -> list[Finding]:
 
 
 def _credentials() -> list[Finding]:
-    """Where Kaggle credentials lie; their values are never read."""
-    places = [name for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY") if os.environ.get(name)]
-    home = Path.home() / ".kaggle"
-    files = ("access_token", "kaggle.json", "credentials.json")
-    places += [f"~/.kaggle/{name}" for name in files if (home / name).is_file()]
+    """Where Kaggle credentials lie; their values are not shown."""
+    places = [source.place for source in sources()]
     seen = ", ".join(places) or "none found; only download and submit need them"
-    mend = "" if places else "Make a token on your Kaggle account page and save it as ~/.kaggle/access_token"
-    if len(places) > 1 and places[0] == "KAGGLE_API_TOKEN":
+    if len(places) > 1 and sources()[0].kind == "token":
         seen += " (the first is used, even if it is invalid)"
     status: Status = "ok" if places else "missing"
+    mend = "" if places else HOW
     return [Finding(group="Extras", name="Kaggle credentials", status=status, seen=seen, mend=mend)]
 
 
