@@ -12,13 +12,16 @@ from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleFault, KitError, SubmissionFault, UsageFault
 from dfdc_kit.handin.hand_in import alone
+from dfdc_kit.handin.kaggle_host import KaggleHost
 from dfdc_kit.handin.order import order
+from dfdc_kit.handin.parcel import pack, parcel
 from dfdc_kit.handin.plan import plan
 from dfdc_kit.handin.record import books
 from dfdc_kit.harness.noted import run_noted
 from dfdc_kit.harness.request import RunRequest, Silence
 from dfdc_kit.history import store
 from dfdc_kit.history.event import Kind
+from dfdc_kit.kaggle_client import connect
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import read_code_submission
 from fake_kaggle import KEY, TOKEN
@@ -152,6 +155,30 @@ def test_killed_at_any_request_it_goes_on_and_submits_once(at, place, handed_in,
     assert len(kaggle_server.calls("CreateCodeSubmission")) == 1
     (event,) = store.read(place / "runs", kind=Kind.HAND_IN)
     assert event.official_score == 0.5
+
+
+def test_two_at_the_same_time_submit_once(place, kaggle_server):
+    kaggle_server.world.latency_s = 0.05
+    arguments = (kaggle_server.environment(place / "home"), place / "mine", place / "runs")
+    processes = [PROCESSES.Process(target=work, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert sorted(process.exitcode for process in processes) == [0, 1, 1]
+    assert len(kaggle_server.world.submissions) == 1
+    assert len(kaggle_server.calls("SaveKernel")) == 1
+
+
+def test_a_notebook_is_pushed_as_one(tmp_path, kaggle_server):
+    cells = [{"cell_type": "code", "source": ["a = 1\n", "b = 2"], "outputs": [{"output_type": "stream"}]}]
+    (tmp_path / "model.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+    one = parcel(read_code_submission(tmp_path / "model.ipynb"), kaggle_server.world.slug, "NvidiaTeslaT4")
+    kernel, _ = pack(one, "ada", tmp_path / "out")
+    assert KaggleHost(connect()).push("ada/dfdc-model", kernel, 32400).version == 1
+    (pushed,) = kaggle_server.world.kernels["ada/dfdc-model"]
+    assert (pushed["kernelType"], pushed["machineShape"]) == ("notebook", "NvidiaTeslaT4")
+    assert json.loads(pushed["text"])["cells"][0] == {"cell_type": "code", "source": "a = 1\nb = 2", "outputs": []}
 
 
 def test_handed_in_already(handed_in, kaggle_server):
