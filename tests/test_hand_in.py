@@ -29,7 +29,7 @@ from hand_in_worker import Listener, hand_in_at_once, work
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = b"filename,label\naaa.mp4,0.5\nbbb.mp4,0.25\n"
-REQUESTS = 21  # of a whole hand-in, as it is tried below
+REQUESTS = 23  # of a whole hand-in, as it is tried below
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["hand_in_worker", "kaggle"])
 
@@ -86,6 +86,8 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
         "GetDatasetStatus",
         "StartBlobUpload",
         "PUT",
+        "StartBlobUpload",
+        "PUT",
         "CreateDataset",
         "GetDataset",
         "GetDatasetStatus",
@@ -112,7 +114,7 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
 def test_what_is_pushed(handed_in, place, kaggle_server):
     handed_in()
     (pushed,) = kaggle_server.world.kernels["ada/dfdc-constant"]
-    assert pushed["text"] == (place / "mine" / "main.py").read_text()
+    assert pushed["text"].endswith(f'main("{kaggle_server.world.slug}", "ada/dfdc-constant-files", "main.py")\n')
     assert not pushed.get("enableInternet")  # the wire leaves out what is false
     assert not pushed.get("enableGpu")
     assert pushed["kernelType"] == "script"
@@ -125,7 +127,9 @@ def test_what_is_pushed(handed_in, place, kaggle_server):
     )
     assert written["enable_internet"] is False
     (version,) = kaggle_server.world.datasets["ada/dfdc-constant-files"]
-    assert [file["token"] for file in version["files"]] == ["upload-1"]  # weights/, zipped
+    assert len(version["files"]) == 2
+    uploaded = {json.loads(seen.body)["name"] for seen in kaggle_server.calls("StartBlobUpload")}
+    assert uploaded == {"main.py", "weights.zip"}
 
 
 def test_a_gpu_is_asked_for_by_name(handed_in, place, kaggle_server):
@@ -178,7 +182,7 @@ def test_a_notebook_is_pushed_as_one(tmp_path, kaggle_server):
     assert KaggleHost(connect()).push("ada/dfdc-model", kernel, 32400).version == 1
     (pushed,) = kaggle_server.world.kernels["ada/dfdc-model"]
     assert (pushed["kernelType"], pushed["machineShape"]) == ("notebook", "NvidiaTeslaT4")
-    assert json.loads(pushed["text"])["cells"][0] == {"cell_type": "code", "source": "a = 1\nb = 2", "outputs": []}
+    assert json.loads(pushed["text"])["cells"][1] == {"cell_type": "code", "source": "a = 1\nb = 2", "outputs": []}
 
 
 def test_handed_in_already(handed_in, kaggle_server):
@@ -194,7 +198,8 @@ def test_again_spends_another_and_uploads_no_file_twice(handed_in, place, kaggle
     second = handed_in(again=True)
     assert first.hand_in_id != second.hand_in_id
     assert len(kaggle_server.world.submissions) == 2
-    assert len(kaggle_server.calls("StartBlobUpload")) == 1
+    assert len(kaggle_server.calls("CreateDataset")) == 1
+    assert kaggle_server.calls("CreateDatasetVersion") == []
     assert second.data_set_version == 1
 
 
