@@ -22,9 +22,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfdc_kit.handin.parcel import pack, parcel
-from dfdc_kit.submission.code import read_code_submission
-
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "sample_data"
 BASELINES = sorted(path.parent for path in (ROOT / "baselines").glob("*/submission.toml"))
@@ -397,11 +394,9 @@ def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Pat
     probe = in_kaggles_folders(tmp_path, sample_input, folder, "true")
     if probe.returncode != 0:
         pytest.skip(f"mount namespaces do not work here: {probe.stderr.strip()}")
-    sent = parcel(read_code_submission(folder), "deepfake-detection-challenge", accelerator="")
-    program, data_set = pack(sent, "ada", tmp_path / "parcel")  # as `dfdc submit` sends it: its files in a data set
-    shutil.copy(program / "main.py", tmp_path / "working" / "script.py")
-    attached = data_set or program
-    done = in_kaggles_folders(tmp_path, sample_input, attached, f"{shlex.quote(sys.executable)} -B script.py")
+    script = tmp_path / "working" / "script.py"
+    shutil.copy(folder / "main.py", script)  # as a notebook's own script: its files are in the attached data set
+    done = in_kaggles_folders(tmp_path, sample_input, folder, f"{shlex.quote(sys.executable)} -B script.py")
     assert done.returncode == 0, done.stdout + done.stderr
     predictions, fallbacks = left_behind(tmp_path / "working")
     expected = folder / "expected.json"
