@@ -133,9 +133,9 @@ def _follow(
 def find(still: Still) -> list[Face]:
     """The faces of one still, at most MAX_FACES, largest first."""
     faces = [
-        Face(*(row[:4] * still.scale).tolist(), float(row[14]), row[4:14].reshape(5, 2) * still.scale)
+        Face(*np.rint(row[:4] * still.scale).tolist(), float(row[14]), row[4:14].reshape(5, 2) * still.scale)
         for row in _detect(still.small_bgr)
-    ]
+    ]  # in whole pixels: builds of the detector differ in the fifth digit, and what is measured shall not
     return sorted(faces, key=lambda face: -face.side)[:MAX_FACES]
 
 

@@ -59,22 +59,27 @@ class Still:
         width, height = self.frame.width // 2 * 2, self.frame.height // 2 * 2
         return (height, width) if self.turns % 2 else (width, height)
 
-    def luma(self, box: Box) -> np.ndarray:
-        """(height, width) uint8: the decoder's own brightness inside `box`, not resized. Sides are rounded to even."""
-        return np.rot90(_cut(self.frame.planes[0], self._stored(box)), self.turns)
+    def planes(self, box: Box) -> list[np.ndarray]:
+        """The decoder's own brightness, blue and red differences inside `box`, uint8, nothing resized.
+
+        (height, width), and half of that for the colours. Sides of the box are rounded down to even ones.
+        """
+        left, top, width, height = whole = self._stored(box)
+        half = (left // 2, top // 2, width // 2, height // 2)
+        parts = zip(self.frame.planes, (whole, half, half), strict=True)
+        return [np.rot90(_cut(plane, part), self.turns) for plane, part in parts]
 
     def rgb(self, box: Box, side: int | None = None) -> np.ndarray:
         """(height, width, 3) uint8: the colours inside `box`; resized to `side` x `side` if given."""
-        left, top, width, height = whole = self._stored(box)
-        half = (left // 2, top // 2, width // 2, height // 2)
-        planes = [_cut(plane, part) for plane, part in zip(self.frame.planes, (whole, half, half), strict=True)]
+        planes = self.planes(box)
+        height, width = planes[0].shape
         flat = np.concatenate([plane.ravel() for plane in planes]).reshape(height * 3 // 2, width)
         cut = av.VideoFrame.from_ndarray(flat, format=self.frame.format.name)
         cut.colorspace, cut.color_range = self.frame.colorspace, self.frame.color_range
         if side is not None:
             scaler = "AREA" if side < width else "BICUBIC"
             cut = cut.reformat(width=side, height=side, format="rgb24", interpolation=scaler)
-        return np.rot90(cut.to_ndarray(format="rgb24"), self.turns)
+        return cut.to_ndarray(format="rgb24")
 
     def _stored(self, box: Box) -> Box:
         """`box` in the frame as stored, within it, on even pixels: colours have half the resolution."""
