@@ -92,6 +92,14 @@ def test_its_files_lie_beside_it_and_modules_too(looks_around, hosted, tmp_path,
     assert done.stdout.splitlines() == ["True", f"a weight 7 {tmp_path / 'working'}", "1"]
 
 
+def test_a_program_in_a_sub_folder(code_submission, hosted):
+    folder = code_submission("raise SystemExit('not this one')")
+    (folder / "src").mkdir()
+    (folder / "src" / "main.py").write_text("print('this one')")
+    (folder / "submission.toml").write_text('name = "trial"\nentry_point = "src/main.py"\n')
+    assert hosted(folder).stdout == "this one\n"
+
+
 def test_packages_come_along_as_wheels(code_submission, hosted):
     folder = code_submission("import planted_package\nprint(planted_package.VALUE)")
     (folder / "wheels").mkdir()
