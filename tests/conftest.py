@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_kit.cli import main
 from fake_kaggle import FakeKaggle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,21 @@ def dfdc(tmp_path):
             timeout=120,
             check=False,
         )
+
+    return call
+
+
+@pytest.fixture
+def dfdc_here(tmp_path, monkeypatch, capsys):
+    """As `dfdc`, in this process: for tests of one command in many ways, where starting Python would take the time."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["dfdc", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
 
     return call
 

@@ -27,134 +27,152 @@ def assert_all_there(folder, files):
     for name, content in files.items():
         assert (folder / name).read_bytes() == content
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert there == {*files, ".dfdc-files.jsonl", ".dfdc-lock"}
+    assert there == {*files, ".dfdc/files.jsonl", ".dfdc/lock"}
 
 
-def test_everything_in_one_archive_then_nothing_to_do(competition, dfdc, tmp_path):
+def test_everything_in_one_archive_then_nothing_to_do(competition, dfdc, dfdc_here, tmp_path):
     done = dfdc("download", "sample")
     assert (done.returncode, done.stderr) == (0, "")
     assert "32 fetched" in done.stdout
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
     assert len(competition.calls("DownloadDataFile")) == 0
     competition.requests.clear()
-    assert "32 files kept and verified, 0 fetched" in dfdc("download", "sample").stdout
+    assert "32 files kept and verified, 0 fetched" in dfdc_here("download", "sample").stdout
     assert [seen.call for seen in competition.requests] == ["ListDataFiles"]
 
 
-def test_a_same_size_corrupt_file_with_a_newer_date_is_found_and_fetched_alone(competition, dfdc, tmp_path):
+def test_a_same_size_corrupt_file_with_a_newer_date_is_found_and_fetched_alone(competition, dfdc_here, tmp_path):
     """Kaggle's own client skips it for ever: "found more recently modified local copy"."""
-    dfdc("download", "sample")
+    dfdc_here("download", "sample")
     name = "test_videos/007.mp4"
     (tmp_path / DATA / name).write_bytes(b"?" * len(MANY[name]))
     competition.requests.clear()
-    done = dfdc("download", "sample", "--json")
+    done = dfdc_here("download", "sample", "--json")
     assert json.loads(done.stdout)["refetched"] == 1
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
     assert [seen.json["fileName"] for seen in competition.calls("DownloadDataFile")] == [name]
 
 
-def test_a_file_that_changed_on_kaggle_is_fetched(competition, dfdc, tmp_path):
-    dfdc("download", "sample")
+def test_a_file_that_changed_on_kaggle_is_fetched(competition, dfdc_here, tmp_path):
+    dfdc_here("download", "sample")
     competition.world.files["sample_submission.csv"] = b"filename,label\na.mp4,0\n"
-    assert "1 fetched (1 of them damaged or changed before)" in dfdc("download", "sample").stdout
+    assert "1 fetched (1 of them damaged or changed before)" in dfdc_here("download", "sample").stdout
     assert (tmp_path / DATA / "sample_submission.csv").read_bytes() == b"filename,label\na.mp4,0\n"
 
 
-def test_some_files_by_pattern_one_by_one(competition, dfdc, tmp_path):
-    done = dfdc("download", "sample", "--file", "test_videos/00?.mp4", "--to", "here")
+def test_many_files_that_changed_beside_a_kept_archive(competition, dfdc_here, tmp_path):
+    """The archive that was kept is old: what it does not bring is fetched by itself."""
+    assert dfdc_here("download", "sample", "--keep-zip").returncode == 0
+    changed = {name: content + b"!" for name, content in MANY.items()}
+    competition.world.files, competition.world.bundle = {**FEW, **changed}, None
+    assert dfdc_here("download", "sample").returncode == 0
+    assert_all_there(tmp_path / DATA, {**FEW, **changed})
+
+
+def test_files_that_came_by_another_way_are_compared_not_fetched(competition, dfdc_here, tmp_path):
+    for name, content in competition.world.files.items():
+        (tmp_path / DATA / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / DATA / name).write_bytes(content)
+    done = dfdc_here("download", "sample", "--json")
+    assert json.loads(done.stdout)["transferred_bytes"] == 0
+    assert "32 files kept and verified" in dfdc_here("download", "sample").stdout
+
+
+def test_some_files_by_pattern_one_by_one(competition, dfdc_here, tmp_path):
+    done = dfdc_here("download", "sample", "--file", "test_videos/00?.mp4", "--to", "here")
     assert done.returncode == 0
     assert_all_there(tmp_path / "here", {name: content for name, content in MANY.items() if "/00" in name})
     assert len(competition.calls("DownloadDataFiles")) == 0
 
 
-def test_a_name_that_is_not_there_names_the_nearest(competition, dfdc):
-    done = dfdc("download", "sample", "--file", "sample_submision.csv")
+def test_a_name_that_is_not_there_names_the_nearest(competition, dfdc_here):
+    done = dfdc_here("download", "sample", "--file", "sample_submision.csv")
     assert done.returncode == 2
     assert "Did you mean 'sample_submission.csv'?" in done.stderr
 
 
-def test_a_large_file_that_kaggle_packs_is_unpacked(competition, dfdc, tmp_path):
+def test_a_large_file_that_kaggle_packs_is_unpacked(competition, dfdc_here, tmp_path):
     competition.world.zip_from_bytes = 3010
-    done = dfdc("download", "sample", "--file", "test_videos/02?.mp4")
+    done = dfdc_here("download", "sample", "--file", "test_videos/02?.mp4")
     assert done.returncode == 0, done.stderr
     assert_all_there(tmp_path / DATA, {name: content for name, content in MANY.items() if "/02" in name})
 
 
-def test_a_dry_run_shows_the_plan_and_leaves_nothing(competition, dfdc, tmp_path):
-    done = dfdc("download", "sample", "--dry-run", "--json")
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(competition, dfdc_here, tmp_path):
+    done = dfdc_here("download", "sample", "--dry-run", "--json")
     plan = json.loads(done.stdout)
     assert len(plan["steps"]) == 32
     assert plan["as_archive"]
     assert plan["needed_bytes"] == 2 * plan["download_bytes"]
     assert not (tmp_path / DATA).exists()
-    assert "32 files missing" in dfdc("download", "sample", "--dry-run").stdout
+    assert "32 files missing" in dfdc_here("download", "sample", "--dry-run").stdout
 
 
-def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_again(competition, dfdc, tmp_path):
+def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_again(competition, dfdc_here, tmp_path):
     competition.world.publishes = ()
     competition.fault("flip", at="archive.zip", after_bytes=1000, skip=1)  # the first GET is the client's own
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert done.returncode == 0
     assert "is damaged" in done.stderr
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
 
 
-def test_a_truncated_archive_is_fetched_again(competition, dfdc, tmp_path):
+def test_a_truncated_archive_is_fetched_again(competition, dfdc_here, tmp_path):
     competition.world.publishes = ()
     competition.fault("truncate", at="archive.zip", after_bytes=50_000, skip=1)
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert "not a whole zip" in done.stderr
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
 
 
-def test_an_archive_that_lacks_a_file_is_completed_one_by_one(competition, dfdc, tmp_path):
+def test_an_archive_that_lacks_a_file_is_completed_one_by_one(competition, dfdc_here, tmp_path):
     from fake_kaggle.world import zipped
 
     competition.world.bundle = zipped(MANY)
-    assert dfdc("download", "sample").returncode == 0
+    assert dfdc_here("download", "sample").returncode == 0
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
     assert len(competition.calls("DownloadDataFile")) == 2
 
 
-def test_a_hostile_list_of_files(competition, dfdc, tmp_path):
+def test_a_hostile_list_of_files(competition, dfdc_here, tmp_path):
     competition.world.files["../escaped.txt"] = b"x"
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert done.returncode == 3
     assert "climbs out of the folder" in done.stderr
     assert not (tmp_path / "escaped.txt").exists()
 
 
-def test_429_and_drops_are_told_and_survived(competition, dfdc, tmp_path):
+def test_429_and_drops_are_told_and_survived(competition, dfdc_here, tmp_path):
     competition.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "0"})
     competition.fault("drop", at="archive.zip", after_bytes=40_000, skip=1)
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert done.returncode == 0
     assert "Attempt 2 of 6" in done.stderr
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
     assert competition.gets("archive.zip")[-1].headers["Range"] == "bytes=40000-"
 
 
-def test_rules_not_accepted(competition, dfdc):
+def test_rules_not_accepted(competition, dfdc_here):
     competition.world.rules_accepted = False
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert done.returncode == 5
     assert "error[kaggle-fault]: Kaggle wants the competition's rules accepted" in done.stderr
     assert "/rules" in done.stderr
 
 
-def test_another_download_on_the_same_folder_is_refused(competition, dfdc, tmp_path):
+def test_another_download_on_the_same_folder_is_refused(competition, dfdc_here, tmp_path):
     from dfdc_kit.data.download.room import working_in
 
     with working_in(tmp_path / DATA):
-        done = dfdc("download", "sample")
+        done = dfdc_here("download", "sample")
     assert done.returncode == 2
     assert f"(process {os.getpid()})" in done.stderr
-    assert dfdc("download", "sample").returncode == 0
+    assert dfdc_here("download", "sample").returncode == 0
 
 
-def test_a_folder_that_cannot_be_written(competition, dfdc, tmp_path):
+def test_a_folder_that_cannot_be_written(competition, dfdc_here, tmp_path):
     (tmp_path / DATA).write_text("a file")
-    done = dfdc("download", "sample")
+    done = dfdc_here("download", "sample")
     assert done.returncode == 4
     assert "--to DIR" in done.stderr
 

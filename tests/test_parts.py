@@ -34,11 +34,11 @@ def server(kaggle_server, monkeypatch):
 
 
 @pytest.fixture
-def fetch_parts(server, dfdc, tmp_path):
+def fetch_parts(server, dfdc_here, tmp_path):
     (tmp_path / "cookies.txt").write_text(cookie())
 
     def call(numbers: str, *options: str):
-        return dfdc("download", "parts", numbers, "--cookies", "cookies.txt", "--url", URL, *options)
+        return dfdc_here("download", "parts", numbers, "--cookies", "cookies.txt", "--url", URL, *options)
 
     return call
 
@@ -92,7 +92,7 @@ def test_an_interrupted_part_goes_on(server, fetch_parts, tmp_path):
     server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
     server.fault("status", at="parts/dfdc_train_part_03.zip", status=404)
     assert fetch_parts("3").returncode == 5
-    assert "interrupted, 5,000 bytes here" in fetch_parts("3", "--dry-run").stdout.replace("5 KiB", "5,000 bytes")
+    assert "interrupted, 4.9 KiB here" in fetch_parts("3", "--dry-run").stdout
     assert fetch_parts("3").returncode == 0
     assert server.gets("parts/dfdc_train_part_03.zip")[-1].headers["Range"] == "bytes=5000-"
     assert_parts(tmp_path / DATA, [3])
@@ -151,18 +151,38 @@ def test_cookies_that_do_not_work(fetch_parts, tmp_path, content, said):
     assert said in done.stderr
     assert "cookies.txt extension" in done.stderr
     assert "planted" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
 
 
-def test_no_cookies_at_all(server, dfdc):
-    done = dfdc("download", "parts", "0")
+def test_no_cookies_at_all(server, dfdc_here):
+    done = dfdc_here("download", "parts", "0")
     assert done.returncode == 2
     assert "--cookies cookies.txt" in done.stderr
-    assert dfdc("download", "parts", "0", "--cookies", "none.txt").returncode == 3
+    assert dfdc_here("download", "parts", "0", "--cookies", "none.txt").returncode == 3
 
 
 def test_cookies_go_to_kaggle_only(server, fetch_parts):
     fetch_parts("3")
     assert [bool(seen.headers.get("Cookie")) for seen in server.gets()] == [True, False]
+
+
+def test_no_secret_in_any_output_or_file(server, fetch_parts, tmp_path):
+    server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
+    server.fault("status", at="parts/dfdc_train_part_03.zip", status=500, message=f"echo {COOKIE}", times=2)
+    server.fault("status", at="parts/dfdc_train_part_03.zip", status=404, message=f"echo {COOKIE}")
+    runs = [fetch_parts("3"), fetch_parts("3", "--json")]
+    assert [done.returncode for done in runs] == [5, 0]
+    assert "planted" not in "".join(done.stdout + done.stderr for done in runs)
+    for path in (tmp_path / DATA).rglob("*"):
+        assert not path.is_file() or b"planted" not in path.read_bytes()
+
+
+def test_an_archive_that_a_killed_process_left_behind_is_removed(fetch_parts, tmp_path):
+    assert fetch_parts("0", "--keep-zip").returncode == 0
+    assert fetch_parts("0", "--keep-zip").returncode == 0
+    assert_parts(tmp_path / DATA, [0], kept=["dfdc_train_part_00.zip"])
+    assert fetch_parts("0").returncode == 0
+    assert_parts(tmp_path / DATA, [0])
 
 
 def test_a_part_that_kaggle_does_not_have(server, fetch_parts):
@@ -171,40 +191,51 @@ def test_a_part_that_kaggle_does_not_have(server, fetch_parts):
     assert "no dfdc_train_part_40.zip" in done.stderr
 
 
-def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc, tmp_path):
+def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc_here, tmp_path):
     downloads = tmp_path / "Downloads"
     downloads.mkdir()
     (downloads / "dfdc_train_part_07 (1).zip").write_bytes(zipped(part(7)))
     (downloads / "8.zip").write_bytes(zipped(part(8)))
-    done = dfdc("data", "add", *downloads.iterdir(), "--json")
+    done = dfdc_here("data", "add", *downloads.iterdir(), "--json")
     assert {taken["holds"] for taken in json.loads(done.stdout)} == {
         "dfdc_train_part_07.zip",
         "dfdc_train_part_08.zip",
     }
     assert_parts(tmp_path / DATA, [7, 8])
     assert list(downloads.iterdir()) == []
-    assert "good" in dfdc("download", "parts", "7-8", "--dry-run").stdout
+    assert "good" in dfdc_here("download", "parts", "7-8", "--dry-run").stdout
 
 
-def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc, tmp_path):
+def test_what_was_downloaded_and_is_gone_is_found_by_verify(server, dfdc_here, tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped(part(7)))
+    dfdc_here("data", "add", "a.zip")
+    (tmp_path / DATA / "dfdc_train_part_7" / "a.mp4").unlink()
+    for folder in (DATA, f"{DATA}/dfdc_train_part_7"):
+        problems = json.loads(dfdc_here("data", "verify", folder, "--json").stdout)["problems"]
+        assert [problem["reason"] for problem in problems if problem["code"] == "missing"] == [
+            "it was downloaded, and is not there"
+        ]
+
+
+def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc_here, tmp_path):
     content = zipped(part(7))
     (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
-    done = dfdc("data", "add", "a.zip")
+    done = dfdc_here("data", "add", "a.zip")
     assert done.returncode == 3
     assert "not a whole zip archive" in done.stderr
     assert (tmp_path / "a.zip").exists()
 
 
-def test_an_archive_of_something_else_is_refused(server, dfdc, tmp_path):
+def test_an_archive_of_something_else_is_refused(server, dfdc_here, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"holiday/a.mp4": b"x"}))
-    done = dfdc("data", "add", "a.zip")
+    done = dfdc_here("data", "add", "a.zip")
     assert done.returncode == 3
     assert "it holds holiday, expected a folder such as test_videos or dfdc_train_part_7" in done.stderr
     assert not (tmp_path / DATA / "holiday").exists()
 
 
-def test_the_bundle_from_the_browser_is_taken_in(server, dfdc, tmp_path):
+def test_the_bundle_from_the_browser_is_taken_in(server, dfdc_here, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"test_videos/a.mp4": b"x", "sample_submission.csv": b"filename,label\n"}))
-    assert dfdc("data", "add", "a.zip", "--keep-zip").returncode == 0
+    assert dfdc_here("data", "add", "a.zip", "--keep-zip").returncode == 0
     assert (tmp_path / DATA / "test_videos" / "a.mp4").read_bytes() == b"x"
     assert (tmp_path / "a.zip").exists()

@@ -50,7 +50,7 @@ def test_folders_are_kept(tmp_path):
         ("a//escaped.mp4", "simplest"),
         ("a\x1b[2Jb.mp4", "control"),
         (".", "without a letter"),
-        (".dfdc-files.jsonl", "a name of ours"),
+        (".dfdc/files.jsonl", "a name of ours"),
         (linked("escaped.mp4"), "a link"),
         (linked("pipe", stat.S_IFIFO | 0o644), "a link or a device"),
         (linked("device", stat.S_IFCHR | 0o644), "a link or a device"),
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_the_manifest_survives_a_torn_line(tmp_path):
     unpacked = unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO}), tmp_path)
     Manifest(tmp_path).add(*unpacked)
-    path = tmp_path / ".dfdc-files.jsonl"
+    path = tmp_path / ".dfdc" / "files.jsonl"
     path.write_bytes(path.read_bytes()[:-5])
     manifest = Manifest(tmp_path)
     assert [manifest.state(name) for name in ("a.mp4", "b.mp4", "c.mp4")] == ["good", "unknown", "missing"]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -13,10 +13,20 @@ LINE_EVERY_S = 30.0
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to be told how many of how many are done; what it shows goes to standard error, and goes away."""
-    if not err.is_terminal:
-        yield _Lines(what).told
-        return
+    """A function to be told how many of how many are done, by work that goes on where it was after Ctrl-C.
+
+    What it shows goes to standard error, and goes away.
+    """
+    try:
+        with _bar(what) if err.is_terminal else nullcontext(_Lines(what).told) as told:
+            yield told
+    except KeyboardInterrupt:
+        err.print("stopped; the same command goes on where it was")
+        raise
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=err, transient=True) as progress:
         task = progress.add_task(what, total=None)

@@ -148,10 +148,12 @@ def verify(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.counting import counting
+    from dfdc_kit.data.download.expected import expected_files
     from dfdc_kit.data.verify import verify as check
 
     with counting("decoding" if deep else "reading headers") as progress:
-        report = check(folder, challenges.load(), deep=deep, state=state, progress=progress)
+        expected = expected_files(folder)
+        report = check(folder, challenges.load(), deep=deep, state=state, expected=expected, progress=progress)
     print_json(report) if as_json else _show_verify(report)
     if report.problems:
         raise typer.Exit(3)

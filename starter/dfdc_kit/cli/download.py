@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Get the challenge's data: resumed after any interruption, verified, unpacked.",
+    epilog="Example:  `dfdc download sample --dry-run`  shows what would be fetched, and whether there is room.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

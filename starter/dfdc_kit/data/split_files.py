@@ -1,6 +1,7 @@
 """A split on disk: one CSV that says all, and a folder for each side that other commands and scripts can use."""
 
 import csv
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -
     for path in paths:
         _refuse_public_test(path, challenge)
     found = split(read_catalogue(paths, challenge), plan, challenge, public_test_names(paths, challenge))
-    with _folder(out) as part:
+    with _folder(out, challenge) as part:
         _write_csv(part / CSV_NAME, found, challenge)
         linked = {
             TRAIN: _write_train(part / "train", found, challenge),
@@ -126,10 +127,9 @@ def _refuse_public_test(path: Path, challenge: Challenge) -> None:
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[Path]:
+def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
     """A new folder beside `out` that takes its place when the block ends well, and goes when it does not."""
-    if out.exists() and not (out / CSV_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageFault(f"{out} is there and holds no split: it stays as it is.", hint="Choose another folder: --out")
+    _check_ours(out, challenge)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
@@ -141,15 +141,48 @@ def _folder(out: Path) -> Iterator[Path]:
         part = room / "new"
         part.mkdir()
         yield part
-        if out.exists():
-            out.rename(room / "old")
-        part.rename(out)
+        _swap(out, part, room / "old")
     except OSError as error:
         raise OutputFault(
             f"Cannot write {out}: {error.strerror}.", hint="Free some space or choose another folder: --out"
         ) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def _check_ours(out: Path, challenge: Challenge) -> None:
+    """Raise UsageFault if `out` holds anything but an earlier split: what is in it would go."""
+    if not out.exists():
+        return
+    layout = challenge.data
+    known = {
+        Path(CSV_NAME),
+        Path("train") / layout.metadata,
+        Path("validation") / layout.solution,
+        Path("validation") / layout.sample_submission,
+    }
+    strangers = (
+        path
+        for folder, _, files in os.walk(out)
+        for path in (Path(folder, name) for name in files)
+        if not path.is_symlink() and path.relative_to(out) not in known
+    )
+    stranger = next(strangers, None) if out.is_dir() else out
+    if stranger is not None:
+        raise UsageFault(
+            f"{out} is there and is no split of ours: {stranger} would be lost.", hint="Choose another folder: --out"
+        )
+
+
+def _swap(out: Path, part: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        part.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 def _write_csv(path: Path, found: Split, challenge: Challenge) -> None:

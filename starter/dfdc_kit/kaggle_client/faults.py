@@ -47,10 +47,7 @@ def from_response(response: "requests.Response", doing: str, slug: str = "") -> 
         hint = "Check that this account has joined the competition, and that the name is right" + _also(skew)
         return KaggleFault(f"Kaggle refuses (403) {doing}: {said}{_also(skew)}.", hint=hint, reason="refused")
     if status == 404:
-        hint = (
-            "Ended competitions do not serve every file this way. "
-            f"Fetch it at https://www.kaggle.com/competitions/{slug}/data in a browser, then: dfdc data add FILE.zip"
-        )
+        hint = "Check the name; what has ended may not be served any more"
         return KaggleFault(f"Kaggle does not have it (404), {doing}: {said}.", hint=hint, reason="not-found")
     if status == 429:
         return KaggleFault(f"Kaggle wants fewer requests (429), {doing}.", hint=WAIT, reason="too-many-requests")

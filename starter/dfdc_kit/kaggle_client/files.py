@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from dfdc_kit.errors import KaggleFault
 from dfdc_kit.kaggle_client.client import Kaggle
 
 PAGE = 200  # files; the most that Kaggle gives
@@ -35,9 +36,7 @@ def file_link(kaggle: Kaggle, slug: str, name: str) -> str:
 
     request = ApiDownloadDataFileRequest()
     request.competition_name, request.file_name = slug, name
-    return kaggle.call(
-        f"asking for {name}", lambda api: _link(api, lambda calls: calls.download_data_file(request)), slug=slug
-    )
+    return _asked(kaggle, slug, f"asking for {name}", lambda calls: calls.download_data_file(request))
 
 
 def bundle_link(kaggle: Kaggle, slug: str) -> str:
@@ -46,9 +45,20 @@ def bundle_link(kaggle: Kaggle, slug: str) -> str:
 
     request = ApiDownloadDataFilesRequest()
     request.competition_name = slug
-    return kaggle.call(
-        "asking for the archive", lambda api: _link(api, lambda calls: calls.download_data_files(request)), slug=slug
-    )
+    return _asked(kaggle, slug, "asking for the archive", lambda calls: calls.download_data_files(request))
+
+
+def _asked(kaggle: Kaggle, slug: str, doing: str, ask: Any) -> str:
+    try:
+        return kaggle.call(doing, lambda api: _link(api, ask), slug=slug)
+    except KaggleFault as fault:
+        if fault.reason != "not-found":
+            raise
+        hint = (
+            "Ended competitions do not serve every file this way. "
+            f"Fetch it at https://www.kaggle.com/competitions/{slug}/data in a browser, then: dfdc data add FILE.zip"
+        )
+        raise KaggleFault(str(fault), hint=hint, reason=fault.reason) from None
 
 
 def _link(api: Any, ask: Any) -> str:

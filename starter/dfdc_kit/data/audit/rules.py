@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -94,17 +95,16 @@ def copies(evidence: Evidence) -> Iterator[Finding]:
     test_videos = evidence.challenge.data.test_videos
     said: dict[str, list[str]] = defaultdict(list)
     for paths in evidence.copies:
-        names = sorted({path.name for path in paths})
+        names = {path.name for path in paths}
         in_test = [path.parent.name == test_videos for path in paths]
-        shown = ", ".join(sorted(f"{path.parent.name}/{path.name}" for path in paths))
-        if {_TRAIN, _VALIDATION} <= {sides.get(name) for name in names}:
-            said["across"].append(shown)
-        if len({fake[name] for name in names if name in fake}) == 2:
-            said["labels"].append(shown)
-        if any(in_test) and not all(in_test):
-            said["test"].append(shown)
-        elif len(names) > 1:
-            said["plain"].append(shown)
+        kinds = [
+            ("across", {_TRAIN, _VALIDATION} <= {sides.get(name) for name in names}),
+            ("labels", len({fake[name] for name in names if name in fake}) == 2),
+            ("test", any(in_test) and not all(in_test)),
+        ]
+        worse = [kind for kind, is_so in kinds if is_so]
+        for kind in worse or ["plain"] * (len(names) > 1):
+            said[kind].append(_shown(paths))
     for kind, (code, severity, what, mend) in _COPIES.items():
         if said[kind]:
             yield finding(code, severity, what, said[kind], mend)
@@ -259,6 +259,12 @@ def untouched_rows(evidence: Evidence) -> Iterator[Finding]:
             untouched,
             "Predict every row; where that fails, write 0.5. More: dfdc validate FILE --against sample_submission.csv",
         )
+
+
+def _shown(paths: list[Path]) -> str:
+    """A group of files, of which the first few are named."""
+    names = [f"{path.parent.name}/{path.name}" for path in paths[:3]]
+    return ", ".join(names) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
 
 
 def _groups_on_both_sides(evidence: Evidence, groups: list[str]) -> dict[str, tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The browser's session: a cookie file in Netscape's format, as browser extensions and curl write it."""
 
 import http.cookiejar
+import warnings
 from http.cookiejar import MozillaCookieJar
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,7 +34,9 @@ def read_cookies(path: Path, url: str) -> MozillaCookieJar:
     """
     jar = MozillaCookieJar()
     try:
-        jar.load(str(path), ignore_discard=True, ignore_expires=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the jar's own words on a bad line: a traceback
+            jar.load(str(path), ignore_discard=True, ignore_expires=True)
     except FileNotFoundError as error:
         raise MissingData(f"There is no cookie file {path}.", hint=HOW) from error
     except (http.cookiejar.LoadError, UnicodeDecodeError, ValueError):  # their text shows the line: a secret

@@ -12,9 +12,10 @@ from typing import Literal
 import msgspec
 
 from dfdc_kit.data.download.digest import is_digest_of
+from dfdc_kit.data.download.names import OURS
 from dfdc_kit.errors import OutputFault
 
-NAME = ".dfdc-files.jsonl"
+NAME = Path(OURS) / "files.jsonl"
 State = Literal["good", "missing", "damaged", "unknown"]
 
 
@@ -41,6 +42,7 @@ class Manifest:
         path = self.folder / NAME
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with self._turn, path.open("ab") as file:
                 file.write(b"\n" * _is_torn(path) + lines)
         except OSError as error:

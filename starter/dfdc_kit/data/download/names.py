@@ -3,6 +3,8 @@
 import re
 from pathlib import PurePosixPath
 
+OURS = ".dfdc"  # the folder, in a data folder, for what the kit itself notes
+
 
 def danger(name: str) -> str:
     """What makes `name`, relative and with /, unfit to be written below a folder; empty if nothing does."""
@@ -14,6 +16,6 @@ def danger(name: str) -> str:
         "a name with a backslash": "\\" in name,
         "a name with control characters": not name.isprintable(),
         "a name not in its simplest form": name.removesuffix("/") != str(path),
-        "a name of ours": any(part.startswith(".dfdc-") for part in path.parts),
+        "a name of ours": path.parts[:1] == (OURS,),
     }
     return next((fault for fault, is_so in faults.items() if is_so), "")

@@ -116,6 +116,10 @@ def download_parts(
     """
     started_s = time.monotonic()
     check_room(plan.folder, plan.needed_bytes)
+    if not keep_zip:  # of parts whose process was killed between unpacking and this
+        for step in plan.steps:
+            if step.state == "good":
+                (plan.folder / step.archive).unlink(missing_ok=True)
     done = run_all(lambda step: _one(challenge, plan, wire, cookies, step, keep_zip), plan.missing, jobs, wire.stop)
     return PartsArrived(
         folder=plan.folder,

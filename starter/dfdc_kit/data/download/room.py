@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dfdc_kit.data.download.amounts import amount
+from dfdc_kit.data.download.names import OURS
 from dfdc_kit.errors import OutputFault, UsageFault
 
-LOCK = ".dfdc-lock"
+LOCK = Path(OURS) / "lock"
 SPARE_BYTES = 64 << 20  # left free for everybody else
 
 
@@ -19,7 +20,7 @@ def working_in(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         message = f"Cannot write in {folder}: {error.strerror}."

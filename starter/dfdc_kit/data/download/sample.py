@@ -74,12 +74,15 @@ def plan_sample(kaggle: Kaggle, slug: str, folder: Path, patterns: list[str], wa
     steps = []
     watcher.started(COMPARING, 0, sum(file.size_bytes for file in listed))
     for file in listed:
-        steps.append(Step(name=file.name, size_bytes=file.size_bytes, state=_state(manifest, file)))
+        state = _state(manifest, file.name, file.size_bytes)
+        steps.append(Step(name=file.name, size_bytes=file.size_bytes, state=state))
         watcher.advanced(COMPARING, file.size_bytes)
     watcher.ended(COMPARING)
     missing_bytes = sum(step.size_bytes for step in steps if step.state != "good")
-    as_archive = not patterns and sum(step.state != "good" for step in steps) > FEW
-    have = _have_bytes(folder / f"{slug}.zip") if as_archive else 0
+    lacking = sum(step.state not in ("good", "unknown") for step in steps)  # the unknown need a digest, not a transfer
+    is_here = archive_path(folder, slug).exists() and any(step.state != "good" for step in steps)
+    as_archive = not patterns and (lacking > FEW or is_here)
+    have = _have_bytes(archive_path(folder, slug)) if as_archive else 0
     all_bytes = sum(file.size_bytes for file in listed)
     download_bytes = max(0, all_bytes - have) if as_archive else missing_bytes
     return SamplePlan(
@@ -104,11 +107,13 @@ def download_sample(kaggle: Kaggle, plan: SamplePlan, wire: Wire, *, jobs: int, 
     manifest = Manifest(plan.folder)
     left, transferred, unverified = plan.missing, 0, 0
     if plan.as_archive:
-        transferred = _by_archive(kaggle, plan, wire, manifest, keep_zip)
-        left = [step for step in left if manifest.state(step.name, deep=False) != "good"]
+        transferred = _by_archive(kaggle, plan, wire, manifest)
+        left = [step for step in left if _state(manifest, step.name, step.size_bytes, deep=False) != "good"]
     for fetched in run_all(lambda step: _by_itself(kaggle, plan, wire, manifest, step), left, jobs, wire.stop):
         transferred += fetched.transferred_bytes
         unverified += not fetched.verified
+    if not keep_zip:  # here, not before: a process may have been killed between unpacking and this
+        archive_path(plan.folder, plan.slug).unlink(missing_ok=True)
     return Arrived(
         folder=plan.folder,
         kept=len(plan.steps) - len(plan.missing),
@@ -120,16 +125,19 @@ def download_sample(kaggle: Kaggle, plan: SamplePlan, wire: Wire, *, jobs: int, 
     )
 
 
-def _by_archive(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest, keep_zip: bool) -> int:
+def archive_path(folder: Path, slug: str) -> Path:
+    """Where the archive of all files lies until it is unpacked."""
+    return folder / f"{slug}.zip"
+
+
+def _by_archive(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest) -> int:
     """Fetch the archive of all files and unpack it; the bytes transferred."""
-    path = plan.folder / f"{plan.slug}.zip"
+    path = archive_path(plan.folder, plan.slug)
     wanted = Wanted(name=path.name, path=path, link=lambda: bundle_link(kaggle, plan.slug))
     entries, transferred_bytes = fetch_and_take(
         wanted, wire, lambda _: unpack_watched(path, plan.folder, wire.watcher, path.name)
     )
     manifest.add(*entries)
-    if not keep_zip:
-        path.unlink()
     return transferred_bytes
 
 
@@ -172,11 +180,12 @@ def _picked(files: list[RemoteFile], patterns: list[str]) -> list[RemoteFile]:
     return [file for file in files if not patterns or any(fnmatch.fnmatchcase(file.name, one) for one in patterns)]
 
 
-def _state(manifest: Manifest, file: RemoteFile) -> Why:
-    entry = manifest.entries.get(file.name)
-    if entry and file.size_bytes and entry.size_bytes != file.size_bytes:
+def _state(manifest: Manifest, name: str, size_bytes: int, *, deep: bool = True) -> Why:
+    """How the file `name` stands, of which Kaggle says that it has `size_bytes` (0: it does not say)."""
+    entry = manifest.entries.get(name)
+    if entry and size_bytes and entry.size_bytes != size_bytes:
         return "changed"
-    return manifest.state(file.name)
+    return manifest.state(name, deep=deep)
 
 
 def _have_bytes(path: Path) -> int:
