@@ -1,5 +1,6 @@
 """The fetch engine against a storage that misbehaves: bytes arrive whole and right, or a sentence says why not."""
 
+import hashlib
 import resource
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 
 import pytest
 
+from dfdc_kit.data.download.digest import file_digest, is_digest_of, published
 from dfdc_kit.data.download.fetch import DAMAGED, Stopped, Wanted, Wire, fetch
 from dfdc_kit.data.download.partial import Partial
 from dfdc_kit.data.download.several import run_all
@@ -116,13 +118,14 @@ def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, wire):
     assert kaggle_server.gets("a.mp4")[-1].headers["If-Range"] == kaggle_server.world.stored("files/a.mp4").etag
 
 
-@pytest.mark.parametrize("kind", ["wrong-range", "ignore-range"])
-def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, wire, kind):
+@pytest.mark.parametrize(("kind", "more"), [("wrong-range", [None]), ("ignore-range", [])])
+def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, wire, kind, more):
     kaggle_server.world.publishes = ()  # no digest would find it out
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault(kind, at="a.mp4")
     fetch(wanted, wire)
     assert wanted.path.read_bytes() == CONTENT
+    assert ranges(kaggle_server) == [None, "bytes=300000-", *more]
 
 
 def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, wanted, wire, notes):
@@ -316,6 +319,7 @@ def test_several_at_once_and_the_first_fault_ends_all():
 MEASURED = """
 import resource, sys
 from pathlib import Path
+from dfdc_kit.data.download.digest import file_digest, is_digest_of, published
 from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
 from dfdc_kit.data.download.wire import new_session
 
@@ -339,3 +343,22 @@ def test_memory_does_not_grow_with_the_file(kaggle_server, tmp_path):
         assert (tmp_path / "out.bin").stat().st_size == size_bytes
         peaks_bytes.append(int(done.stdout))
     assert peaks_bytes[1] - peaks_bytes[0] < 16 << 20
+
+
+def test_without_the_quick_digest_md5_does(kaggle_server, wanted, wire, monkeypatch):
+    monkeypatch.setattr("dfdc_kit.data.download.digest._crc32c", lambda: None)
+    kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
+    fetched = fetch(wanted, wire)
+    assert wanted.path.read_bytes() == CONTENT
+    assert fetched.digest == f"md5:{hashlib.md5(CONTENT).hexdigest()}"
+    with pytest.raises(KaggleFault, match="google-crc32c is missing"):
+        is_digest_of("crc32c:00000000", wanted.path)
+
+
+def test_digests_agree_with_their_published_check_values(tmp_path):
+    (tmp_path / "a").write_bytes(b"123456789")
+    assert file_digest(tmp_path / "a", "crc32c") == "crc32c:e3069283"  # RFC 3720's check value
+    assert file_digest(tmp_path / "a", "md5") == "md5:25f9e794323b453885f5181f1b624d0b"
+    assert published("crc32c=4waSgw==, md5=JfnnlDI7RTiF9RgfG2JNCw==") == "crc32c:e3069283"
+    assert published("md5=JfnnlDI7RTiF9RgfG2JNCw==") == "md5:25f9e794323b453885f5181f1b624d0b"
+    assert published("") == ""

@@ -5,7 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
+from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +16,7 @@ from dfdc_kit.errors import KaggleFault
 from dfdc_kit.kaggle_client import connect
 from dfdc_kit.kaggle_client.credentials import redacted, sources
 from dfdc_kit.kaggle_client.files import bundle_link, file_link, list_files
-from dfdc_kit.kaggle_client.patience import Patience
+from dfdc_kit.kaggle_client.patience import Patience, retry_after_s
 from fake_kaggle import KEY, TOKEN
 
 SECRETS = (KEY, TOKEN, "planted", "YWRhOn")  # the last: the head of Basic credentials
@@ -242,6 +245,24 @@ def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "cannot make its settings folder" in done.stdout
     assert "KAGGLE_CONFIG_DIR" in done.stdout
+
+
+def test_retry_after_as_seconds_as_a_date_and_as_nonsense():
+    def asked(text):
+        return retry_after_s(SimpleNamespace(headers={"Retry-After": text} if text else {}))
+
+    assert asked("120") == 120
+    assert asked("-5") == 0
+    assert 50 < asked(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert asked("Wed, 11 Dec 2019 23:47:00 GMT") == 0
+    assert asked("soon") is None
+    assert asked("") is None
+
+
+def test_waits_double_up_to_the_longest():
+    patience = Patience(first_wait_s=1, longest_wait_s=8)
+    for failures, longest_s in ((1, 1), (2, 2), (3, 4), (4, 8), (9, 8)):
+        assert longest_s / 2 <= patience.wait_s(failures) <= longest_s
 
 
 def test_redaction(kaggle_server):
