@@ -10,7 +10,7 @@ import pytest
 
 from dfdc_kit.data.download.digest import file_digest, is_digest_of, published
 from dfdc_kit.data.download.fetch import DAMAGED, Stopped, Wanted, Wire, fetch
-from dfdc_kit.data.download.partial import Partial
+from dfdc_kit.data.download.partial import Identity, Partial
 from dfdc_kit.data.download.several import run_all
 from dfdc_kit.data.download.wire import new_session
 from dfdc_kit.errors import KaggleFault, OutputFault
@@ -182,6 +182,19 @@ def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle
     kaggle_server.world.publishes = ()
     assert not fetch(wanted, wire).verified
     assert wanted.path.read_bytes() == CONTENT
+
+
+def test_the_digest_of_an_object_that_is_stored_packed_is_not_that_of_its_bytes():
+    headers = {"Content-Length": "9", "ETag": '"a"', "X-Goog-Hash": "crc32c=AAAAAA==", "Last-Modified": "yesterday"}
+    assert Identity.of(headers).digest == "crc32c:00000000"
+    assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "identity"}).digest == "crc32c:00000000"
+    assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "gzip"}).digest == ""
+
+
+def test_a_weak_etag_proves_nothing():
+    assert Identity.of({"ETag": '"a"', "Last-Modified": "yesterday"}).validator == '"a"'
+    assert Identity.of({"ETag": 'W/"a"', "Last-Modified": "yesterday"}).validator == "yesterday"
+    assert Identity.of({"ETag": 'W/"a"'}).validator == ""
 
 
 def test_an_expired_link_is_renewed(kaggle_server, wanted, wire, waits):
