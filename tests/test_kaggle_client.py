@@ -193,6 +193,27 @@ def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
     assert [source.place for source in sources()] == ["~/.kaggle/access_token"]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f'{{"username": "ada", "key": "{KEY}"}}', ""),
+        ('{"key": "planted-key-alone"}', "can do nothing with what is in"),
+        ('{"username": "ada", "key": "planted-wrong-key"}', "does not accept the credentials in"),
+        ("{planted", "There are no Kaggle credentials"),
+    ],
+)
+def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    path = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    done = dfdc("download", "sample", "--dry-run")
+    assert done.returncode == (5 if said else 0)
+    assert said in done.stderr
+    assert "planted" not in done.stdout + done.stderr
+
+
 def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     kaggle_server.world.clock_offset_s = -7200

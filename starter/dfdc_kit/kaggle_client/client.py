@@ -54,7 +54,10 @@ def connect(*, patience: Patience | None = None, timeout_s: float = TIMEOUT_S) -
         kaggle.call("signing in", lambda api: api.authenticate())
     except SystemExit:  # the client's way to say that nothing worked
         first = sources()[0]
-        raise bad_token(first.place, first.mend) from None
+        if first.kind == "token":
+            raise bad_token(first.place, first.mend) from None
+        message = f"Kaggle's client can do nothing with what is in {first.place}."
+        raise KaggleFault(message, hint=HOW, reason="bad-credentials") from None
     except KaggleFault as fault:
         token = next((source for source in sources() if source.kind == "token"), None)
         if fault.reason == "bad-credentials" and token:
