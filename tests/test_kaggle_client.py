@@ -34,7 +34,7 @@ def patience(waits):
 
 @pytest.fixture
 def kaggle(kaggle_server, patience):
-    return connect(patience=patience, timeout_s=1)
+    return connect(patience=patience, timeout_s=20)
 
 
 def fault_of(function, *arguments, **options) -> KaggleFault:
@@ -87,6 +87,7 @@ def test_what_other_threads_print_is_shown(kaggle):
 
 
 def test_a_silent_server_is_given_up(kaggle, kaggle_server):
+    kaggle.timeout_s = 0.2
     kaggle_server.fault("hang", at="ListDataFiles", times=-1)
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
 

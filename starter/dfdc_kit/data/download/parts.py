@@ -117,9 +117,7 @@ def download_parts(
     """
     started_s = time.monotonic()
     check_room(plan.folder, plan.needed_bytes)
-    wire = replace(
-        wire, session=lambda: new_session(cookies)
-    )  # the jar keeps them to their hosts: the storage gets none
+    wire = replace(wire, session=lambda: new_session(cookies))  # the jar keeps cookies from other hosts
     if not keep_zip:  # of parts whose process was killed between unpacking and this
         for step in plan.steps:
             if step.state == "good":
