@@ -1,11 +1,13 @@
 """Hands a submission in from a process of its own, which tests kill; and the teller that tests listen to."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from dfdc_kit import challenge as challenges
+from dfdc_kit.errors import KitError
 from dfdc_kit.handin.checks import Rehearsing
 from dfdc_kit.handin.desk import Pace
 from dfdc_kit.handin.hand_in import Means, hand_in
@@ -58,9 +60,12 @@ def hand_in_at_once(
 
 
 def work(environment: dict[str, str], submission: Path, runs: Path) -> None:
-    """What a process does that will be killed."""
+    """What a process does that will be killed, or will be one of several. Exit code 1 where it is refused."""
     os.environ.update(environment)
-    hand_in_at_once(submission, runs, Listener())
+    try:
+        hand_in_at_once(submission, runs, Listener())
+    except KitError:
+        sys.exit(1)
 
 
 def _unwanted() -> NoReturn:

@@ -12,13 +12,16 @@ from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleFault, KitError, SubmissionFault, UsageFault
 from dfdc_kit.handin.hand_in import alone
+from dfdc_kit.handin.kaggle_host import KaggleHost
 from dfdc_kit.handin.order import order
+from dfdc_kit.handin.parcel import pack, parcel
 from dfdc_kit.handin.plan import plan
 from dfdc_kit.handin.record import books
 from dfdc_kit.harness.noted import run_noted
 from dfdc_kit.harness.request import RunRequest, Silence
 from dfdc_kit.history import store
 from dfdc_kit.history.event import Kind
+from dfdc_kit.kaggle_client import connect
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import read_code_submission
 from fake_kaggle import KEY, TOKEN
@@ -26,7 +29,7 @@ from hand_in_worker import Listener, hand_in_at_once, work
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = b"filename,label\naaa.mp4,0.5\nbbb.mp4,0.25\n"
-REQUESTS = 21  # of a whole hand-in, as it is tried below
+REQUESTS = 23  # of a whole hand-in, as it is tried below
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["hand_in_worker", "kaggle"])
 
@@ -83,6 +86,8 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
         "GetDatasetStatus",
         "StartBlobUpload",
         "PUT",
+        "StartBlobUpload",
+        "PUT",
         "CreateDataset",
         "GetDataset",
         "GetDatasetStatus",
@@ -109,7 +114,7 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
 def test_what_is_pushed(handed_in, place, kaggle_server):
     handed_in()
     (pushed,) = kaggle_server.world.kernels["ada/dfdc-constant"]
-    assert pushed["text"] == (place / "mine" / "main.py").read_text()
+    assert pushed["text"].endswith(f'main("{kaggle_server.world.slug}", "ada/dfdc-constant-files", "main.py")\n')
     assert not pushed.get("enableInternet")  # the wire leaves out what is false
     assert not pushed.get("enableGpu")
     assert pushed["kernelType"] == "script"
@@ -122,7 +127,9 @@ def test_what_is_pushed(handed_in, place, kaggle_server):
     )
     assert written["enable_internet"] is False
     (version,) = kaggle_server.world.datasets["ada/dfdc-constant-files"]
-    assert [file["token"] for file in version["files"]] == ["upload-1"]  # weights/, zipped
+    assert len(version["files"]) == 2
+    uploaded = {json.loads(seen.body)["name"] for seen in kaggle_server.calls("StartBlobUpload")}
+    assert uploaded == {"main.py", "weights.zip"}
 
 
 def test_a_gpu_is_asked_for_by_name(handed_in, place, kaggle_server):
@@ -154,6 +161,30 @@ def test_killed_at_any_request_it_goes_on_and_submits_once(at, place, handed_in,
     assert event.official_score == 0.5
 
 
+def test_two_at_the_same_time_submit_once(place, kaggle_server):
+    kaggle_server.world.latency_s = 0.05
+    arguments = (kaggle_server.environment(place / "home"), place / "mine", place / "runs")
+    processes = [PROCESSES.Process(target=work, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert sorted(process.exitcode for process in processes) == [0, 1, 1]
+    assert len(kaggle_server.world.submissions) == 1
+    assert len(kaggle_server.calls("SaveKernel")) == 1
+
+
+def test_a_notebook_is_pushed_as_one(tmp_path, kaggle_server):
+    cells = [{"cell_type": "code", "source": ["a = 1\n", "b = 2"], "outputs": [{"output_type": "stream"}]}]
+    (tmp_path / "model.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+    one = parcel(read_code_submission(tmp_path / "model.ipynb"), kaggle_server.world.slug, "NvidiaTeslaT4")
+    kernel, _ = pack(one, "ada", tmp_path / "out")
+    assert KaggleHost(connect()).push("ada/dfdc-model", kernel, 32400).version == 1
+    (pushed,) = kaggle_server.world.kernels["ada/dfdc-model"]
+    assert (pushed["kernelType"], pushed["machineShape"]) == ("notebook", "NvidiaTeslaT4")
+    assert json.loads(pushed["text"])["cells"][1] == {"cell_type": "code", "source": "a = 1\nb = 2", "outputs": []}
+
+
 def test_handed_in_already(handed_in, kaggle_server):
     done = handed_in()
     with pytest.raises(UsageFault, match=f"{done.hand_in_id}: complete, public score 0.50000") as caught:
@@ -167,7 +198,8 @@ def test_again_spends_another_and_uploads_no_file_twice(handed_in, place, kaggle
     second = handed_in(again=True)
     assert first.hand_in_id != second.hand_in_id
     assert len(kaggle_server.world.submissions) == 2
-    assert len(kaggle_server.calls("StartBlobUpload")) == 1
+    assert len(kaggle_server.calls("CreateDataset")) == 1
+    assert kaggle_server.calls("CreateDatasetVersion") == []
     assert second.data_set_version == 1
 
 

@@ -12,7 +12,7 @@ from dfdc_kit.handin.accelerators import accelerators, choose
 from dfdc_kit.handin.checks import Rehearsing, checked, faults_of_the_parcel, fresh_rehearsal, fresh_run, worries
 from dfdc_kit.handin.hosted_log import log_text
 from dfdc_kit.handin.order import doubts, order
-from dfdc_kit.handin.parcel import default_slug, imports_from_beside, pack, parcel
+from dfdc_kit.handin.parcel import default_slug, pack, parcel
 from dfdc_kit.harness.rehearsal import record
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.report.forecast import MemoryGrowth
@@ -36,29 +36,31 @@ def test_what_travels_as_a_data_set(code_submission, tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     one = sent(folder)
-    assert [path.relative_to(folder).as_posix() for path in one.side_files] == ["labels.csv", "weights/a.onnx"]
+    assert [path.relative_to(folder).as_posix() for path in one.files] == ["labels.csv", "main.py", "weights/a.onnx"]
     kernel, data_set = pack(one, "ada", tmp_path / "out")
-    assert sorted(path.name for path in kernel.iterdir()) == ["kernel-metadata.json", "main.py"]
+    assert sorted(path.name for path in kernel.iterdir()) == ["hosted_main.py", "kernel-metadata.json"]
     assert data_set is not None
     assert (data_set / "weights" / "a.onnx").read_text() == "x"
     meant = json.loads((data_set / "dataset-metadata.json").read_text())
     assert (meant["id"], meant["title"]) == ("ada/dfdc-trial-files", "dfdc-trial-files")
     (folder / "labels.csv").write_text("y")
-    assert sent(folder).side_files_sha256 != one.side_files_sha256
+    assert sent(folder).files_sha256 != one.files_sha256
 
 
-def test_a_program_alone_needs_no_data_set(code_submission, tmp_path):
-    one = sent(code_submission("pass"))
-    assert (one.data_set_slug, one.side_files_sha256) == ("", "")
+def test_a_notebook_alone_needs_no_data_set(tmp_path):
+    (tmp_path / "main.ipynb").write_text('{"cells": []}')
+    one = sent(tmp_path / "main.ipynb")
+    assert (one.data_set_slug, one.files_sha256) == ("", "")
     assert pack(one, "ada", tmp_path / "out")[1] is None
-    assert one.kernel_metadata("ada")["dataset_sources"] == []
+    meant = one.kernel_metadata("ada")
+    assert (meant["dataset_sources"], meant["kernel_type"], meant["code_file"]) == ([], "notebook", "main.ipynb")
 
 
 def test_one_file_is_a_submission_too(tmp_path):
     (tmp_path / "solo.py").write_text("pass")
     (tmp_path / "other.bin").write_text("not its own")
     one = sent(tmp_path / "solo.py")
-    assert (one.slug, one.side_files, one.kernel_metadata("ada")["code_file"]) == ("dfdc-solo", [], "solo.py")
+    assert (one.slug, [file.name for file in one.files]) == ("dfdc-solo", ["solo.py"])
 
 
 @pytest.mark.parametrize("name", sorted(baselines()))
@@ -89,37 +91,13 @@ def test_names_that_lose_characters_stay_apart():
     assert len({default_slug(name) for name in names}) == len(names)
 
 
-def test_modules_that_will_not_lie_beside_the_program(code_submission):
-    folder = code_submission("import layers, json\nfrom nets.small import Net\nfrom train import x")
-    for name in ("layers.py", "nets/small.py", "unused.py"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text("")
-    assert imports_from_beside(sent(folder)) == ["layers", "nets"]
-    (fault,) = faults_of_the_parcel(read_code_submission(folder), sent(folder), CPU)
-    assert "/kaggle/input/dfdc-trial-files/" in fault
-    (folder / "main.py").write_text('import sys\nsys.path += ["/kaggle/input/dfdc-trial-files"]\nimport layers')
-    assert imports_from_beside(sent(folder)) == []
-
-
-def test_modules_of_a_notebook(tmp_path):
-    cells = [
-        {"cell_type": "markdown", "source": "import layers"},
-        {"cell_type": "code", "source": ["%time\n", "import nets"]},
-    ]
-    (tmp_path / "main.ipynb").write_text(json.dumps({"cells": cells}))
-    (tmp_path / "submission.toml").write_text('name = "nb"\nentry_point = "main.ipynb"\n')
-    for name in ("layers.py", "nets.py"):
-        (tmp_path / name).write_text("")
-    one = sent(tmp_path)
-    assert imports_from_beside(one) == ["nets"]
-    assert one.kernel_metadata("ada")["kernel_type"] == "notebook"
-
-
 def test_all_faults_at_once(code_submission):
-    folder = code_submission("import layers")
-    (folder / "layers.py").write_text("")
+    folder = code_submission("pass")
     (folder / "weights.pth").write_bytes(b"x" * (2 << 20))
-    with pytest.raises(SubmissionFault, match=r"weights.pth \(2 MiB\) is not listed.*main.py imports layers"):
+    (folder / "submission.toml").write_text(
+        'name = "x"\n[[external_data]]\nname = "a"\nsize_bytes = 1\nlicence = ""\nurl = "u"\n'
+    )
+    with pytest.raises(SubmissionFault, match=r"'a' has no licence; weights.pth \(2 MiB\) is not listed"):
         order(read_code_submission(folder), challenges.load())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+from dfdc_kit.harness.collect import collect_fallbacks
 from dfdc_kit.report import run_report
 
 GOOD = """
@@ -35,10 +37,11 @@ def run(dfdc, code_submission, tmp_path):
     return call
 
 
-def profile(tmp_path, **limits) -> str:
+def profile(tmp_path, test_videos: int | None = None, **limits) -> str:
+    head = "" if test_videos is None else f"test_videos = {test_videos}\n"
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in limits.items())
     path = tmp_path / "tight.toml"
-    path.write_text(f'title = "tight"\nas_of = "2026-11-24"\n[limits]\n{lines}\n[hardware]\n[source]\n')
+    path.write_text(f'title = "tight"\nas_of = "2026-11-24"\n{head}[limits]\n{lines}\n[hardware]\n[source]\n')
     return str(path)
 
 
@@ -193,6 +196,21 @@ def test_a_changed_input_is_told_and_the_original_is_safe(run, sample):
     assert {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()} == before
 
 
+@pytest.mark.parametrize(("fallbacks", "cautioned"), [(0, False), (1, False), (2, True), (20, True)])
+def test_only_many_fallbacks_are_cautioned(fallbacks, cautioned, tmp_path):
+    names = [f"{number}.mp4" for number in range(20)]
+    (tmp_path / "said.csv").write_text("filename,reason\n" + "".join(f"{name},dark\n" for name in names[:fallbacks]))
+    found = collect_fallbacks(tmp_path / "said.csv", tmp_path / "kept.csv", set(names))
+    assert (found.count, bool(found.caution)) == (fallbacks, cautioned)
+
+
+def test_the_summary_cautions_too(dfdc, code_submission):
+    source = GOOD + "pathlib.Path('fallbacks.csv').write_text('filename,reason\\n' + names[0] + ',dark\\n')"
+    done = dfdc("run", code_submission(source))
+    assert "1 of 16 videos got a prior" in done.stdout
+    assert "fallbacks on 6% of the videos, more than 5%" in done.stdout
+
+
 def test_fallbacks_are_counted(run):
     source = GOOD + (
         "rows = ['filename,reason', names[0] + ',unreadable', names[1] + ',no-face']\n"
@@ -201,6 +219,7 @@ def test_fallbacks_are_counted(run):
     _, report = run(source)
     assert report["observation"]["fallbacks"]["count"] == 2
     assert report["observation"]["fallbacks"]["by_reason"] == {"unreadable": 1, "no-face": 1}
+    assert "12% of the videos, more than 5%" in report["observation"]["fallbacks"]["caution"]
 
 
 def test_nonsense_in_the_side_file_is_told_and_harmless(run):
@@ -364,7 +383,33 @@ def test_how_busy_the_machine_was(run):
         for other in others:
             other.kill()
             other.wait()
-    assert report["observation"]["others_share"] > 0.5
+    assert report["observation"]["noise"]["others_share"] > 0.5
+    assert report["observation"]["noise"]["paces"] > 0
+
+
+def test_stop_early_ends_a_run_that_cannot_fit(dfdc, code_submission, tmp_path, sample):
+    """64 videos of 0.1 s each, 6.4 s in all: but 40,000 of them take more than an hour, and a minute is allowed."""
+    videos = tmp_path / "many"
+    videos.mkdir()
+    clip = min((sample / "test_videos").glob("*.mp4"), key=lambda path: path.stat().st_size)
+    for i in range(64):
+        shutil.copy(clip, videos / f"{i:02}.mp4")
+    source = GOOD + (
+        "import time\n"
+        "for name in names:\n"
+        "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(0.1)\n"
+    )
+    tight = profile(tmp_path, wall_time_s=60.0, test_videos=40_000)
+    command = ["run", code_submission(source), "--json", "--profile", tight, "--data", videos]
+    assert json.loads(dfdc(*command).stdout)["judgement"]["verdict"] == "complete"
+    done = dfdc(*command, "--stop-early")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["judgement"]["verdict"] == "timeout"
+    assert "40,000 take at least" in report["judgement"]["why"]
+    assert report["observation"]["outcome"]["ending"] == "hopeless"
+    assert 30 <= len(report["observation"]["reads"]) < 64
+    assert report["forecast"]["videos_measured"] >= 30
 
 
 def test_a_time_out_says_how_far_it_got(run, tmp_path):

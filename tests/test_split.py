@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.catalogue import Catalogue, join
 from dfdc_kit.data.listing import NO_PART, Listing, find_metadata, part_of
-from dfdc_kit.data.split import SIDES, TRAIN, UNUSED, VALIDATION, Plan, Split, split
+from dfdc_kit.data.split import SIDES, TRAIN, UNUSED, VALIDATION, Plan, Split, place_of, split
 from dfdc_kit.data.split_files import make_split, read_sides
 from dfdc_kit.errors import BadData, MissingData, OutputFault, UsageFault
 
@@ -173,6 +173,12 @@ def test_a_seed_that_comes_nearer_is_named():
         better = split(catalogue, Plan(0.25, found.nearer_seed), CHALLENGE)
         miss = [abs((one.sides == VALIDATION).mean() - 0.25) for one in (better, found)]
         assert miss[0] < miss[1] / 2 + 1e-9
+
+
+def test_places_are_for_ever():
+    """Another hash would move every video of every split that was ever cut."""
+    assert place_of("vudstovrck.mp4", 0) == pytest.approx(0.7776683003348943, abs=1e-12)
+    assert place_of("17", 3) == pytest.approx(0.9004869493029015, abs=1e-12)
 
 
 def test_seeds_differ():
@@ -398,6 +404,8 @@ def test_metadata_is_found_once(parts):
     assert [file.parent.name for file in find_metadata(parts, CHALLENGE)] == ["dfdc_train_part_0", "dfdc_train_part_1"]
     with pytest.raises(MissingData, match="holds no metadata"):
         find_metadata(Path(__file__).parent / "benchmarks", CHALLENGE)
+    with pytest.raises(UsageFault, match=r"seen a .py, expected metadata: .json or .csv"):
+        find_metadata(Path(__file__), CHALLENGE)
 
 
 @pytest.mark.parametrize(

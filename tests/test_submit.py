@@ -117,7 +117,7 @@ def test_dry_run_needs_neither_network_nor_client(code_submission, tmp_path):
         "competition_submissions",
     ]
     assert plan["kernel_metadata"]["enable_internet"] is False
-    assert plan["data_set_files"] == ["weights.bin"]
+    assert plan["data_set_files"] == ["main.py", "weights.bin"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial"]  # nothing is left
 
 

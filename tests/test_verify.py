@@ -158,6 +158,17 @@ def test_nothing_to_verify(name, tmp_path):
         verify(tmp_path / name, CHALLENGE)
 
 
+@pytest.mark.parametrize("look", [verify, status], ids=["verify", "status"])
+def test_a_folder_that_we_may_not_read(look, data, monkeypatch):
+    def denied(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(MissingData, match=r"Cannot read .*: Permission denied") as caught:
+        look(data, CHALLENGE)
+    assert caught.value.hint
+
+
 def test_broken_metadata_is_not_passed_over(data):
     (data / TRAIN / "metadata.json").write_text("{")
     with pytest.raises(BadData, match="not the JSON of the challenge"):
@@ -324,7 +335,9 @@ def test_status(data):
     (data / "notes").mkdir()
     (data / "dfdc_train_part_9").mkdir()
     (data / "dfdc_train_part_9" / "metadata.json").write_text(json.dumps(rows))
-    report = status(data, CHALLENGE)
+    told: list[tuple[int, int]] = []
+    report = status(data, CHALLENGE, lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
     found = {folder.name: folder for folder in report.folders}
     assert list(found) == [TRAIN, "dfdc_train_part_7", "dfdc_train_part_9", "dfdc_train_part_8", "test_videos"]
     seven = found["dfdc_train_part_7"]

@@ -12,6 +12,7 @@ alone gave labels away, which helps nowhere else.
 import csv
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,12 @@ import numpy as np
 
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
+# Everything else of this folder lies beside this file, or on Kaggle in an attached dataset.
+HOME = next((path.parent for path in sorted(Path("/kaggle/input").glob("*/calibrate.py"))), BESIDE)
+HOME = BESIDE if (BESIDE / "calibrate.py").is_file() else HOME
+sys.path.insert(0, str(HOME))
+
+from calibrate import shrink_and_clip  # noqa: E402
 
 PLACES = 16  # evenly spaced over the video; at each, two successive frames
 MIN_PLACES = 4  # with fewer, the prior is the better answer
@@ -265,11 +272,6 @@ def standardise(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.n
     return np.clip((values - mean) / scale, -MAX_Z, MAX_Z)
 
 
-def shrink_and_clip(logits: np.ndarray, shrinkage: float, clip: float) -> np.ndarray:
-    """Probabilities of FAKE: shrinkage 1 trusts the logits, 0 answers the prior 0.5; none is surer than 1 - clip."""
-    return np.clip(1 / (1 + np.exp(-shrinkage * logits)), clip, 1 - clip)
-
-
 def predict(values: np.ndarray, model: dict) -> float:
     """Probability of FAKE for one video with the features `values`."""
     z = standardise(values, np.array(model["mean"]), np.array(model["scale"]))
@@ -277,17 +279,9 @@ def predict(values: np.ndarray, model: dict) -> float:
     return float(shrink_and_clip(np.array(logit), model["shrinkage"], model["clip"]))
 
 
-def own_file(name: str) -> Path:
-    """A file that travels with this script: beside it, or on Kaggle in an attached dataset."""
-    found = [path for path in (BESIDE / name, *sorted(Path("/kaggle/input").glob(f"*/{name}"))) if path.is_file()]
-    if not found:
-        raise FileNotFoundError(f"{name} is neither beside main.py nor in a dataset under /kaggle/input")
-    return found[0]
-
-
 def load_model() -> dict:
     """`model.json`, which must be made for the features that this file computes."""
-    model = json.loads(own_file("model.json").read_text(encoding="utf-8"))
+    model = json.loads((HOME / "model.json").read_text(encoding="utf-8"))
     if tuple(model["features"]) != FEATURES:
         raise ValueError("model.json was made for other features than main.py computes: run train.py again")
     return model

@@ -188,9 +188,11 @@ def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
       dfdc data status --json
     """
     from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.counting import counting
     from dfdc_kit.data.status import status as look
 
-    report = look(folder, challenges.load())
+    with counting("looking into folders") as progress:
+        report = look(folder, challenges.load(), progress)
     print_json(report) if as_json else _show_status(report)
 
 

@@ -34,6 +34,9 @@ def run(
     backend: BackendOption = "",
     require: RequireOption = "",
     runs: RunsOption = Path("runs"),
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="End the run once it is clear that the hidden test would not fit.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show what the submission prints.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,6 +67,7 @@ def run(
         challenge=challenge,
         profile_name=profile,
         profile=profiles.load(profile),
+        stop_early=stop_early,
     )
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
         report = run_noted(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)

@@ -1,7 +1,8 @@
 """What metadata says about the videos of one folder, and where a data folder keeps its metadata."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import as_text
 from dfdc_kit.data.metadata import read_metadata
 from dfdc_kit.data.solution import read_solution
-from dfdc_kit.errors import MissingData
+from dfdc_kit.errors import KitError, MissingData, UsageFault
 
 LABELS_CSV = "labels.csv"
 NO_PART = -1
@@ -37,8 +38,9 @@ def read_listings(paths: Iterable[Path], challenge: Challenge) -> list[Listing]:
     A file may be a `metadata.json`, something like `dfdc_train_part_3.metadata.json`, or a CSV with labels, which names
     no originals. Raises MissingData if a path holds nothing of the kind, BadData if a file is broken.
     """
-    files = {file.resolve(): file for path in paths for file in find_metadata(path, challenge)}
-    listings = [_read(file, challenge) for file in files.values()]
+    with reading():
+        files = {file.resolve(): file for path in paths for file in find_metadata(path, challenge)}
+        listings = [_read(file, challenge) for file in files.values()]
     return sorted(listings, key=lambda listing: (listing.part, listing.place, str(listing.file)))
 
 
@@ -48,12 +50,29 @@ def find_metadata(path: Path, challenge: Challenge) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise MissingData(f"There is no {path}.", hint=expected)
+        if path.suffix.lower() not in (".json", ".csv"):
+            raise UsageFault(
+                f"{path}: seen a {path.suffix or 'file'}, expected metadata: .json or .csv.", hint=expected
+            )
         return [path]
     folders = [path, *sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))]
     found = [file for folder in folders for file in _in_folder(folder, challenge)]
     if not found:
         raise MissingData(f"{path} holds no metadata.", hint=expected)
     return found
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """What the machine does not let us read becomes MissingData, with the reason."""
+    try:
+        yield
+    except KitError:
+        raise
+    except OSError as error:
+        raise MissingData(
+            f"Cannot read {error.filename}: {error.strerror}.", hint="See who may read it: ls -ld, on it and above."
+        ) from error
 
 
 def part_of(place: str, challenge: Challenge) -> int:

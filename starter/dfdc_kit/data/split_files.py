@@ -15,6 +15,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import NOTED, as_text, read_csv, shown
 from dfdc_kit.data.catalogue import Catalogue, read_catalogue
 from dfdc_kit.data.labels import sample_csv, solution_csv
+from dfdc_kit.data.listing import reading
 from dfdc_kit.data.metadata import raise_for
 from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, Plan, Split, split
 from dfdc_kit.errors import MissingData, OutputFault, UsageFault
@@ -55,7 +56,8 @@ def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -
     """
     for path in paths:
         _refuse_public_test(path, challenge)
-    found = split(read_catalogue(paths, challenge), plan, challenge, public_test_names(paths, challenge))
+    with reading():
+        found = split(read_catalogue(paths, challenge), plan, challenge, public_test_names(paths, challenge))
     with _folder(out, challenge) as part:
         _write_csv(part / CSV_NAME, found, challenge)
         linked = {
@@ -80,7 +82,8 @@ def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -
 def public_test_names(paths: Iterable[Path], challenge: Challenge) -> frozenset[str]:
     """Names of the public test's videos, where the data folders show them: by their files, or the sample submission."""
     names: set[str] = set()
-    for folder in {base for path in paths for base in (path, path.parent, path.parent.parent)}:
+    folders = {(path if path.is_dir() else path.parent).resolve() for path in paths}
+    for folder in folders | {folder.parent for folder in folders}:
         videos, sample = folder / challenge.data.test_videos, folder / challenge.data.sample_submission
         if videos.is_dir():
             names |= {path.name for path in videos.iterdir() if path.suffix == challenge.data.video_suffix}

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.data.inspection import list_videos
-from dfdc_kit.data.listing import NO_PART, Listing, part_of, read_listings
+from dfdc_kit.data.inspection import Progress, list_videos, silent
+from dfdc_kit.data.listing import NO_PART, Listing, part_of, read_listings, reading
 from dfdc_kit.errors import MissingData
 
 
@@ -38,8 +38,16 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def status(folder: Path, challenge: Challenge) -> StatusReport:
-    """The state of a data folder. Raises MissingData if there is none, BadData if metadata is broken."""
+def status(folder: Path, challenge: Challenge, progress: Progress = silent) -> StatusReport:
+    """The state of a data folder; `progress` counts its folders.
+
+    Raises MissingData if there is none, BadData if metadata is broken.
+    """
+    with reading():
+        return _status(folder, challenge, progress)
+
+
+def _status(folder: Path, challenge: Challenge, progress: Progress) -> StatusReport:
     if not folder.is_dir():
         raise MissingData(f"There is no folder {folder}.", hint="Get the data: dfdc download sample")
     root = folder.resolve()
@@ -48,8 +56,15 @@ def status(folder: Path, challenge: Challenge) -> StatusReport:
     except MissingData:
         listings = []
     known = Counter(listing.folder for listing in listings)
-    folders = [_listed(listing, known[listing.folder] > 1, challenge) for listing in listings]
-    folders += [_unlisted(path, challenge) for path in sorted(root.iterdir()) if path.is_dir() and path not in known]
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() and path not in known]
+    total = len(listings) + len(others)
+    folders = []
+    for listing in listings:
+        folders.append(_listed(listing, known[listing.folder] > 1, challenge))
+        progress(len(folders), total)
+    for path in others:
+        folders.append(_unlisted(path, challenge))
+        progress(len(folders), total)
     folders = [found for found in folders if found.videos or found.listed]
     there = {found.part for found in folders if found.videos}
     return StatusReport(

@@ -10,7 +10,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import as_text, read_csv
 from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, relative, silent
-from dfdc_kit.data.listing import read_listings
+from dfdc_kit.data.listing import read_listings, reading
 from dfdc_kit.errors import MissingData
 
 MISSING, NO_VIDEOS, UNLISTED = "missing", "no-videos", "unlisted"
@@ -75,7 +75,8 @@ def verify(
     whole file. Raises MissingData if there is nothing to verify, BadData if metadata is broken.
     """
     started = time.monotonic()
-    places = list(_places(folder, challenge))
+    with reading():
+        places = list(_places(folder, challenge))
     files = [file for place in places for file in place.there.values()]
     wanted = dict(expected or {})
     digests = frozenset(file.path for file in files if (known := wanted.get(file.path)) and known.sha256)
@@ -103,6 +104,8 @@ Found = tuple[Path, str, str]  # path, code, reason
 
 def _places(folder: Path, challenge: Challenge) -> Iterator[_Place]:
     suffix = challenge.data.video_suffix
+    if not folder.is_dir():
+        raise MissingData(f"There is no folder {folder}.", hint="Get the data: dfdc download sample")
     try:
         listings = read_listings([folder], challenge)
     except MissingData:

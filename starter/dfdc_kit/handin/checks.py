@@ -9,7 +9,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import KitError, SubmissionFault
-from dfdc_kit.handin.parcel import Parcel, imports_from_beside
+from dfdc_kit.handin.parcel import Parcel
 from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.harness.rehearsal.record import FILE as REHEARSAL_FILE
@@ -47,7 +47,7 @@ Report = TypeVar("Report")
 
 def faults_of_the_parcel(submission: CodeSubmission, parcel: Parcel, profile: Profile) -> list[str]:
     """What keeps the code itself from being handed in, in sentences; empty if nothing does."""
-    return [*manifest_faults(submission, profile), *_too_large(parcel, profile), *_not_beside(parcel)]
+    return [*manifest_faults(submission, profile), *_too_large(parcel, profile)]
 
 
 def checked(
@@ -157,16 +157,7 @@ def _ended(report: RehearsalReport) -> str:
 
 
 def _too_large(parcel: Parcel, profile: Profile) -> Iterator[str]:
-    total = sum(file.stat().st_size for file in parcel.side_files)
+    total = sum(file.stat().st_size for file in parcel.files)
     limit = profile.external_data_bytes
     if limit is not None and total > limit:
-        yield f"the files beside the program take {total / MIB:,.0f} MiB in all; the limit is {limit / MIB:,.0f} MiB"
-
-
-def _not_beside(parcel: Parcel) -> Iterator[str]:
-    modules = imports_from_beside(parcel)
-    if modules:
-        yield (
-            f"{parcel.program.name} imports {', '.join(modules)}, which on Kaggle lies in /kaggle/input/"
-            f"{parcel.data_set_slug}/ and not beside it; add that folder to sys.path, or make it one file"
-        )
+        yield f"its files take {total / MIB:,.0f} MiB in all; the limit is {limit / MIB:,.0f} MiB"

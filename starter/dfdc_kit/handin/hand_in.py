@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import OutputFault, UsageFault
 from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked, worries
 from dfdc_kit.handin.desk import Desk, Pace, Teller
@@ -78,7 +79,7 @@ def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again:
     """
     same = earlier(wanted, runs)
     for book in same:
-        note_aloud(runs, _event(book.hand_in), warn)  # a call that was killed may not have come to it
+        note_aloud(runs, _event(book.hand_in, wanted.challenge), warn)  # a call that was killed may not have come to it
         if not book.hand_in.over:
             return book
     spent = next((book.hand_in for book in same if book.hand_in.spent), None)
@@ -143,7 +144,7 @@ def carry_out(wanted: Order, book: Book, runs: Path, host: Host, means: Means) -
                 step(desk)
                 book.note(stage=stage)
             finally:
-                note_aloud(runs, _event(book.hand_in), means.warn)
+                note_aloud(runs, _event(book.hand_in, wanted.challenge), means.warn)
     return book.hand_in
 
 
@@ -172,7 +173,7 @@ def alone(runs: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _event(one: HandIn) -> Event:
+def _event(one: HandIn, challenge: Challenge) -> Event:
     return Event(
         kind=Kind.HAND_IN,
         name=one.hand_in_id,
@@ -183,6 +184,7 @@ def _event(one: HandIn) -> Event:
         local_score=one.local_score,
         local_rows=one.local_rows,
         official_score=one.official_score,
+        metric=challenge.metric.name,
         data=one.local_data,
         profile=one.profile_name,
         folder=one.hand_in_id,

@@ -65,7 +65,7 @@ def order(
 
 def doubts(wanted: Order) -> list[str]:
     """What may go wrong at Kaggle and cannot be known here, in sentences."""
-    known = wanted.profile.software
+    known = load_profile(GPU_PROFILE).software.keys() | wanted.profile.software.keys()  # the image is today's
     strange = [name for name in wanted.submission.settings.packages if name not in known]
     if not strange:
         return []

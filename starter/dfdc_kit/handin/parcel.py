@@ -1,10 +1,10 @@
-"""What is sent: the program as a Kaggle notebook or script with its metadata, and the files beside it as a data set.
+"""What is sent: the files of the submission as a data set, and a notebook that runs them as the harness does here.
 
-A script on Kaggle is one file. Whatever else the submission needs lies in /kaggle/input/<data set>/ there, which is
-where `own_file` of the bundled baselines looks.
+A script at Kaggle is one file, and where data is mounted has changed since 2020. So the program travels in the data
+set with everything beside it, and what is pushed is `hosted_main.py`, which finds both and runs it. A submission that
+is a notebook is pushed itself, with a first cell that does the same.
 """
 
-import ast
 import hashlib
 import json
 import re
@@ -14,11 +14,13 @@ from typing import Any
 
 import msgspec
 
-from dfdc_kit.errors import OutputFault
+from dfdc_kit.errors import OutputFault, SubmissionFault
 from dfdc_kit.submission.code import SETTINGS_FILE, CodeSubmission, files_sha256
 from dfdc_kit.submission.start import NOT_COPIED
 
 KERNEL_FILE, DATA_SET_FILE = "kernel-metadata.json", "dataset-metadata.json"
+HOSTED_MAIN = Path(__file__).with_name("hosted_main.py")
+LEFT_HERE = {SETTINGS_FILE, *NOT_COPIED}
 MOST_CHARACTERS = 50  # of a title and of a slug, at Kaggle
 FILES = "-files"  # a data set is called as its notebook, and this
 
@@ -28,31 +30,53 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 
     slug: str  # of the notebook; that of the data set ends in `FILES`
     program: Path
-    side_files: list[Path]
-    side_files_sha256: str  # empty: there are none
+    files: list[Path]  # that travel as a data set
+    files_sha256: str  # empty: there are none
     folder: Path  # of the submission
     competition: str
     accelerator: str  # empty: CPU
 
     @property
     def data_set_slug(self) -> str:
-        """The data set's own name; empty where nothing travels beside the program."""
-        return self.slug + FILES if self.side_files else ""
+        """The data set's own name; empty for a notebook with nothing beside it."""
+        return self.slug + FILES if self.files else ""
+
+    def data_set(self, owner: str) -> str:
+        """The data set as owner/slug; empty if there is none."""
+        return f"{owner}/{self.data_set_slug}" if self.files else ""
+
+    def code(self, owner: str) -> str:
+        """What is pushed: a script that runs the program, or the notebook with a cell in front."""
+        runner = HOSTED_MAIN.read_text("utf-8")
+        given = [self.competition, self.data_set(owner)]
+        if self.is_notebook:
+            return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({_arguments(*given)})\n")
+        return f"{runner}\n\nmain({_arguments(*given, self.program.name)})\n"
+
+    @property
+    def code_file(self) -> str:
+        """The name of what is pushed."""
+        return self.program.name if self.is_notebook else HOSTED_MAIN.name
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether the program is a notebook."""
+        return self.program.suffix == ".ipynb"
 
     def kernel_metadata(self, owner: str) -> dict[str, Any]:
         """What kernel-metadata.json says. Internet is written out: left out, the client would turn it on."""
         return {
             "id": f"{owner}/{self.slug}",
             "title": self.slug,  # a title that gives another slug would make another notebook
-            "code_file": self.program.name,
+            "code_file": self.code_file,
             "language": "python",
-            "kernel_type": "notebook" if self.program.suffix == ".ipynb" else "script",
+            "kernel_type": "notebook" if self.is_notebook else "script",
             "is_private": True,
             "enable_gpu": self.accelerator.startswith("Nvidia"),
             "enable_tpu": self.accelerator.startswith("Tpu"),
             "enable_internet": False,
             **({"machine_shape": self.accelerator} if self.accelerator else {}),
-            "dataset_sources": [f"{owner}/{self.data_set_slug}"] if self.data_set_slug else [],
+            "dataset_sources": [self.data_set(owner)] if self.files else [],
             "competition_sources": [self.competition],
             "kernel_sources": [],
             "model_sources": [],
@@ -65,14 +89,16 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parcel(submission: CodeSubmission, competition: str, accelerator: str, slug: str = "") -> Parcel:
-    """Sort the submission's files into the program and what travels beside it."""
+    """Choose the submission's files that travel: not its settings, its pages, or what only tests need."""
     program = submission.folder / submission.settings.entry_point
-    side_files = [file for file in submission.files() if file != program and _travels(file)]
+    files = [file for file in submission.files() if file.name not in LEFT_HERE and file.suffix != ".md"]
+    if program.suffix == ".ipynb":
+        files.remove(program)
     return Parcel(
         slug=slug or default_slug(submission.name),
         program=program,
-        side_files=side_files,
-        side_files_sha256=files_sha256(submission.folder, side_files) if side_files else "",
+        files=files,
+        files_sha256=files_sha256(submission.folder, files) if files else "",
         folder=submission.folder,
         competition=competition,
         accelerator=accelerator,
@@ -91,18 +117,18 @@ def default_slug(name: str) -> str:
 def pack(one: Parcel, owner: str, folder: Path) -> tuple[Path, Path | None]:
     """Write both folders as the client wants them, below `folder`: the notebook's, and the data set's if there is one.
 
-    Raises OutputFault.
+    Raises OutputFault, or SubmissionFault for a notebook that is none.
     """
     kernel, data_set = folder / "notebook", folder / "data-set"
     try:
         for target in (kernel, data_set):
             shutil.rmtree(target, ignore_errors=True)
         kernel.mkdir(parents=True)
-        shutil.copyfile(one.program, kernel / one.program.name)
+        (kernel / one.code_file).write_text(one.code(owner), "utf-8")
         _write_json(kernel / KERNEL_FILE, one.kernel_metadata(owner))
-        if not one.side_files:
+        if not one.files:
             return kernel, None
-        for file in one.side_files:
+        for file in one.files:
             target = data_set / file.relative_to(one.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
@@ -114,48 +140,27 @@ def pack(one: Parcel, owner: str, folder: Path) -> tuple[Path, Path | None]:
     return kernel, data_set
 
 
-def imports_from_beside(one: Parcel) -> list[str]:
-    """Modules beside the program that it imports although, on Kaggle, they will not lie beside it; sorted.
-
-    None where the program itself puts /kaggle/input on its path.
-    """
-    text = one.program.read_text("utf-8", errors="replace")
-    if "sys.path" in text and "/kaggle/input" in text:
-        return []
-    modules = {path.stem if path.parent == one.folder else path.relative_to(one.folder).parts[0] for path in
-               one.side_files if path.suffix == ".py"}  # fmt: skip
-    return sorted(modules & _imported(_source(text, one.program.suffix)))
-
-
-def _travels(file: Path) -> bool:
-    return file.name not in {SETTINGS_FILE, *NOT_COPIED} and file.suffix != ".md"
-
-
-def _source(text: str, suffix: str) -> str:
-    """A program's text; of a notebook, its code cells without magic commands."""
-    if suffix != ".ipynb":
-        return text
+def with_first_cell(notebook: bytes, source: str) -> str:
+    """A notebook, as text, with a code cell in front. Raises SubmissionFault."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
     try:
-        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+        content = json.loads(notebook)
+        content["cells"].insert(0, cell)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SubmissionFault(
+            "The notebook cannot be read: expected JSON with a list of cells.", hint="Save it again in Jupyter"
+        ) from error
+    return json.dumps(content)
 
 
-def _imported(source: str) -> set[str]:
-    """Top-level names of all absolute imports; none of a text that is not Python."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return set()
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+def _arguments(*values: str) -> str:
+    return ", ".join(json.dumps(value) for value in values)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

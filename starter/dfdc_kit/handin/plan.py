@@ -56,8 +56,8 @@ def plan(wanted: Order, runs: Path) -> Plan:
         doubts=doubts(wanted),
         calls=host.calls,
         kernel_metadata=parcel.kernel_metadata(owner),
-        data_set_metadata=parcel.data_set_metadata(owner) if parcel.side_files else None,
-        data_set_files=[file.relative_to(parcel.folder).as_posix() for file in parcel.side_files],
+        data_set_metadata=parcel.data_set_metadata(owner) if parcel.files else None,
+        data_set_files=[file.relative_to(parcel.folder).as_posix() for file in parcel.files],
     )
 
 

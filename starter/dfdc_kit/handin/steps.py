@@ -18,33 +18,33 @@ LOG = "log.txt"
 
 
 def upload(desk: Desk) -> None:
-    """Bring the files beside the program to Kaggle as a data set, and wait until it can be attached."""
+    """Bring the files of the submission to Kaggle as a data set, and wait until it can be attached."""
     parcel, book = desk.parcel, desk.book
     owner = book.hand_in.owner or desk.host.owner()
     book.note(owner=owner, kernel=f"{owner}/{parcel.slug}")
     _, folder = pack(parcel, owner, book.folder)
     if folder is None:
         return
-    ref = f"{owner}/{parcel.data_set_slug}"
+    ref = parcel.data_set(owner)
     before = desk.host.data_set(ref)
     version = before.version if before else 0
     if before and _holds_them_already(desk, ref, before):
         desk.teller.say(f"data set {ref}: version {version} holds these files already")
-        book.note(data_set=ref, data_set_sha256=parcel.side_files_sha256, data_set_version=version)
+        book.note(data_set=ref, data_set_sha256=parcel.files_sha256, data_set_version=version)
         return
     began_at = book.hand_in.data_set_version
     failed = before is not None and before.status in UNUSABLE
     if began_at is None or version <= began_at or failed:  # else an interrupted upload has arrived after all
         book.note(data_set=ref, data_set_version=version)
-        size_bytes = sum(file.stat().st_size for file in parcel.side_files)
-        desk.teller.say(f"data set {ref}: uploading {_count(len(parcel.side_files), 'file')}, {size_bytes:,} bytes")
+        size_bytes = sum(file.stat().st_size for file in parcel.files)
+        desk.teller.say(f"data set {ref}: uploading {_count(len(parcel.files), 'file')}, {size_bytes:,} bytes")
         if before is None:
             desk.host.create_data_set(ref, folder)
         else:
-            desk.host.add_version(ref, folder, f"{parcel.side_files_sha256[:12]} {book.hand_in.marker}")
+            desk.host.add_version(ref, folder, f"{parcel.files_sha256[:12]} {book.hand_in.marker}")
         began_at = version
     ready = until(desk, lambda: _newer(desk, ref, began_at))
-    book.note(data_set_sha256=parcel.side_files_sha256, data_set_version=ready.version)
+    book.note(data_set_sha256=parcel.files_sha256, data_set_version=ready.version)
     desk.teller.say(f"data set {ref}: version {ready.version} is ready")
 
 
@@ -150,7 +150,7 @@ def _newer(desk: Desk, ref: str, than: int) -> DataSet | None:
 def _holds_them_already(desk: Desk, ref: str, there: DataSet) -> bool:
     """Whether the newest version is known, from an earlier hand-in of this folder, to hold the same files."""
     return there.status == "ready" and any(
-        (one.data_set, one.data_set_sha256, one.data_set_version) == (ref, desk.parcel.side_files_sha256, there.version)
+        (one.data_set, one.data_set_sha256, one.data_set_version) == (ref, desk.parcel.files_sha256, there.version)
         for one in (book.hand_in for book in books(desk.runs))
     )
 

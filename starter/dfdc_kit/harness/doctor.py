@@ -22,6 +22,8 @@ from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
+from dfdc_kit.sandbox.gpu import NO_CARD, find
+from dfdc_kit.sandbox.gpu import PACKAGE as NVML
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30
@@ -168,10 +170,14 @@ def _hardware() -> list[Finding]:
 
 
 def _graphics() -> list[Finding]:
-    there = Path("/proc/driver/nvidia/version").is_file() or shutil.which("nvidia-smi") is not None
-    seen = "NVIDIA driver found" if there else "none; GPU baselines run on the CPU here, slower"
-    mend = "" if there else "Nothing to do, unless you own one: install its driver"
-    return [Finding(group="Machine", name="GPU", status="ok" if there else "missing", seen=seen, mend=mend)]
+    cards, reason = find()
+    if cards:
+        return [Finding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
+    if reason == NO_CARD:
+        seen, mend = "none; GPU baselines run on the CPU here, slower", "Nothing to do, unless you own one"
+    else:
+        seen, mend = f"cannot be watched: {reason}", f"pip install {NVML}"
+    return [Finding(group="Machine", name="GPU", status="missing", seen=seen, mend=mend)]
 
 
 def _disk() -> list[Finding]:

@@ -15,6 +15,7 @@ from dfdc_kit.data.audit.leak import Leak, measure
 from dfdc_kit.data.audit.rules import RULES
 from dfdc_kit.data.catalogue import Catalogue, read_catalogue
 from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
+from dfdc_kit.data.listing import reading
 from dfdc_kit.data.split_files import public_test_names, read_sides
 from dfdc_kit.errors import MissingData, UsageFault
 
@@ -54,20 +55,21 @@ def audit(
     """
     started = time.monotonic()
     catalogue = read_catalogue(paths, challenge)
-    files = _files(paths, catalogue, challenge)
+    with reading():
+        files = _files(paths, catalogue, challenge)
+        public_test = public_test_names(paths, challenge)
     videos: dict[Path, Inspection] = {}
     if open_videos:
         root = paths[0] if paths[0].is_dir() else paths[0].parent
-        alike = _of_same_size([file for folder in files.values() for file in folder.values()])
+        every = [file for folder in files.values() for file in folder.values()]
         with Inspector(root, state) as inspector:
-            every = [file for folder in files.values() for file in folder.values()]
-            videos = inspector.inspect(every, sha256_of=alike, progress=progress)
+            videos = inspector.inspect(every, sha256_of=_of_same_size(every), progress=progress)
     listed = {listing.folder for listing in catalogue.listings}
     evidence = Evidence(
         challenge=challenge,
         catalogue=catalogue,
         sides=None if split is None else read_sides(split),
-        public_test=public_test_names(paths, challenge),
+        public_test=public_test,
         on_disk={folder: frozenset(there) for folder, there in files.items() if folder in listed},
         videos=videos,
         copies=_copies(videos),

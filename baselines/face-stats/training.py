@@ -1,0 +1,99 @@
+"""What training on a folder of the challenge's form takes, whatever the model: labels, folds, a report, provenance.
+
+This file is the same, byte for byte, in every baseline whose train.py uses it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from calibrate import LN2, interval, losses, weights
+from sklearn.model_selection import StratifiedGroupKFold
+
+FOLDS = 5
+
+
+class Clip(NamedTuple):
+    """A labelled video."""
+
+    path: Path
+    fake: bool
+    original: str  # the REAL video it was made from; a REAL video is its own
+
+
+def read_clips(folder: Path) -> list[Clip]:
+    """The videos that `folder`/metadata.json lists, by name. Ends the program with a sentence if it is faulty."""
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        return [
+            Clip(folder / name, {"FAKE": True, "REAL": False}[entry["label"]], entry.get("original") or name)
+            for name, entry in sorted(metadata.items())
+        ]
+    except OSError as error:
+        fault = str(error.strerror)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fault = f"not of the challenge's form, {error!r}"
+    raise SystemExit(
+        f"{folder}/metadata.json: {fault}. Expected: a folder such as train_sample_videos, with mp4 files and "
+        '{"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}, ...}.'
+    )
+
+
+def folds(y: np.ndarray, originals: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(fitted rows, held-out rows) that share no original; fewer than two originals a class cannot be split."""
+    fewest = min(len(set(originals[y == label])) for label in (0, 1))
+    if fewest < 2:
+        return []
+    splits = StratifiedGroupKFold(min(FOLDS, fewest)).split(y, y, originals)
+    return [(seen, held) for seen, held in splits if len(set(y[seen])) == 2]
+
+
+def report(p: np.ndarray, y: np.ndarray, originals: np.ndarray, seed: int) -> dict:
+    """Loss of held-out predictions p (n,), NaN where there is none, with its interval; printed, as the constant's."""
+    known = np.isfinite(p)
+    if len(set(y[known])) < 2:
+        print("Too few originals to hold any out: the loss is unknown.")
+        return {"n": 0}
+    p, y, originals = p[known], y[known], originals[known]
+    loss = losses(y, p)
+    mean, (low, high) = float(weights(y) @ loss), interval(loss, y, originals, seed)
+    print(f"held-out log loss {mean:.4f} (95 % interval {low:.4f} to {high:.4f}; n = {len(y)}, ", end="")
+    print(f"{len(set(originals))} originals, both classes weighing the same); the constant 0.5: {LN2:.4f}")
+    return {
+        "n": len(y),
+        "originals": len(set(originals)),
+        "log_loss": mean,
+        "interval_95": [low, high],
+        "constant": LN2,
+    }
+
+
+def provenance(folder: Path, y: np.ndarray, seed: int, packages: tuple[str, ...]) -> dict:
+    """What a model was made from and with."""
+    return {
+        "command": f"python train.py {folder.resolve().name} --seed {seed}",
+        "data": {"videos": len(y), "fake": int(y.sum()), "sha256": fingerprint(folder)},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of the folder's mp4 files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.mp4")):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).hexdigest().encode() + b"\n")
+    return digest.hexdigest()
+
+
+def save(model: dict, path: Path) -> None:
+    """Write a model of plain numbers, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
