@@ -215,6 +215,18 @@ def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
     assert "planted" not in done.stdout + done.stderr
 
 
+def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, patience):
+    """The client deletes its file while it signs in."""
+    monkeypatch.delenv("KAGGLE_KEY")
+    login = tmp_path / "home" / ".kaggle" / "credentials.json"
+    login.write_text('{"refresh_token": "planted-refresh", "username": "ada"}')
+    kaggle_server.fault("status", at="GenerateAccessToken", status=401, message="no planted-refresh")
+    fault = fault_of(connect, patience=patience)
+    assert fault.reason == "bad-credentials"
+    assert "~/.kaggle/credentials.json" in str(fault)
+    assert not login.exists()
+
+
 def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     kaggle_server.world.clock_offset_s = -7200
