@@ -10,7 +10,7 @@ import pytest
 
 from dfdc_kit.data.download.digest import file_digest, is_digest_of, published
 from dfdc_kit.data.download.fetch import DAMAGED, Stopped, Wanted, Wire, fetch
-from dfdc_kit.data.download.partial import Partial
+from dfdc_kit.data.download.partial import Identity, Partial
 from dfdc_kit.data.download.several import run_all
 from dfdc_kit.data.download.wire import new_session
 from dfdc_kit.errors import KaggleFault, OutputFault
@@ -50,7 +50,7 @@ def waits():
 
 @pytest.fixture
 def wire(notes, waits):
-    return Wire(session=new_session, watcher=notes, patience=Patience(sleep=waits.append), timeout_s=0.4)
+    return Wire(session=new_session, watcher=notes, patience=Patience(sleep=waits.append), timeout_s=20)
 
 
 @pytest.fixture
@@ -184,6 +184,19 @@ def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle
     assert wanted.path.read_bytes() == CONTENT
 
 
+def test_the_digest_of_an_object_that_is_stored_packed_is_not_that_of_its_bytes():
+    headers = {"Content-Length": "9", "ETag": '"a"', "X-Goog-Hash": "crc32c=AAAAAA==", "Last-Modified": "yesterday"}
+    assert Identity.of(headers).digest == "crc32c:00000000"
+    assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "identity"}).digest == "crc32c:00000000"
+    assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "gzip"}).digest == ""
+
+
+def test_a_weak_etag_proves_nothing():
+    assert Identity.of({"ETag": '"a"', "Last-Modified": "yesterday"}).validator == '"a"'
+    assert Identity.of({"ETag": 'W/"a"', "Last-Modified": "yesterday"}).validator == "yesterday"
+    assert Identity.of({"ETag": 'W/"a"'}).validator == ""
+
+
 def test_an_expired_link_is_renewed(kaggle_server, wanted, wire, waits):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("call", at="a.mp4", before=kaggle_server.world.expire_links)
@@ -210,19 +223,21 @@ def test_the_server_is_waited_for_as_it_asks(kaggle_server, wanted, wire, waits,
 
 
 def test_a_silent_server_is_given_up_and_resumed(kaggle_server, wanted, wire, waits):
-    kaggle_server.fault("hang", at="a.mp4")
-    kaggle_server.fault("hang", at="a.mp4", after_bytes=123_456)
+    wire.timeout_s = 0.4
+    hangs = [kaggle_server.fault("hang", at="a.mp4"), kaggle_server.fault("hang", at="a.mp4", after_bytes=123_456)]
     fetch(wanted, wire)
     assert wanted.path.read_bytes() == CONTENT
-    assert ranges(kaggle_server) == [None, None, "bytes=123456-"]
+    assert [hang.met for hang in hangs] == [1, 1]
+    assert "bytes=123456-" in ranges(kaggle_server)
 
 
 def test_a_trickle_is_left_for_a_better_connection(kaggle_server, wanted, wire, waits):
     """200 bytes a second, one every few milliseconds: the connection never times out, and never ends."""
+    wire.timeout_s = 0.4
     kaggle_server.fault("trickle", at="a.mp4", bytes_per_s=200)
     fetch(wanted, wire)
     assert wanted.path.read_bytes() == CONTENT
-    assert len(waits) == 1
+    assert len(waits) >= 1
 
 
 def test_a_slow_server_is_no_fault(kaggle_server, wanted, wire, waits):

@@ -34,7 +34,7 @@ def patience(waits):
 
 @pytest.fixture
 def kaggle(kaggle_server, patience):
-    return connect(patience=patience, timeout_s=1)
+    return connect(patience=patience, timeout_s=20)
 
 
 def fault_of(function, *arguments, **options) -> KaggleFault:
@@ -87,6 +87,7 @@ def test_what_other_threads_print_is_shown(kaggle):
 
 
 def test_a_silent_server_is_given_up(kaggle, kaggle_server):
+    kaggle.timeout_s = 0.2
     kaggle_server.fault("hang", at="ListDataFiles", times=-1)
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
 
@@ -191,6 +192,39 @@ def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
     (tmp_path / "home" / ".kaggle" / "access_token").write_text(TOKEN)
     assert connect(patience=patience).user == "ada"
     assert [source.place for source in sources()] == ["~/.kaggle/access_token"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f'{{"username": "ada", "key": "{KEY}"}}', ""),
+        ('{"key": "planted-key-alone"}', "can do nothing with what is in"),
+        ('{"username": "ada", "key": "planted-wrong-key"}', "does not accept the credentials in"),
+        ("{planted", "There are no Kaggle credentials"),
+    ],
+)
+def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    path = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    done = dfdc("download", "sample", "--dry-run")
+    assert done.returncode == (5 if said else 0)
+    assert said in done.stderr
+    assert "planted" not in done.stdout + done.stderr
+
+
+def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, patience):
+    """The client deletes its file while it signs in."""
+    monkeypatch.delenv("KAGGLE_KEY")
+    login = tmp_path / "home" / ".kaggle" / "credentials.json"
+    login.write_text('{"refresh_token": "planted-refresh", "username": "ada"}')
+    kaggle_server.fault("status", at="GenerateAccessToken", status=401, message="no planted-refresh")
+    fault = fault_of(connect, patience=patience)
+    assert fault.reason == "bad-credentials"
+    assert "~/.kaggle/credentials.json" in str(fault)
+    assert not login.exists()
 
 
 def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):

@@ -185,6 +185,14 @@ def test_an_archive_that_a_killed_process_left_behind_is_removed(fetch_parts, tm
     assert_parts(tmp_path / DATA, [0])
 
 
+def test_a_part_that_the_website_serves_itself(server, fetch_parts, tmp_path):
+    server.world.parts_directly = True
+    server.fault("drop", at="dfdc_train_part_03.zip", after_bytes=2000, skip=1)
+    assert fetch_parts("3").returncode == 0
+    assert_parts(tmp_path / DATA, [3])
+    assert server.gets()[-1].headers["Range"] == "bytes=2000-"
+
+
 def test_a_part_that_kaggle_does_not_have(server, fetch_parts):
     done = fetch_parts("40")
     assert done.returncode == 5
