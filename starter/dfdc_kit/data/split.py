@@ -1,7 +1,8 @@
 """Training and validation that share no original: a pure function of group, seed and share, so that no side ever moves.
 
-A group is a part of the full training set where there are parts (the people of one part are in no other), else an
-original with all its fakes. A group's side comes from its own name alone: what else is there makes no difference.
+A group is a part of the full training set where there are parts (the stricter cut: people may come again within a
+part), else an original with all its fakes. A group's side comes from its own name alone: what else is there makes no
+difference.
 """
 
 from collections.abc import Iterator, Set
