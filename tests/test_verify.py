@@ -102,6 +102,15 @@ def test_damage_inside_shows_only_when_decoded(data):
     assert "of 60 frames" in report.problems[0].reason
 
 
+def test_frames_that_the_index_promises_and_nobody_finds(tmp_path, monkeypatch):
+    """As if a tenth more were promised than there are."""
+    faststart(tmp_path / "few.mp4")
+    assert read_header(tmp_path / "few.mp4", deep=True).frames == 20
+    monkeypatch.setattr("dfdc_kit.data.container.FEWEST_DECODED", 1.1)
+    with pytest.raises(BadVideo, match="20 frames, where the index promises 20"):
+        read_header(tmp_path / "few.mp4", deep=True)
+
+
 def test_the_sample_is_whole_to_the_last_frame(sample, tmp_path):
     report = verify(sample, CHALLENGE, deep=True, state=tmp_path / "state")
     assert report.problems == []

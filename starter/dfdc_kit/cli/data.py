@@ -120,6 +120,8 @@ def _show_split(report: "SplitReport") -> None:
             f"{report.public_test:,} unused: the public test_videos show them, validation must not", soft_wrap=True
         )
     out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
+    if not any(side.linked for side in report.sides.values()):
+        out.print("no video is there to be linked: only the lists were written")
     if report.sides["validation"].linked:
         out.print(f"  next: dfdc run baselines/frame-stats --data {plain(report.folder)}/validation", soft_wrap=True)
 
