@@ -39,8 +39,8 @@ class Evidence:
     """All that the rules look at.
 
     sides: of each video of the split, by name, where a split was given; side (n,): of each video of the catalogue;
-    public_test: names of the public test's videos; videos: what was seen of the files on disk, by path, empty where none
-    were opened; copies: groups of files with the same bytes.
+    public_test: names of the public test's videos; videos: what was seen of the files on disk, by path, empty where
+    none were opened; copies: groups of files with the same bytes.
     """
 
     challenge: Challenge
