@@ -81,15 +81,16 @@ def row(report: RunReport, folder: Path) -> str:
     value, low, high, auc = scores(report, folder)
     seen = report.observation
     usage = seen.outcome.usage
-    busy = f" (busy: {seen.others_share:.0%})" if seen.others_share > BUSY_SHARE else ""
+    others = seen.noise.others_share or 0.0
+    busy = f" (busy: {others:.0%})" if others > BUSY_SHARE else ""
     cells = (
         f"`{report.submission}`",
         f"{value:.4f} ({low:.4f} to {high:.4f})",
         f"{auc:.2f}",
         str(report.rows),
         f"{report.seconds_per_video:.2f}{busy}",
-        f"{usage.cpu_time_s / report.rows:.2f}",
-        f"{usage.peak_memory_bytes / GIB:.2f} GiB",
+        "unknown" if usage.cpu_time_s is None else f"{usage.cpu_time_s / report.rows:.2f}",
+        "unknown" if usage.peak_memory_bytes is None else f"{usage.peak_memory_bytes / GIB:.2f} GiB",
         str(seen.fallbacks.count),
         report.started[:10],
     )
