@@ -28,8 +28,8 @@ CLIP = 1e-15
 GIB = 2**30
 BUSY_SHARE = 0.1  # of all cores; above it a time is not firm
 HEAD = (
-    "| baseline | log loss (95 % interval) | AUC | videos | s a video | peak memory | fallbacks | date |\n"
-    "|---|---|---|---|---|---|---|---|\n"
+    "| baseline | log loss (95 % interval) | AUC | videos | s a video | CPU s a video | peak memory | fallbacks | "
+    "date |\n|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -89,6 +89,7 @@ def row(report: RunReport, folder: Path) -> str:
         f"{auc:.2f}",
         str(report.rows),
         f"{report.seconds_per_video:.2f}{busy}",
+        "unknown" if usage.cpu_time_s is None else f"{usage.cpu_time_s / report.rows:.2f}",
         "unknown" if usage.peak_memory_bytes is None else f"{usage.peak_memory_bytes / GIB:.2f} GiB",
         str(seen.fallbacks.count),
         report.started[:10],

@@ -196,6 +196,12 @@ def test_a_changed_input_is_told_and_the_original_is_safe(run, sample):
     assert {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()} == before
 
 
+def test_a_missing_package_is_to_be_installed(run):
+    _, report = run("import no_such_package_of_anybody")
+    assert "no_such_package_of_anybody" in report["judgement"]["why"]
+    assert "Install that package" in report["judgement"]["fix"]
+
+
 @pytest.mark.parametrize(("fallbacks", "cautioned"), [(0, False), (1, False), (2, True), (20, True)])
 def test_only_many_fallbacks_are_cautioned(fallbacks, cautioned, tmp_path):
     names = [f"{number}.mp4" for number in range(20)]

@@ -86,6 +86,8 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
         return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
     last = next((line for line in reversed(seen.last_output) if line.strip()), "")
     why = f"Exit code {outcome.exit_code}. {last} {_progress(seen)}".strip()
+    if last.startswith("ModuleNotFoundError"):
+        return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
     return why, "The traceback stands at the end of the log."
 
 
