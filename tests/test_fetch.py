@@ -191,6 +191,14 @@ def test_the_digest_of_an_object_that_is_stored_packed_is_not_that_of_its_bytes(
     assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "gzip"}).digest == ""
 
 
+def test_packed_bytes_are_not_taken_for_the_file(kaggle_server, wanted, wire):
+    kaggle_server.world.content_encoding = "gzip"
+    with pytest.raises(KaggleFault, match="packed bytes"):
+        fetch(wanted, wire)
+    assert not wanted.path.exists()
+    assert {seen.headers["Accept-Encoding"] for seen in kaggle_server.gets("a.mp4")} == {"identity"}
+
+
 def test_a_weak_etag_proves_nothing():
     assert Identity.of({"ETag": '"a"', "Last-Modified": "yesterday"}).validator == '"a"'
     assert Identity.of({"ETag": 'W/"a"', "Last-Modified": "yesterday"}).validator == "yesterday"

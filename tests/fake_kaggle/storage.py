@@ -25,6 +25,8 @@ def answer(
     condition = headers.get("If-Range")
     reply = {"Accept-Ranges": "bytes", "ETag": stored.etag, "Last-Modified": "Wed, 11 Dec 2019 23:47:00 GMT"}
     reply["Content-Type"] = "application/octet-stream"
+    if world.content_encoding:
+        reply["Content-Encoding"] = world.content_encoding
     digests = {"crc32c": stored.crc32c, "md5": stored.md5}
     if world.publishes:
         reply["X-Goog-Hash"] = ",".join(

@@ -60,6 +60,7 @@ class World:
     listed: bool = True  # whether single files can be downloaded at all: no, in some ended competitions
     page_limit: int = 200  # files a page at most
     publishes: tuple[str, ...] = ("crc32c", "md5")  # digests in X-Goog-Hash
+    content_encoding: str = ""  # as a middleman would set it
     clock_offset_s: float = 0.0  # of the Date header
     latency_s: float = 0.0  # before each answer
     bytes_per_s: float = 0.0  # of each connection's body; 0: as fast as it goes

@@ -133,6 +133,8 @@ class _Transfer:
         with self.session.get(self.link, headers=headers, stream=True, timeout=timeout) as response:
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise _page(self.wanted.name)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Misanswered("the server sent packed bytes, plain ones were asked for")
             if response.status_code == 206:
                 self._check_range(response, have)
             elif response.status_code == 200:
