@@ -3,7 +3,7 @@
 import msgspec
 
 from dfdc_kit import profiles
-from dfdc_kit.harness.gap import gaps
+from dfdc_kit.harness.judging.gap import gaps
 from dfdc_kit.report.run_report import Machine
 
 HOSTED = profiles.load("kaggle-today-gpu")

@@ -17,7 +17,7 @@ LAYERS = [  # top to bottom; rooms in one row do not know each other
     {"sandbox", "scoring", "submission", "data"},
     {"kaggle_client"},
     {"challenge", "profiles", "csvtext"},
-    {"settings"},
+    {"settings", "records"},
     {"resources"},
     {"errors"},
 ]

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from dfdc_kit.scoring import golden
+from dfdc_kit.scoring.checks import ABSOLUTE, RELATIVE
 from dfdc_kit.scoring.golden import GOLDEN, LEADERBOARD, reference
 from dfdc_kit.scoring.metric import displayed
-from dfdc_kit.scoring.trial import ABSOLUTE, RELATIVE
 
 FILE = Path(__file__).resolve().parents[1] / "evaluate.py"
 spec = importlib.util.spec_from_file_location("official_metric", FILE)

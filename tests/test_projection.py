@@ -15,7 +15,7 @@ from dfdc_kit.harness.forecast import summary as forecasts
 from dfdc_kit.harness.forecast.growth import cores_line, memory_growth, passes_at
 from dfdc_kit.harness.forecast.projection import per_video, project, t_quantile, verdict
 from dfdc_kit.harness.forecast.summary import Forecaster, lines, summarise
-from dfdc_kit.harness.watch import VideoWatch
+from dfdc_kit.harness.observing.watch import VideoWatch
 from dfdc_kit.report.forecast import Projection, TimeForecast
 from dfdc_kit.report.noise import Noise
 from dfdc_kit.report.run_report import VideoRead

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from dfdc_kit.harness.collect import collect_fallbacks
+from dfdc_kit.harness.observing.collect import collect_fallbacks
 from dfdc_kit.report import run_report
 
 GOOD = """

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from dfdc_kit.harness import watch as module
-from dfdc_kit.harness.watch import VideoWatch
+from dfdc_kit.harness.observing import watch as module
+from dfdc_kit.harness.observing.watch import VideoWatch
 
 READER = """
 import sys, time

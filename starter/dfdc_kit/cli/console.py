@@ -53,16 +53,9 @@ def warn(text: str) -> None:
 
 def print_json(record: object) -> None:
     """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
-    import msgspec
+    from dfdc_kit.records import to_json
 
-    content = msgspec.json.encode(record, enc_hook=_path_as_text)
-    sys.stdout.write(msgspec.json.format(content, indent=2).decode() + "\n")
-
-
-def _path_as_text(value: object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
+    sys.stdout.write(to_json(record).decode())
 
 
 def wanted(limits: str) -> list[str]:

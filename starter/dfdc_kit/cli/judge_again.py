@@ -16,7 +16,7 @@ def judge_again(
 
     Example:  dfdc judge-again runs/20261124-031248-frame-stats
     """
-    from dfdc_kit.harness.again import judge_again as again
+    from dfdc_kit.harness.judging.again import judge_again as again
 
     second = again(run)
     if as_json:

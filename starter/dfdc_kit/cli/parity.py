@@ -12,8 +12,8 @@ from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dfdc_kit.scoring.checks import Check
     from dfdc_kit.scoring.parity import ParityReport
-    from dfdc_kit.scoring.trial import Check
 
 
 def parity(

@@ -11,7 +11,7 @@ from dfdc_kit.harness.forecast.calibration import cache_folder
 from dfdc_kit.history.event import now
 from dfdc_kit.kaggle_client import Kaggle
 from dfdc_kit.kaggle_client.boards import Standing, leaderboard
-from dfdc_kit.resources import write_bytes
+from dfdc_kit.records import write_json
 from dfdc_kit.settings import Settings, read_toml
 
 FINAL = Path(__file__).with_name("final_board.toml")
@@ -77,7 +77,7 @@ def board(challenge: Challenge, connect: Callable[[], Kaggle], *, offline: bool 
         rows=rows,
     )
     try:
-        write_bytes(kept, msgspec.json.format(msgspec.json.encode(fetched), indent=1) + b"\n")
+        write_json(kept, fetched)
     except OutputFault as fault:
         return Shown(board=fetched, fresh=True, note=f"not kept for later: {fault}")
     return Shown(board=fetched, fresh=True)

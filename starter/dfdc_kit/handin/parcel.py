@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from dfdc_kit.errors import OutputFault, SubmissionFault
+from dfdc_kit.records import write_json
 from dfdc_kit.submission.code import SETTINGS_FILE, CodeSubmission, files_sha256
 from dfdc_kit.submission.start import NOT_COPIED
 
@@ -125,14 +126,14 @@ def pack(one: Parcel, owner: str, folder: Path) -> tuple[Path, Path | None]:
             shutil.rmtree(target, ignore_errors=True)
         kernel.mkdir(parents=True)
         (kernel / one.code_file).write_text(one.code(owner), "utf-8")
-        _write_json(kernel / KERNEL_FILE, one.kernel_metadata(owner))
+        write_json(kernel / KERNEL_FILE, one.kernel_metadata(owner))
         if not one.files:
             return kernel, None
         for file in one.files:
             target = data_set / file.relative_to(one.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-        _write_json(data_set / DATA_SET_FILE, one.data_set_metadata(owner))
+        write_json(data_set / DATA_SET_FILE, one.data_set_metadata(owner))
     except OSError as error:
         raise OutputFault(
             f"Cannot write below {folder}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
@@ -161,7 +162,3 @@ def with_first_cell(notebook: bytes, source: str) -> str:
 
 def _arguments(*values: str) -> str:
     return ", ".join(json.dumps(value) for value in values)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

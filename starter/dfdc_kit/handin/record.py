@@ -10,7 +10,7 @@ import msgspec
 from msgspec import structs
 
 from dfdc_kit.errors import BadData, OutputFault
-from dfdc_kit.resources import write_bytes
+from dfdc_kit.records import write_json
 
 SCHEMA_VERSION = 1
 FILE = "hand-in.json"
@@ -89,7 +89,7 @@ class Book:
     def note(self, **changes: Any) -> None:
         """Change the record and write it, whole or not at all. Raises OutputFault."""
         self.hand_in = structs.replace(self.hand_in, **changes)
-        write_bytes(self.folder / FILE, msgspec.json.format(msgspec.json.encode(self.hand_in), indent=2) + b"\n")
+        write_json(self.folder / FILE, self.hand_in)
 
 
 def new_id(name: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import psutil
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import KitError
-from dfdc_kit.harness.watch import VideoWatch
+from dfdc_kit.harness.observing.watch import VideoWatch
 from dfdc_kit.kaggle_client.credentials import HOW, sources
 from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled

@@ -17,9 +17,10 @@ from dfdc_kit.data.dataset import Dataset, find_dataset
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.harness.request import RunRequest, Silence
 from dfdc_kit.harness.run import run
+from dfdc_kit.records import write_json
 from dfdc_kit.report.run_report import CSV
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.resources import bundled, write_bytes
+from dfdc_kit.resources import bundled
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
 from dfdc_kit.submission.start import baselines
@@ -82,7 +83,7 @@ def record_baselines(tolerance: float = 1e-6) -> list[Path]:
             predictions=predictions,
         )
         path = submission.folder / FILE
-        write_bytes(path, msgspec.json.format(msgspec.json.encode(expected), indent=2) + b"\n")
+        write_json(path, expected)
         written.append(path)
     return written
 

@@ -12,18 +12,18 @@ from msgspec import structs
 from dfdc_kit import __version__
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
-from dfdc_kit.harness.collect import fallback_rows
 from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
 from dfdc_kit.harness.forecast.growth import memory_growth
 from dfdc_kit.harness.forecast.summary import summarise
-from dfdc_kit.harness.gap import gaps
-from dfdc_kit.harness.judge import judge
-from dfdc_kit.harness.ledger import ledger
+from dfdc_kit.harness.judging.gap import gaps
+from dfdc_kit.harness.judging.judge import judge
+from dfdc_kit.harness.judging.ledger import ledger
+from dfdc_kit.harness.judging.partial import partial_score
+from dfdc_kit.harness.judging.truth import in_order, read_truth
 from dfdc_kit.harness.machine import machine
-from dfdc_kit.harness.observe import observe
-from dfdc_kit.harness.partial import partial_score
+from dfdc_kit.harness.observing.collect import fallback_rows
+from dfdc_kit.harness.observing.observe import observe
 from dfdc_kit.harness.request import Audience, RunRequest
-from dfdc_kit.harness.truth import in_order, read_truth
 from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
 from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, PartialScore, RunReport, save
 from dfdc_kit.report.verdicts import Verdict

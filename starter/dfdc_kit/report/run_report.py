@@ -7,10 +7,10 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.profiles import Profile
+from dfdc_kit.records import write_json
 from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
 from dfdc_kit.report.noise import Noise
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.resources import write_bytes
 from dfdc_kit.sandbox.base import Enforcement, Outcome
 from dfdc_kit.scoring.score import Score
 from dfdc_kit.submission.rules import Validation
@@ -149,7 +149,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 def save(report: RunReport, folder: Path) -> Path:
     """Write `folder`/run.json, whole or not at all. Raises OutputFault."""
     path = folder / FILE
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_json(path, report)
     return path
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dfdc_kit.challenge import Challenge, SubmissionFile
+from dfdc_kit.scoring.checks import Check, Outcome, call, frames, value_check
 from dfdc_kit.scoring.golden import reference
 from dfdc_kit.scoring.metric import LoadedMetric
-from dfdc_kit.scoring.trial import Check, Outcome, call, frames, value_check
 
 if TYPE_CHECKING:
     import pandas as pd

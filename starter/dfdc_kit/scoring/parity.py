@@ -11,10 +11,10 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.resources import file_sha256
+from dfdc_kit.scoring.checks import Check, call, frames, value_check
 from dfdc_kit.scoring.golden import GOLDEN, LEADERBOARD, GoldenVector, expected
 from dfdc_kit.scoring.manners import faults, manners, rows
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
-from dfdc_kit.scoring.trial import Check, call, frames, value_check
 
 PACKAGES = ("numpy", "pandas", "scikit-learn")
 

@@ -9,7 +9,8 @@ import msgspec
 
 from dfdc_kit.errors import BadData, KitError, MissingData
 from dfdc_kit.harness.forecast import measure
-from dfdc_kit.resources import PACKAGE, write_bytes
+from dfdc_kit.records import write_json
+from dfdc_kit.resources import PACKAGE
 from dfdc_kit.settings import Settings, read_toml
 
 SCHEMA_VERSION = 1
@@ -95,7 +96,7 @@ def cache_folder() -> Path:
 def keep(calibration: Calibration, name: str = HERE) -> Path:
     """Keep a calibration as `name` in the cache folder; where it lies. Raises OutputFault."""
     path = cache_folder() / name
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n")
+    write_json(path, calibration)
     return path
 
 
@@ -140,7 +141,7 @@ def write_notebook(path: Path) -> None:
     cells = [_cell("markdown", "about", intro), _cell("code", "measure", MEASURE.read_text("utf-8"))]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(notebook), indent=1) + b"\n")
+    write_json(path, notebook)
 
 
 def _cell(kind: str, name: str, source: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.resources import write_bytes
+from dfdc_kit.records import write_json
 
 SCHEMA_VERSION = 1
 FILE = "rehearsal.json"
@@ -104,5 +104,5 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True):
 def save(report: RehearsalReport, folder: Path) -> Path:
     """Write `folder`/rehearsal.json, whole or not at all. Raises OutputFault."""
     path = folder / FILE
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_json(path, report)
     return path

@@ -17,7 +17,7 @@ from msgspec import structs
 from dfdc_kit.csvtext import as_text, read_csv
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputFault
-from dfdc_kit.harness.collect import last_lines
+from dfdc_kit.harness.observing.collect import last_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HardInput, new_name
 from dfdc_kit.harness.rehearsal.record import Step
 from dfdc_kit.harness.request import Audience, RunRequest

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.errors import BadData
-from dfdc_kit.harness.judge import judge
-from dfdc_kit.harness.truth import read_truth
+from dfdc_kit.harness.judging.judge import judge
+from dfdc_kit.harness.judging.truth import read_truth
 from dfdc_kit.report.run_report import CSV, Judgement, RunReport, load
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import file_sha256

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from dfdc_kit.csvtext import as_text
-from dfdc_kit.harness.collect import collect, collect_fallbacks, last_lines
 from dfdc_kit.harness.forecast.summary import Forecaster
 from dfdc_kit.harness.machine import NoiseWatch
+from dfdc_kit.harness.observing.collect import collect, collect_fallbacks, last_lines
+from dfdc_kit.harness.observing.stage import Staged
+from dfdc_kit.harness.observing.watch import VideoWatch
 from dfdc_kit.harness.request import Audience, RunRequest
-from dfdc_kit.harness.stage import Staged
-from dfdc_kit.harness.watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
 from dfdc_kit.submission.check import SubmissionTable, validate
