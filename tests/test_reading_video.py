@@ -316,6 +316,13 @@ def test_nobody_there(faces: ModuleType, tmp_path: Path):
         faces.follow(write(tmp_path / "clip.mp4", count=4), lambda still, face: None, 2)
 
 
+def test_a_face_of_a_pixel_is_none(faces: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    still = next(frames.stills(write(tmp_path / "clip.mp4", size=(64, 64), count=1), 1))  # enlarged ten times
+    row = np.array([[5, 5, 8, 30, *[10] * 10, 0.9], [5, 5, 80, 90, *[10] * 10, 0.9]], np.float32)
+    monkeypatch.setattr(faces, "_detect", lambda picture: row)
+    assert [(face.width, face.height) for face in faces.find(still)] == [(8, 9)]
+
+
 sides = st.integers(10, 900)
 
 
