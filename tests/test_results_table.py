@@ -21,7 +21,7 @@ pathlib.Path("submission.csv").write_text("\\n".join(["filename,label", *lines])
 """
 
 
-def table(*arguments: object, script: Path = ROOT / "baselines/results.py") -> subprocess.CompletedProcess[str]:
+def table(*arguments: object, script: Path = ROOT / "docs/results.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-B", script, *map(str, arguments)], capture_output=True, text=True)
 
 
@@ -51,13 +51,14 @@ def test_a_row_says_what_the_report_and_its_files_say(report):
 
 def test_it_is_put_between_its_marks_and_nowhere_else(report, tmp_path):
     copy = tmp_path / "checkout"
-    (copy / "baselines").mkdir(parents=True)
-    shutil.copy(ROOT / "baselines/results.py", copy / "baselines")
+    for folder in ("baselines", "docs"):
+        (copy / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "docs/results.py", copy / "docs")
     (copy / "sample_data").symlink_to(SAMPLE)
     page = copy / "baselines/README.md"
-    page.write_text("before\n<!-- results: made by baselines/results.py -->\nold\n<!-- end of results -->\nafter\n")
+    page.write_text("before\n<!-- results: made by docs/results.py -->\nold\n<!-- end of results -->\nafter\n")
     for _ in range(2):
-        assert table("--write", report, script=copy / "baselines/results.py").returncode == 0
+        assert table("--write", report, script=copy / "docs/results.py").returncode == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- results")
     assert text.endswith("<!-- end of results -->\nafter\n")

@@ -1,4 +1,4 @@
-"""Ways to make one answer of many stills, on the same features:  python baselines/compare_rules.py [DATA_FOLDER].
+"""Ways to make one answer of many stills, on the same features:  python docs/compare_rules.py [DATA_FOLDER].
 
 The stills and features of face-stats, its regression with one fixed strength, and each rule of combine.py: on training
 videos held out by original, and on test videos, whose people nobody was trained on. Nothing is shrunk, so that the
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "face-stats"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "baselines/face-stats"))
 
 from calibrate import interval, losses, shrink_and_clip, weights  # noqa: E402
 from combine import RULES  # noqa: E402
@@ -65,7 +65,7 @@ def main() -> None:
     """Print the table."""
     if len(sys.argv) > 2 or sys.argv[1:] in (["-h"], ["--help"]):
         raise SystemExit(__doc__)
-    folder = Path(sys.argv[1]) if len(sys.argv) == 2 else HERE.parent / "sample_data"
+    folder = Path(sys.argv[1]) if len(sys.argv) == 2 else ROOT / "sample_data"
     x, y, originals = load(folder / "train_sample_videos")
     splits = folds(y, originals)
     rows = np.concatenate([held for _, held in splits])

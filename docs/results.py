@@ -1,4 +1,4 @@
-"""The results table of baselines/README.md, from run reports:  python baselines/results.py runs/*/run.json [--write].
+"""The results table of baselines/README.md, from run reports:  python docs/results.py runs/*/run.json [--write].
 
 One row a run of `dfdc run`: log loss with a 95 % interval, AUC, time, memory, fallbacks, where and when. The interval
 resamples pairs, a REAL video and the FAKE one made of it, as sample_data/sources/clips.csv names them; elsewhere single
@@ -19,10 +19,10 @@ from dfdc_kit.data.solution import read_solution
 from dfdc_kit.report.run_report import CSV, RunReport, load
 from dfdc_kit.report.verdicts import Verdict
 
-HERE = Path(__file__).resolve().parent
-PAIRS = HERE.parent / "sample_data/sources/clips.csv"
-PAGE = HERE / "README.md"
-BEGIN, END = "<!-- results: made by baselines/results.py -->\n", "<!-- end of results -->\n"
+ROOT = Path(__file__).resolve().parents[1]
+PAIRS = ROOT / "sample_data/sources/clips.csv"
+PAGE = ROOT / "baselines/README.md"
+BEGIN, END = "<!-- results: made by docs/results.py -->\n", "<!-- end of results -->\n"
 RESAMPLES = 10_000
 CLIP = 1e-15
 GIB = 2**30
