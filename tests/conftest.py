@@ -1,6 +1,7 @@
 """What several tests share: where things lie, programs to run, and a data folder with labels of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 from dfdc_kit.cli import main
 from fake_kaggle import FakeKaggle
+
+# A shell that starts the tests in the background has Ctrl-C ignored, by their children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
