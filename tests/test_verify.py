@@ -78,6 +78,7 @@ FAULTS = {
     "end missing, index first": (lambda _, tmp: faststart(tmp)[:-100], "cut-off", "where its boxes need"),
     "index lost": (lambda clip, _: clip.replace(b"moov", b"lost"), "unreadable", "the decoder says"),
     "no video at all": (lambda *_: b"not a video" * 1000, "unreadable", "the decoder says"),
+    "no decoder": (lambda clip, _: clip.replace(b"avc1", b"none"), "unreadable", "no decoder"),
     "sound alone": (lambda _, tmp: only_sound(tmp), "no-video", "no video stream"),
 }
 

@@ -37,6 +37,8 @@ def read_fields(path: Path) -> Fields:
         with av.open(path, metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise UnusableError("no-video-stream")
+            if container.streams.video[0].codec_context is None:  # no decoder for it: PyAV then knows no ratio either
+                raise UnusableError("unreadable")
             sound = container.streams.audio
             aspect_ratio = container.streams.video[0].display_aspect_ratio
             return as_text(aspect_ratio), as_text(sound[0].time_base if sound else None)

@@ -53,6 +53,8 @@ def read_header(path: Path, *, deep: bool = False) -> Header:
         with av.open(path, metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise BadVideo(NO_VIDEO, "no video stream")
+            if container.streams.video[0].codec_context is None:
+                raise BadVideo(UNREADABLE, "there is no decoder for its video stream")
             header = _header(container)
             if deep:
                 _decode(container)
