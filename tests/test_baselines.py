@@ -419,19 +419,27 @@ for entry in /*; do
   else touch "$target" && mount --bind "$entry" "$target"
   fi
 done
-mkdir -p "$1/kaggle/input/deepfake-detection-challenge" "$1/kaggle/input/my-detector" "$1/kaggle/working"
-mount --rbind "$2" "$1/kaggle/input/deepfake-detection-challenge"
-mount --rbind "$3" "$1/kaggle/input/my-detector"
+mkdir -p "$1/kaggle/input/$5" "$1/kaggle/input/$6" "$1/kaggle/working"
+mount --rbind "$2" "$1/kaggle/input/$5"
+mount --rbind "$3" "$1/kaggle/input/$6"
 mount --rbind "$4" "$1/kaggle/working"
 """
 
 
-def in_kaggles_folders(tmp_path: Path, data: Path, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+MOUNTS = {  # of the competition and of a data set, below /kaggle/input
+    "2020": ("deepfake-detection-challenge", "my-detector"),
+    "today": ("competitions/deepfake-detection-challenge", "datasets/ada/my-detector"),
+}
+
+
+def in_kaggles_folders(
+    tmp_path: Path, data: Path, folder: Path, command: str, mounts: tuple[str, str]
+) -> subprocess.CompletedProcess[str]:
     """Run `command` in /kaggle/working of a private root that has Kaggle's layout; no variable is set but PATH."""
     (tmp_path / "root").mkdir(exist_ok=True)
     (tmp_path / "working").mkdir(exist_ok=True)
     inside = f'chroot "$1" /usr/bin/env -i PATH="$PATH" sh -c {shlex.quote("cd /kaggle/working && " + command)}'
-    places = [str(path) for path in (tmp_path / "root", data, folder, tmp_path / "working")]
+    places = [str(path) for path in (tmp_path / "root", data, folder, tmp_path / "working", *mounts)]
     namespace = [
         "unshare",
         "--user",
@@ -447,14 +455,16 @@ def in_kaggles_folders(tmp_path: Path, data: Path, folder: Path, command: str) -
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare command: mount namespaces cannot be tried")
+@pytest.mark.parametrize("year", MOUNTS)
 @each_submission
-def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Path, tmp_path: Path):
-    probe = in_kaggles_folders(tmp_path, sample_input, folder, "true")
+def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Path, tmp_path: Path, year: str):
+    mounts = MOUNTS[year]
+    probe = in_kaggles_folders(tmp_path, sample_input, folder, "true", mounts)
     if probe.returncode != 0:
         pytest.skip(f"mount namespaces do not work here: {probe.stderr.strip()}")
     script = tmp_path / "working" / "script.py"
     shutil.copy(folder / "main.py", script)  # as a notebook's own script: its files are in the attached data set
-    done = in_kaggles_folders(tmp_path, sample_input, folder, f"{shlex.quote(sys.executable)} -B script.py")
+    done = in_kaggles_folders(tmp_path, sample_input, folder, f"{shlex.quote(sys.executable)} -B script.py", mounts)
     assert done.returncode == 0, done.stdout + done.stderr
     predictions, fallbacks = left_behind(tmp_path / "working")
     expected = folder / "expected.json"

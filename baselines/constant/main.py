@@ -4,7 +4,8 @@ import csv
 import os
 from pathlib import Path
 
-INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
+MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
+INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 PREDICTION = 0.5
 
 

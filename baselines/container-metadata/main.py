@@ -18,7 +18,8 @@ from pathlib import Path
 
 import av
 
-INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
+MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
+INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
 
 FIELDS = ("display_aspect_ratio", "audio_time_base")
@@ -83,7 +84,8 @@ def predict(fields: Fields, model: dict) -> float:
 
 def own_file(name: str) -> Path:
     """A file that travels with this script: beside it, or on Kaggle in an attached dataset."""
-    found = [path for path in (BESIDE / name, *sorted(Path("/kaggle/input").glob(f"*/{name}"))) if path.is_file()]
+    attached = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))
+    found = [path for path in (BESIDE / name, *(folder / name for folder in attached)) if path.is_file()]
     if not found:
         raise FileNotFoundError(f"{name} is neither beside main.py nor in a dataset under /kaggle/input")
     return found[0]

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
+MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
+INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
 # Everything else of this folder lies beside it, or on Kaggle in an attached dataset; the second place is today's
 ATTACHED = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))  # read-only
+MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
+INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))  # read-only
 FRAMES = 8  # taken from each video, evenly spaced
 PRIOR = 0.5  # for a video that cannot be read: the tests are half FAKE, half REAL
 
