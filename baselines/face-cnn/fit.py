@@ -54,9 +54,8 @@ class Machine:
 
     @classmethod
     def this(cls, cores: int, checkpoint_s: float) -> "Machine":
-        """The GPU with mixed precision and all cores making batches, or all cores computing."""
+        """The GPU with mixed precision and all cores making batches; or all cores computing, unless OMP_NUM_THREADS."""
         gpu = torch.cuda.is_available()
-        torch.set_num_threads(1 if gpu else cores)
         return cls(torch.device("cuda" if gpu else "cpu"), gpu, cores if gpu else max(1, cores // 2), checkpoint_s)
 
 
