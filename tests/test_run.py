@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from dfdc_kit.harness.collect import collect_fallbacks
 from dfdc_kit.report import run_report
 
 GOOD = """
@@ -193,6 +194,21 @@ def test_a_changed_input_is_told_and_the_original_is_safe(run, sample):
     assert {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()} == before
 
 
+@pytest.mark.parametrize(("fallbacks", "cautioned"), [(0, False), (1, False), (2, True), (20, True)])
+def test_only_many_fallbacks_are_cautioned(fallbacks, cautioned, tmp_path):
+    names = [f"{number}.mp4" for number in range(20)]
+    (tmp_path / "said.csv").write_text("filename,reason\n" + "".join(f"{name},dark\n" for name in names[:fallbacks]))
+    found = collect_fallbacks(tmp_path / "said.csv", tmp_path / "kept.csv", set(names))
+    assert (found.count, bool(found.caution)) == (fallbacks, cautioned)
+
+
+def test_the_summary_cautions_too(dfdc, code_submission):
+    source = GOOD + "pathlib.Path('fallbacks.csv').write_text('filename,reason\\n' + names[0] + ',dark\\n')"
+    done = dfdc("run", code_submission(source))
+    assert "1 of 16 videos got a prior" in done.stdout
+    assert "fallbacks on 6% of the videos, more than 5%" in done.stdout
+
+
 def test_fallbacks_are_counted(run):
     source = GOOD + (
         "rows = ['filename,reason', names[0] + ',unreadable', names[1] + ',no-face']\n"
@@ -201,6 +217,7 @@ def test_fallbacks_are_counted(run):
     _, report = run(source)
     assert report["observation"]["fallbacks"]["count"] == 2
     assert report["observation"]["fallbacks"]["by_reason"] == {"unreadable": 1, "no-face": 1}
+    assert "12% of the videos, more than 5%" in report["observation"]["fallbacks"]["caution"]
 
 
 def test_nonsense_in_the_side_file_is_told_and_harmless(run):

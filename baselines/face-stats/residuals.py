@@ -13,7 +13,7 @@ from frames import Box, Still
 
 MARGIN = 0.4  # of the face's longer side, on each side: room for the rim, and for what is around it
 INNER, RIM, OUTER = (0.0, 0.75), (0.95, 1.3), (1.45, 9.0)  # radii of the regions, in half sides of the face's box
-MIN_PIXELS = 150  # of a region; fewer say nothing
+MIN_PIXELS = 60  # of a region at half size; fewer say nothing
 LONGEST = 512  # pixels; of larger squares only every second, third ... row is measured
 MAX_NOISE = 20  # grey levels; more is an edge, not noise
 SMALL = 0.01  # added before a logarithm: a black picture has no noise at all

@@ -89,6 +89,8 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
             "fallbacks",
             f"[yellow]{fallbacks.count} of {report.rows} videos got a prior, not a prediction: {reasons}[/]",
         )
+        if fallbacks.caution:
+            yield "caution", f"[red]{fallbacks.caution}[/]"
     for entry in report.ledger.entries if report.ledger else ():
         cost = f"mean cost {entry.mean_loss:.5f}, {entry.share:.1%} of the whole"
         yield "ledger", f"{entry.rows} {plain(entry.what)}: {cost}"

@@ -13,6 +13,7 @@ from dfdc_kit.resources import write_bytes
 CSV_LIMIT_BYTES = 1 << 30
 SIDE_FILE_LIMIT_BYTES = 16 << 20
 LOOK_BACK_BYTES = 1 << 15
+MANY_FALLBACKS = 0.05  # of the videos; broken files and pictures without a face are rarer in the challenge's own sets
 
 
 def collect(source: Path, target: Path, limit_bytes: int) -> str:
@@ -25,7 +26,10 @@ def collect(source: Path, target: Path, limit_bytes: int) -> str:
 
 
 def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
-    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one."""
+    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one.
+
+    known: all row ids. More fallbacks than MANY_FALLBACKS of them are worth a caution.
+    """
     said = collect(source, target, SIDE_FILE_LIMIT_BYTES)
     if said != "collected":
         return Fallbacks() if said == "missing" else Fallbacks(fault=said)
@@ -39,7 +43,20 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
     by_name = {row[0]: row[1][:80] for row in rows[1:] if len(row) == 2 and row[0] in known}
     if len(by_name) < len(rows) - 1:
         return Fallbacks(fault=f"{len(rows) - 1 - len(by_name)} of its rows name no test video, or one twice")
-    return Fallbacks(count=len(by_name), by_reason=dict(Counter(by_name.values())), first=list(by_name)[:10])
+    return Fallbacks(
+        count=len(by_name),
+        by_reason=dict(Counter(by_name.values())),
+        first=list(by_name)[:10],
+        caution=_caution(len(by_name), len(known)),
+    )
+
+
+def _caution(fallbacks: int, videos: int) -> str:
+    """A sentence if the share of fallbacks is above MANY_FALLBACKS, else nothing."""
+    if not fallbacks > MANY_FALLBACKS * videos:
+        return ""
+    share = f"{fallbacks / videos:.0%} of the videos, more than {MANY_FALLBACKS:.0%}"
+    return f"fallbacks on {share}: the score says little about the model"
 
 
 def fallback_rows(path: Path) -> set[str]:

@@ -32,6 +32,7 @@ class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 0
     by_reason: dict[str, int] = {}
     first: list[str] = []  # the first few names
+    caution: str = ""  # if they are so many that the score is not the model's
     fault: str = ""  # why the side file could not be read, if so
 
 

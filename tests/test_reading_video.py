@@ -1,0 +1,292 @@
+"""frames.py and faces.py of the baselines: the wanted frames, bit for bit, whatever the file; the main face of them."""
+
+import importlib.util
+import struct
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "baselines/face-stats"
+CLIPS = sorted((ROOT / "sample_data/test_videos").glob("*.mp4"))
+TWO_FACES = {"jjjlrklncs.mp4", "wxohgajvhe.mp4"}  # of the sample's test videos
+
+
+def load(name: str) -> ModuleType:
+    """A module of the baseline, under the name by which its neighbours import it."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+frames = load("frames")
+
+
+def write(path: Path, codec: str = "libx264", count: int = 60, size: tuple[int, int] = (192, 160), **options: str):
+    """A video of moving noise."""
+    rng = np.random.default_rng(1)
+    pixels = {"mjpeg": "yuvj420p"}.get(codec, options.pop("pixels", "yuv420p"))
+    width, height = size
+    ramp = np.add.outer(np.arange(height), np.arange(width))[..., None]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.thread_count = 1
+        for number in range(count):
+            picture = ((ramp + 5 * number) % 200 + rng.integers(0, 40, (height, width, 3))).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def decoded(path: Path) -> list[np.ndarray]:
+    """Every frame, by plain decoding."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+
+
+KINDS = {
+    "h264": ("libx264", "mp4", {"bf": "3"}),
+    "h264-no-b-frames": ("libx264", "mp4", {"bf": "0"}),
+    "h264-interlaced": ("libx264", "mp4", {"x264-params": "interlaced=1"}),
+    "h264-without-times": ("libx264", "h264", {"bf": "2"}),
+    "h264-ts": ("libx264", "ts", {"bf": "2"}),
+    "h264-open-gop": ("libx264", "mp4", {"x264-params": "open-gop=1:keyint=20:bframes=3"}),
+    "hevc": ("libx265", "mp4", {"x265-params": "log-level=none"}),
+    "mpeg4": ("mpeg4", "avi", {"bf": "2"}),
+    "mjpeg": ("mjpeg", "avi", {}),
+    "vp9": ("libvpx-vp9", "webm", {"cpu-used": "8"}),
+    "av1": ("libsvtav1", "mp4", {"preset": "12", "svtav1-params": "lp=1"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wanted_frames_are_bit_for_bit_those_of_plain_decoding(kind: str, tmp_path: Path):
+    codec, suffix, options = KINDS[kind]
+    try:
+        path = write(tmp_path / f"clip.{suffix}", codec, **options)
+    except av.codec.codec.UnknownCodecError:
+        pytest.skip(f"this PyAV cannot encode with {codec}")
+    whole = decoded(path)
+    found = list(frames.stills(path, 10))
+    assert [still.index for still in found] == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57]
+    for still in found:
+        assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
+
+
+class CountingDecoder:
+    """A decoder that counts what it is given and what it gives out."""
+
+    def __init__(self, decoder):
+        self.decoder, self.given, self.packets = decoder, 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self.decoder, name)
+
+    def __setattr__(self, name, value):
+        if name == "skip_frame":
+            self.decoder.skip_frame = value
+        else:
+            super().__setattr__(name, value)
+
+    def decode(self, packet):
+        found = self.decoder.decode(packet)
+        self.given += len(found)
+        self.packets += packet is not None
+        return found
+
+
+def test_what_nobody_needs_is_not_decoded(tmp_path: Path):
+    path = write(tmp_path / "clip.mp4", bf="3")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = frames._packets(container, stream)
+        decoder = CountingDecoder(stream.codec_context)
+        decoder.decoder.thread_count = 1
+        found = list(frames._wanted(decoder, packets, 3))
+    assert [number for number, _ in found] == [10, 30, 50]
+    assert decoder.given < 0.75 * 60  # B-frames that no frame refers to are left out
+    assert decoder.packets < 60  # and it stops after the last wanted one
+
+
+def test_all_frames_of_a_short_video_and_the_beginning_of_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "clip.mp4", count=20)
+    assert [still.index for still in frames.stills(path, 32)] == list(range(20))
+    monkeypatch.setattr(frames, "MAX_FRAMES", 10)
+    assert [still.index for still in frames.stills(path, 5)] == [1, 3, 5, 7, 9]
+    monkeypatch.setattr(frames, "MAX_BYTES", 1)
+    assert [still.index for still in frames.stills(path, 5)] == [0]
+
+
+def test_damage_in_the_middle_costs_a_few_stills(tmp_path: Path):
+    path = write(tmp_path / "clip.mp4", count=60, g="20", movflags="faststart")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = np.random.default_rng(3).bytes(3000)
+    path.write_bytes(content)
+    assert len(list(frames.stills(path, 20))) >= 12
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "missing"), (b"", "unreadable"), (b"\x07" * 5000, "unreadable")]
+)
+def test_reasons(content: bytes | None, reason: str, tmp_path: Path):
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(frames.UnusableError, match=f"^{reason}$"):
+        next(frames.stills(path))
+
+
+def test_more_reasons(tmp_path: Path):
+    with pytest.raises(frames.UnusableError, match=r"^unreadable$"):
+        next(frames.stills(tmp_path))  # a folder
+    with pytest.raises(frames.UnusableError, match=r"^too-small$"):
+        next(frames.stills(write(tmp_path / "small.mp4", size=(48, 320), count=3)))
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(frames.UnusableError, match=r"^no-video-stream$"):
+        next(frames.stills(tmp_path / "sound.mp4"))
+
+
+def turned_by_flag(path: Path, target: Path) -> Path:
+    """The same file with a display matrix that says: turn by 90 degrees."""
+    content = path.read_bytes()
+    at = content.index(b"tkhd") + 44
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    target.write_bytes(content[:at] + matrix + content[at + 36 :])
+    return target
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_boxes_are_those_of_the_upright_picture(turns: int, tmp_path: Path):
+    still = next(frames.stills(write(tmp_path / "clip.mp4", size=(192, 160)), 1)).turned(turns)
+    width, height = still.size
+    assert (width, height) == ((160, 192) if turns % 2 else (192, 160))
+    assert still.small_bgr.shape[:2] == (round(height / still.scale), round(width / still.scale))
+    whole_luma, whole_rgb = still.planes((0, 0, width, height))[0], still.rgb((0, 0, width, height))
+    stored = still.frame.to_ndarray(format="yuv420p")[:160]
+    assert (whole_luma == np.rot90(stored, turns)).all()
+    left, top, across, down = 40, 60, 64, 50
+    assert (still.planes((left, top, across, down))[0] == whole_luma[top : top + down, left : left + across]).all()
+    cut = still.rgb((left, top, across, down)).astype(int)
+    assert np.abs(cut - whole_rgb[top : top + down, left : left + across]).max() <= 2
+    assert still.rgb((left, top, 64, 64), 24).shape == (24, 24, 3)
+
+
+def test_a_rotation_flag_is_obeyed(tmp_path: Path):
+    plain = write(tmp_path / "clip.mp4", count=3)
+    turned = next(frames.stills(turned_by_flag(plain, tmp_path / "turned.mp4"), 1))
+    assert turned.turns % 2 == 1
+    assert turned.size == (160, 192)
+
+
+@pytest.mark.parametrize("pixels", ["yuv444p", "yuv422p", "yuv420p10le"])
+def test_odd_sizes_and_other_formats_are_cut(pixels: str, tmp_path: Path):
+    size = (191, 161) if pixels == "yuv444p" else (192, 160)
+    still = next(frames.stills(write(tmp_path / "clip.mp4", size=size, count=3, pixels=pixels), 1))
+    width, height = still.size
+    assert (width, height) == (size[0] // 2 * 2, size[1] // 2 * 2)
+    assert still.rgb((0, 0, width, height)).shape == (height, width, 3)
+    assert [plane.shape for plane in still.planes((-9, -9, 999, 999))] == [
+        (height, width), (height // 2, width // 2), (height // 2, width // 2)
+    ]  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------- many videos
+
+
+def test_results_come_in_order_and_never_far_ahead():
+    started: list[Path] = []
+    lock = threading.Lock()
+
+    def work(path: Path) -> str:
+        with lock:
+            started.append(path)
+        if path.name == "3":
+            raise frames.UnusableError("broken")
+        return path.name
+
+    paths = [Path(str(number)) for number in range(50)]
+    results = frames.in_order(work, paths)
+    taken = [next(results) for _ in range(5)]
+    assert taken[:3] == ["0", "1", "2"]
+    assert isinstance(taken[3], frames.UnusableError)
+    assert len(started) <= 5 + 2 * frames.cores() + 1
+    results.close()
+    assert len(started) < 50
+    assert [str(result) for result in frames.in_order(work, paths)][4:] == [str(number) for number in range(4, 50)]
+
+
+def test_a_bug_is_not_a_fallback():
+    with pytest.raises(ZeroDivisionError):
+        list(frames.in_order(lambda path: 1 // 0, [Path("a")]))
+
+
+# --------------------------------------------------------------------------------------------------------------- faces
+
+
+@pytest.fixture(scope="module")
+def faces() -> ModuleType:
+    pytest.importorskip("cv2", reason="YuNet runs in opencv-python-headless")
+    return load("faces")
+
+
+@pytest.mark.parametrize("path", [CLIPS[0], CLIPS[5]], ids=lambda path: path.name)
+def test_the_main_face_is_in_every_still(faces: ModuleType, path: Path):
+    tracks = faces.follow(path, lambda still, face: (still.index, face), 8)
+    assert len(tracks) == (2 if path.name in TWO_FACES else 1)
+    for track in tracks:
+        assert len(track.faces) == len(track.indices) == 8
+        assert track.seen == list(zip(track.indices, track.faces, strict=True))
+        assert all(50 < face.side < 300 for face in track.faces)
+
+
+def test_a_face_on_its_side_is_found_by_turning(faces: ModuleType, tmp_path: Path):
+    path = turned_by_flag(CLIPS[0], tmp_path / "turned.mp4")  # an upright picture, and a flag that says to turn it
+    plain, turned = (faces.follow(clip, lambda still, face: still.turns, 8)[0] for clip in (CLIPS[0], path))
+    assert set(turned.seen) == {0}  # turned back
+    assert [face.middle for face in turned.faces] == [face.middle for face in plain.faces]
+
+
+def test_nobody_there(faces: ModuleType, tmp_path: Path):
+    with pytest.raises(frames.UnusableError, match=r"^no-face$"):
+        faces.follow(write(tmp_path / "clip.mp4", count=4), lambda still, face: None, 2)
+
+
+sides = st.integers(10, 900)
+
+
+@given(left=st.integers(-50, 640), top=st.integers(-50, 360), width=sides, height=sides, margin=st.floats(0, 1))
+def test_a_square_lies_in_the_picture_on_even_sides(left: int, top: int, width: int, height: int, margin: float):
+    pytest.importorskip("cv2", reason="YuNet runs in opencv-python-headless")
+    face = load("faces").Face(left, top, width, height, 0.9, np.zeros((5, 2)))
+    x, y, across, down = face.square((640, 360), margin)
+    assert across == down
+    assert (x % 2, y % 2, across % 2) == (0, 0, 0)
+    assert 0 <= x <= 640 - across
+    assert 0 <= y <= 360 - down
+
+
+def test_two_faces_that_swap_size_keep_their_tracks(faces: ModuleType):
+    track = faces.Track([faces.Face(0, 0, 100, 100, 0.9, np.zeros((5, 2)))])
+    near = faces.Face(30, 0, 110, 110, 0.9, np.zeros((5, 2)))
+    far = faces.Face(300, 0, 100, 100, 0.9, np.zeros((5, 2)))
+    large = faces.Face(0, 0, 200, 200, 0.9, np.zeros((5, 2)))
+    assert track.distance(near) < 1
+    assert track.distance(far) == track.distance(large) == float("inf")
