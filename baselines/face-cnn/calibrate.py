@@ -48,9 +48,10 @@ def choose(guesses: Mapping[Hashable, np.ndarray], y: np.ndarray, originals: np.
     y: (n,) 1 = FAKE; originals: (n,), a REAL video being its own.
     """
     best, best_bound = timid(*next(iter(guesses.items()))), 0.0
+    group = np.unique(originals, return_inverse=True)[1]  # (n,) numbers of the originals
     for model, logits in guesses.items() if len(set(y)) == 2 else ():
         for shrinkage, clip in itertools.product(SHRINKAGES, CLIPS):
-            bound = upper_bound(shrink_and_clip(logits, shrinkage, clip), y, originals)
+            bound = upper_bound(shrink_and_clip(logits, shrinkage, clip), y, group)
             if bound < best_bound:
                 best, best_bound = Setting(model, shrinkage, clip), bound
     return best
@@ -62,16 +63,16 @@ def timid(model: Hashable, logits: np.ndarray) -> Setting:
     return Setting(model, min(math.log((1 - TIMID) / TIMID) / surest, 1.0) if surest else 0.0, TIMID)
 
 
-def upper_bound(p: np.ndarray, y: np.ndarray, originals: np.ndarray) -> float:
+def upper_bound(p: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
     """What answers (n,) cost over the constant, seen pessimistically; below 0: they are better beyond doubt."""
     excess = losses(y, p) - LN2  # (n,)
-    mean_of_class = np.array([excess[y == label].mean() for label in (0, 1)])
-    _, group = np.unique(originals, return_inverse=True)
-    deviation = np.bincount(group, weights(y) * (excess - mean_of_class[y]))  # (n_originals,)
+    share = weights(y) * excess
+    of_class = np.bincount(y, share)  # (2,) halves of the classes' means
+    deviation = np.bincount(group, share - weights(y) * 2 * of_class[y])  # (n_originals,)
     n = len(deviation)
     error = math.sqrt((deviation**2).sum() * n / max(n - 1, 1))
     worst = -math.log(np.minimum(p, 1 - p).min()) - LN2  # an original not seen yet, on which the surest answer is wrong
-    return (n * float(mean_of_class.mean()) + worst) / (n + 1) + CAUTION * error
+    return (n * float(of_class.sum()) + worst) / (n + 1) + CAUTION * error
 
 
 def weights(y: np.ndarray) -> np.ndarray:

@@ -43,11 +43,11 @@ def tasks(sources: list[Path], faces: Path) -> list[Task]:
         paths = sorted(source.iterdir()) if source.is_dir() else [source]
         metadata = read_metadata(source if source.is_dir() else source.parent)
         for path in (path for path in paths if path.suffix.lower() == SUFFIX):
-            if path.name in found and found[path.name].path != path.resolve():
+            if path.name in found and found[path.name].path != path.absolute():
                 raise StopError(f"Two videos have one name: {found[path.name].path} and {path}. Leave one out.")
             said = metadata.get(path.name, {})
             label = {"FAKE": 1, "REAL": 0}.get(said.get("label", ""))
-            found[path.name] = Task(path.resolve(), faces.resolve(), label, said.get("original"))
+            found[path.name] = Task(path.absolute(), faces.absolute(), label, said.get("original"))
     if not found:
         raise StopError(f"No {SUFFIX} file in {', '.join(map(str, sources))}.")
     return [found[name] for name in sorted(found)]

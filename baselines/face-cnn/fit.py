@@ -14,7 +14,7 @@ from threading import Event
 
 import torch
 from batches import Batches, Recipe
-from model import FaceNet, load_start
+from model import FaceNet, load_start, save
 from shards import Entry
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -25,6 +25,9 @@ WARM_UP = 0.2  # share of the steps in which the learning rate rises
 MAX_GRADIENT = 1.0  # norm of all gradients together
 MEASUREMENTS = 8  # in a training
 EVERY_S = 5.0  # between two lines of progress
+
+
+Row = dict[str, object]
 
 
 class StoppedError(Exception):
@@ -74,7 +77,7 @@ class Training:
         )
         self.scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.half)
         self.done = 0  # steps
-        self.history: list[dict[str, float]] = []  # what was measured on the way
+        self.history: list[Row] = []  # what was measured on the way
 
     def step(self, crops: Tensor, labels: Tensor) -> float:
         """One step of descent; the loss before it."""
@@ -120,48 +123,49 @@ def fit(
     training: Training,
     entries: list[Entry],
     checkpoint: Path,
-    measure: Callable[[Training], dict[str, float]],
+    last: int,
+    measure: Callable[[Training], Row],
     stop: Event,
 ) -> None:
-    """Train on from wherever the checkpoint stands to the plan's last step.
+    """Train on from wherever the checkpoint stands up to step `last` of the plan's.
 
-    `measure` is called MEASUREMENTS times, at even distances; what it says goes into `training.history`. A checkpoint
-    is left every `checkpoint_s` seconds and at the end. Once `stop` is set, one is left after the step in hand, and
-    StoppedError raised.
+    At each step of `measured_at` the network is kept (`kept`) and what `measure` says goes into `training.history`. A
+    checkpoint is left every `checkpoint_s` seconds and at the end. Once `stop` is set, one is left after the step in
+    hand, and StoppedError raised.
     """
     plan, machine = training.plan, training.machine
     if checkpoint.exists():
         training.resume(checkpoint)
-        print(f"{checkpoint.stem}: goes on after step {training.done} of {plan.steps}", flush=True)
-    clock, saved = Clock(checkpoint.stem, training.done, plan.steps), time.monotonic()
+        print(f"{checkpoint.stem}: goes on after step {training.done} of {last}", flush=True)
+    clock, saved = Clock(checkpoint.stem, training.done, last), time.monotonic()
     recent: list[float] = []
-    for crops, labels in loader(training, entries):
+    for crops, labels in loader(training, entries, last):
         recent.append(training.step(crops, labels))
         clock.tick(training.done, recent[-1])
         if training.done in measured_at(plan.steps):
-            training.history.append(
-                {
-                    "step": training.done,
-                    "loss": sum(recent) / len(recent),
-                    "seconds": clock.seconds,
-                    **measure(training),
-                }
-            )
+            row = {"step": training.done, "loss": sum(recent) / len(recent), "seconds": clock.seconds}
+            training.history.append(row | measure(training))
+            save(training.net, kept(checkpoint, training.done))
             recent = []
-        at_end, stopping = training.done == plan.steps, stop.is_set()
+        at_end, stopping = training.done == last, stop.is_set()
         if at_end or stopping or time.monotonic() - saved > machine.checkpoint_s:
             training.save(checkpoint)
             saved = time.monotonic()
         if stopping and not at_end:
-            raise StoppedError(f"stopped after step {training.done} of {plan.steps} of {checkpoint.stem}")
+            raise StoppedError(f"stopped after step {training.done} of {last} of {checkpoint.stem}")
 
 
-def loader(training: Training, entries: list[Entry]) -> DataLoader:
+def kept(checkpoint: Path, step: int) -> Path:
+    """Where the network as it was after `step` lies, beside the checkpoint."""
+    return checkpoint.with_name(f"{checkpoint.stem}-{step}.npz")
+
+
+def loader(training: Training, entries: list[Entry], last: int) -> DataLoader:
     """The batches that are still to come, made by processes of their own, in order."""
     return DataLoader(
         Batches(entries, training.plan.recipe),
         batch_size=None,
-        sampler=range(training.done, training.plan.steps),
+        sampler=range(training.done, last),
         num_workers=training.machine.loaders,
         worker_init_fn=leave_ctrl_c_to_the_parent,
         pin_memory=training.machine.half,
@@ -173,9 +177,9 @@ def leave_ctrl_c_to_the_parent(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def measured_at(steps: int) -> set[int]:
-    """After which steps it is measured."""
-    return {round(steps * (n + 1) / MEASUREMENTS) for n in range(MEASUREMENTS)}
+def measured_at(steps: int) -> list[int]:
+    """After which of so many steps it is measured; the last is one of them."""
+    return sorted({max(1, round(steps * (n + 1) / MEASUREMENTS)) for n in range(MEASUREMENTS)})
 
 
 class Clock:

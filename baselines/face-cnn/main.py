@@ -98,7 +98,7 @@ def main() -> None:
         ledger = Ledger([row["filename"] for row in csv.DictReader(file)])
     results = in_order(faces_of, (INPUT / "test_videos" / name for name in ledger.names))
     for name, logits in scorer.videos(ledger.usable(results)):
-        logit = np.array(video_logit(logits, model["rule"]))
+        logit = np.array(video_logit(logits))
         ledger.put(name, float(shrink_and_clip(logit, model["shrinkage"], model["clip"])))
     ledger.write()
 

@@ -29,19 +29,20 @@ def auc(y: np.ndarray, logits: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Held:
-    """All held-out videos: labels (n,) 1 = FAKE, log odds (n,) by each rule of combine.py, originals (n,)."""
+    """All held-out videos: labels (n,) 1 = FAKE, log odds (n,) after each measured step, originals (n,)."""
 
     y: np.ndarray
-    guesses: Mapping[str, np.ndarray]
+    guesses: Mapping[int, np.ndarray]
     originals: np.ndarray
 
     def only(self, rows: np.ndarray) -> "Held":
         """Some of them."""
-        return Held(self.y[rows], {rule: logits[rows] for rule, logits in self.guesses.items()}, self.originals[rows])
+        return Held(self.y[rows], {step: logits[rows] for step, logits in self.guesses.items()}, self.originals[rows])
 
     def choose(self) -> Setting:
-        """Rule, shrinkage and clip, see calibrate.py."""
-        return choose(self.guesses, self.y, self.originals)
+        """Step to stop after, shrinkage and clip, see calibrate.py; the step of the lowest raw loss first."""
+        steps = sorted(self.guesses, key=lambda step: raw_loss(self.y, self.guesses[step]))
+        return choose({step: self.guesses[step] for step in steps}, self.y, self.originals)
 
 
 def held_out_report(held: Held, seed: int) -> dict[str, object]:
@@ -73,7 +74,7 @@ def held_out_report(held: Held, seed: int) -> dict[str, object]:
     }
 
 
-def draw_curves(path: Path, histories: Mapping[str, list[dict[str, float]]]) -> None:
+def draw_curves(path: Path, histories: Mapping[str, list[dict]]) -> None:
     """A PNG: training loss and held-out loss over the steps, a colour for each training."""
     import matplotlib as mpl
 

@@ -5,8 +5,8 @@ Stop it at any time, by Ctrl-C or otherwise: the same command goes on from the l
 
 How far the answers may leave 0.5 is measured on videos whose original no trained video shares: by --split (a CSV from
 `dfdc data split`: its side `train` is trained on, `validation` held out), or else by --folds trainings that each hold
-some originals out, before the last training on everything. Where that shows no gain over the constant 0.5
-beyond doubt, the model's answers stay close to 0.5.
+some originals out, before the last training on everything. So is the step to stop after. Where that
+shows no gain over the constant 0.5 beyond doubt, the model's answers stay close to 0.5.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import csv
 import hashlib
 import json
 import platform
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -27,12 +28,11 @@ import numpy as np
 import torch
 from batches import Recipe, crops_of
 from calibrate import TIMID
-from combine import RULES
-from fit import Machine, Plan, StoppedError, Training, fit
+from fit import Machine, Plan, Row, StoppedError, Training, fit, kept
 from frames import cores
 from measure import Held, auc, draw_curves, held_out_report, raw_loss
-from model import SIDE, START, save
-from predict import FaceLogits, Faces, Scorer, batch_size, video_logit
+from model import SIDE, START
+from predict import Faces, Scorer, batch_size, video_logit
 from shards import Entry, read_index
 from tasks import from_jpeg
 
@@ -43,7 +43,6 @@ BYTES_PER_CROP = 40 << 20  # of GPU memory in training, mixed precision
 PASSES, FEWEST_STEPS, MOST_STEPS = 20, 250, 20_000  # over the real crops
 SELF_BLENDED = 1.0
 LEARNING_RATE = 1e-3
-MEASURED_VIDEOS = 200  # at most, while training
 PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "torch")
 
 
@@ -122,67 +121,69 @@ class Job:
     work: Path
     stop: Event
 
-    def train(self, name: str, entries: list[Entry], held: list[Entry]) -> tuple[Training, list[FaceLogits]]:
-        """Train on `entries`; the training, and the log odds of the crops of the videos in `held`."""
+    def train(self, name: str, entries: list[Entry], held: list[Entry], last: int) -> list[Row]:
+        """Train on `entries` up to the step `last`; what was measured on `held` on the way."""
         listed = json.dumps([(e.video, e.label, e.original, e.crops) for e in entries])
         training = Training(replace(self.plan, videos_sha256=sha256(listed)), self.machine)
-        few = held[:: max(1, len(held) // MEASURED_VIDEOS)]
-        fit(training, entries, self.work / f"{name}.pt", lambda now: measured(now, few), self.stop)
-        return training, logits(training, held)
+        fit(training, entries, self.checkpoint(name), last, lambda now: measured(now, held), self.stop)
+        return training.history
+
+    def checkpoint(self, name: str) -> Path:
+        """Where a training leaves what it needs to go on."""
+        return self.work / f"{name}.pt"
 
 
-def logits(training: Training, held: list[Entry]) -> list[FaceLogits]:
-    """Log odds of every crop of each video."""
-    scorer = Scorer(training.net, training.machine.device, cores=1)  # each batch has all threads for itself
-    return [found for _, found in scorer.videos((entry.video, faces_of(entry)) for entry in held)]
-
-
-def by_rule(found: list[FaceLogits], rule: str) -> np.ndarray:
-    """(n,) log odds of videos."""
-    return np.array([video_logit(faces, rule) for faces in found])
-
-
-def measured(training: Training, held: list[Entry]) -> dict[str, float]:
-    """Loss and area under the curve on held-out videos, before any calibration; nothing where none are held out."""
+def measured(training: Training, held: list[Entry]) -> Row:
+    """Of held-out videos the log odds, and loss and area under the curve before any calibration; nothing of none."""
     if not held:
         return {}
-    y, guess = np.array([entry.label for entry in held]), by_rule(logits(training, held), next(iter(RULES)))
-    return {"held_out_loss": raw_loss(y, guess), "held_out_auc": auc(y, guess)}
+    scorer = Scorer(training.net, training.machine.device, cores=1)  # each batch has all threads for itself
+    found = scorer.videos((entry.video, faces_of(entry)) for entry in held)
+    y, logits = np.array([entry.label for entry in held]), np.array([video_logit(faces) for _, faces in found])
+    return {"held_out_loss": raw_loss(y, logits), "held_out_auc": auc(y, logits), "held_out_logits": logits.tolist()}
+
+
+def hold_out(job: Job, rounds: list[tuple[list[Entry], list[Entry]]], histories: dict[str, list[Row]]) -> Held:
+    """Train once a round; what the networks said about the videos that each of them never saw. Fills `histories`."""
+    for n, (train, held) in enumerate(rounds):
+        histories[f"fold-{n}"] = job.train(f"fold-{n}", train, held, job.plan.steps)
+        leave_curves(job.work, histories)
+    everyone = [entry for _, held in rounds for entry in held]
+    rows = [histories[f"fold-{n}"] for n in range(len(rounds))]  # each as long: measured after the same steps
+    return Held(
+        y=np.array([entry.label for entry in everyone]),
+        guesses={
+            now[0]["step"]: np.concatenate([row["held_out_logits"] for row in now]) for now in zip(*rows, strict=True)
+        },
+        originals=np.array([entry.original for entry in everyone]),
+    )
 
 
 # -------------------------------------------------------------------------------------------------- what is left behind
 
 
-def write(asked: argparse.Namespace, job: Job, training: Training, held: Held, entries: list[Entry]) -> None:
-    """weights.npz and model.json into --out."""
-    chosen = held.choose()
-    if chosen.clip == TIMID:
-        print("Nothing beats the constant 0.5 on held-out videos beyond doubt: the answers stay close to it.")
-    print(
-        f"on {len(held.y)} held-out videos: rule {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}"
-    )
-    plan = asdict(training.plan)
-    model = {
-        "rule": chosen.model,
-        "shrinkage": chosen.shrinkage,
-        "clip": chosen.clip,
-        "held_out": held_out_report(held, asked.seed),
-        "made_with": {
-            "command": f"python train.py {' '.join(source.resolve().name for source in asked.sources)}",
-            "videos": len(entries),
-            "fake": sum(entry.label == 1 for entry in entries),
-            "plan": plan,
-            "device": job.machine.device.type,
-            "threads": torch.get_num_threads(),
-            "processor": platform.machine(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        },
+def leave_curves(work: Path, histories: dict[str, list[Row]]) -> None:
+    """metrics.json and curves.png, as far as it has come."""
+    write_json(work / "metrics.json", histories)
+    draw_curves(work / "curves.png", histories)
+
+
+def provenance(asked: argparse.Namespace, job: Job, entries: list[Entry]) -> dict[str, object]:
+    """What the model was made from and with."""
+    named = {"folds": asked.folds, "steps": asked.steps, "pairs": asked.pairs, "seed": asked.seed}
+    options = [f"--{name} {value}" for name, value in named.items() if value is not None]
+    if asked.split:
+        options.append(f"--split {asked.split.name}")
+    return {
+        "command": " ".join(["python train.py", *(source.resolve().name for source in asked.sources), *options]),
+        "videos": len(entries),
+        "fake": sum(entry.label == 1 for entry in entries),
+        "plan": asdict(job.plan),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores, {job.machine.device.type}",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    save(training.net, asked.out / "weights.npz")
-    write_json(asked.out / "model.json", model)
-    print(f"wrote {asked.out / 'weights.npz'} and model.json; next: dfdc run {asked.out}")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -226,24 +227,27 @@ def run(asked: argparse.Namespace, stop: Event) -> None:
     job = Job(plan_for(entries, machine, asked), machine, asked.work, stop)
     print(f"{len(entries)} videos, {job.plan.steps} steps of {job.plan.recipe.pairs} pairs on {machine.device}")
     rounds = [split_by(asked.split, entries)] if asked.split else folds(entries, asked.folds, asked.seed)
-    histories: dict[str, list[dict[str, float]]] = {}
-    found: list[FaceLogits] = []
-    for n, (train, held) in enumerate(rounds):
-        training, of_held = job.train(f"fold-{n}", train, held)
-        histories[f"fold-{n}"] = training.history
-        found += of_held
+    histories: dict[str, list[Row]] = {}
+    held_out = hold_out(job, rounds, histories)
+    chosen = held_out.choose()
+    final = "fold-0"
     if not asked.split:
-        training, _ = job.train("all", entries, [])
-        histories["all"] = training.history
-    all_held = [entry for _, held in rounds for entry in held]
-    held_out = Held(
-        y=np.array([entry.label for entry in all_held]),
-        guesses={rule: by_rule(found, rule) for rule in RULES},
-        originals=np.array([entry.original for entry in all_held]),
-    )
-    write_json(asked.work / "metrics.json", histories)
-    draw_curves(asked.work / "curves.png", histories)
-    write(asked, job, training, held_out, entries)
+        final = "all"
+        histories[final] = job.train(final, entries, [], last=chosen.model)
+        leave_curves(asked.work, histories)
+    if chosen.clip == TIMID:
+        print("Nothing beats the constant 0.5 on held-out videos beyond doubt: the answers stay close to it.")
+    print(f"chosen on held-out videos: step {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}")
+    model = {
+        "shrinkage": chosen.shrinkage,
+        "clip": chosen.clip,
+        "held_out": held_out_report(held_out, asked.seed),
+        "made_with": {**provenance(asked, job, entries), "stopped_after": chosen.model},
+    }
+    asked.out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(kept(job.checkpoint(final), chosen.model), asked.out / "weights.npz")
+    write_json(asked.out / "model.json", model)
+    print(f"wrote {asked.out / 'weights.npz'} and model.json; next: dfdc run {asked.out}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -66,22 +66,25 @@ def check_baselines() -> list[Drift]:
 
 
 def record_baselines(tolerance: float = 1e-6) -> list[Path]:
-    """Write each bundled baseline's predictions here as the expected ones; the files written."""
+    """Write each bundled baseline's predictions here as the expected ones; the files written.
+
+    A baseline that has expected predictions keeps its tolerance; a new one gets `tolerance`.
+    """
     sample, digest = _sample()
     written = []
     for name, submission in baselines().items():
         predictions, fault = _predictions(submission, sample)
         if predictions is None:
             raise BadData(f"The baseline {name} cannot be recorded: {fault}")
+        path = submission.folder / FILE
         packages = ["python", *submission.settings.packages]
         expected = Expected(
             sample="test_videos of sample_data",
             sample_sha256=digest,
-            tolerance=tolerance,
+            tolerance=read_expected(path).tolerance if path.exists() else tolerance,
             made_with={package: _version(package) for package in packages},
             predictions=predictions,
         )
-        path = submission.folder / FILE
         write_bytes(path, msgspec.json.format(msgspec.json.encode(expected), indent=2) + b"\n")
         written.append(path)
     return written
