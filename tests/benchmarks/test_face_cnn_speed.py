@@ -2,7 +2,8 @@
 
 On a machine without a GPU the stages compete for the same cores, so the least time of the whole is the sum of what each
 takes alone on all cores; with a GPU it would be that of the slowest stage. Both are measured here in turn with the
-whole, in one run, and ratios are what counts.
+whole, in one run, and ratios are what counts. By wall time the ratio flatters the whole where other programs are busy,
+since it has more threads than a stage; by processor time it does not, and shows what overlapping itself costs.
 
 Run: pytest tests/benchmarks/test_face_cnn_speed.py --benchmark-only -s
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 
@@ -26,7 +28,7 @@ FOLDER = ROOT / "baselines/face-cnn"
 CLIPS = sorted((ROOT / "sample_data/test_videos").glob("*.mp4"))
 OF_THE_BOUND = 0.85  # what was asked for
 ROUNDS = 5
-VIDEOS_FOR_MEMORY = 320
+VIDEOS_FOR_MEMORY = 240
 MAX_GROWTH_BYTES = 24 << 20  # over the last three quarters of them; noise of an allocator with threads
 SPEED_UP = 1.8  # of two processes; what was asked for
 
@@ -56,10 +58,12 @@ def scorer(cnn):
     return cnn.predict.Scorer(cnn.model.load(FOLDER / "weights.npz"), torch.device("cpu"), cnn.frames.cores())
 
 
-def took_s(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def took(action: Callable[[], object]) -> np.ndarray:
+    """(2,) seconds of wall time, and of all this process's processor time."""
+    clocks = (time.perf_counter, time.process_time)
+    started = [clock() for clock in clocks]
     action()
-    return time.perf_counter() - started
+    return np.array([clock() - then for clock, then in zip(clocks, started, strict=True)])
 
 
 def whole(cnn, scorer, paths: list[Path]) -> list:
@@ -72,21 +76,24 @@ def test_the_whole_against_its_stages_alone(benchmark, cnn, scorer):
     faces = list(cnn.frames.in_order(cnn.main.faces_of, CLIPS))
     videos = list(zip([path.name for path in CLIPS], faces, strict=True))
     whole(cnn, scorer, CLIPS)  # everything is loaded and warm
-    rounds = [
-        (
-            took_s(lambda: list(cnn.frames.in_order(cnn.main.faces_of, CLIPS))),
-            took_s(lambda: list(scorer.videos(videos))),
-            took_s(lambda: whole(cnn, scorer, CLIPS)),
-        )
-        for _ in range(ROUNDS)
-    ]
+    rounds = np.array(
+        [
+            [
+                took(lambda: list(cnn.frames.in_order(cnn.main.faces_of, CLIPS))),
+                took(lambda: list(scorer.videos(videos))),
+                took(lambda: whole(cnn, scorer, CLIPS)),
+            ]
+            for _ in range(ROUNDS)
+        ]
+    )  # (ROUNDS, stage, wall or processor time)
     benchmark.pedantic(lambda: whole(cnn, scorer, CLIPS), rounds=1)
-    reading, network, together = (statistics.median(times) / len(CLIPS) for times in zip(*rounds, strict=True))
-    ratio = statistics.median((of_reading + of_network) / of_whole for of_reading, of_network, of_whole in rounds)
-    benchmark.extra_info.update(reading_s=reading, network_s=network, whole_s=together, of_the_bound=ratio)
-    print(f"\nseconds a clip: reading and faces {reading:.3f}, network {network:.3f}, whole {together:.3f}")
-    print(f"{ratio:.2f} of the throughput that the stages allow on {cnn.frames.cores()} cores (median of {ROUNDS})")
-    assert ratio >= OF_THE_BOUND
+    of_wall, of_cpu = np.median((rounds[:, 0] + rounds[:, 1]) / rounds[:, 2], axis=0)
+    reading, network, together = np.median(rounds, axis=0) / len(CLIPS)  # (2,) each
+    benchmark.extra_info.update(of_the_bound=of_wall, of_the_processor_time=of_cpu)
+    print(f"\nseconds a clip: reading and faces {reading[0]:.3f}, network {network[0]:.3f}, whole {together[0]:.3f}")
+    print(f"processor seconds: {reading[1]:.3f}, {network[1]:.3f}, {together[1]:.3f}")
+    print(f"{of_wall:.2f} of the throughput that the stages allow, by processor time {of_cpu:.2f} (median of {ROUNDS})")
+    assert min(of_wall, of_cpu) >= OF_THE_BOUND
 
 
 def test_memory_stays_flat(benchmark, cnn, scorer):
