@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_kit.cli import main
+from fake_kaggle import FakeKaggle
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,6 +42,21 @@ def dfdc(tmp_path):
 
 
 @pytest.fixture
+def dfdc_here(tmp_path, monkeypatch, capsys):
+    """As `dfdc`, in this process: for tests of one command in many ways, where starting Python would take the time."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["dfdc", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
 def code_submission(tmp_path):
     """Write a code submission whose main.py is the given source; its folder."""
 
@@ -50,3 +68,16 @@ def code_submission(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def kaggle_server(tmp_path, monkeypatch):
+    """A fake Kaggle, to which the official client is sent: in this process, and in the commands that a test runs."""
+    home = tmp_path / "home"
+    (home / ".kaggle").mkdir(parents=True)
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    with FakeKaggle() as server:
+        for name, value in server.environment(home).items():
+            monkeypatch.setenv(name, value)
+        yield server

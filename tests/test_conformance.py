@@ -1,7 +1,7 @@
 """Every sandbox backend against programs that misbehave: `tests/cases/programs/<behaviour>/{main.py,expect.toml}`.
 
 Each is a code submission, run through the whole harness. A program prints ESCAPED when something worked that must not.
-`expect.toml`: `verdict` (one or several), `ending`, `why_contains`, `log_contains`; `needs`, the limits whose
+`expect.toml`: `verdict` and `ending` (one or several), `why_contains`, `log_contains`; `needs`, the limits whose
 enforcement it tries: where the report itself says NOT ENFORCED HERE, it is skipped with that reason; `[limits]`,
 changes of TIGHT; `[<backend>]`, what differs there, with its `reason`.
 """
@@ -176,9 +176,8 @@ def _request(behaviour: str, data: Path, truth: Path, places: dict, profile: Pro
 
 def _holds(report, log: str, expect: dict) -> None:
     said = f"{report.judgement.why}\n{log[-2000:]}"
-    verdicts = [expect["verdict"]] if isinstance(expect["verdict"], str) else expect["verdict"]
-    assert report.judgement.verdict.value in verdicts, said
-    assert report.observation.outcome.ending.value == expect.get("ending", "exit"), said
+    assert report.judgement.verdict.value in _several(expect["verdict"]), said
+    assert report.observation.outcome.ending.value in _several(expect.get("ending", "exit")), said
     assert expect.get("why_contains", "") in report.judgement.why
     for text in expect.get("log_contains", []):
         assert text in log
@@ -187,6 +186,10 @@ def _holds(report, log: str, expect: dict) -> None:
     if report.judgement.verdict.value == "complete":
         assert report.score is not None
         assert report.score.displayed in ("0.69314", "1.20397")  # always 0.5; or 0.9 of the orphan
+
+
+def _several(one: str | list[str]) -> list[str]:
+    return [one] if isinstance(one, str) else one
 
 
 def _nothing_is_left(folder: Path, mark: str) -> None:

@@ -4,11 +4,13 @@ A real engine is asked with `pytest -m container` (`DFDC_TEST_IMAGE` names an im
 """
 
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.dataset import find_dataset
@@ -16,7 +18,7 @@ from dfdc_kit.errors import SandboxFault
 from dfdc_kit.harness.request import RunRequest, Silence
 from dfdc_kit.harness.run import run
 from dfdc_kit.profiles import Hardware, Limits, Profile
-from dfdc_kit.sandbox import BACKENDS, backends, choose
+from dfdc_kit.sandbox import BACKENDS, backends, choose, oci
 from dfdc_kit.sandbox.base import Ending, Job
 from dfdc_kit.sandbox.oci import OciBackend, command_line
 from dfdc_kit.submission.code import read_code_submission
@@ -42,10 +44,20 @@ if argv[0] == "run":
     env = dict(argv[i + 1].split("=", 1) for i in range(image) if argv[i] == "--env")
     command = [sys.executable if part == "python3" else here(part) for part in argv[image + 1:]]
     env = {{name: here(value) for name, value in env.items()}}
-    sys.exit(subprocess.run(command, env=env, cwd=here(values["--workdir"])).returncode if not {dead} else 125)
+    sys.exit(subprocess.run(command, env=env, cwd=here(values["--workdir"])).returncode if not {dead} else {code})
 if argv[0] == "inspect":
-    print({oom!r})
+    print(0 if "Pid" in argv[2] else {oom!r}, "0001-01-01T00:00:00Z" if {dead} else "2026-11-24T12:00:00Z")
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_known():
+    """What was found out about engines is forgotten."""
+    for known in (oci._engine, oci._why_not):
+        known.cache_clear()
+    yield
+    for known in (oci._engine, oci._why_not):
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -55,13 +67,12 @@ def engine(tmp_path, monkeypatch):
     folder.mkdir()
     record = tmp_path / "asked"
 
-    def make(*, oom: str = "false", dead: bool = False):
-        (folder / "docker").write_text(FAKE.format(python=sys.executable, record=str(record), oom=oom, dead=dead))
+    def make(*, oom: str = "false", dead: bool = False, code: int = 125):
+        (folder / "docker").write_text(
+            FAKE.format(python=sys.executable, record=str(record), oom=oom, dead=dead, code=code)
+        )
         (folder / "docker").chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        from dfdc_kit.sandbox import oci
-
-        oci._why_not.cache_clear()
         return lambda: [line.split('"')[1] for line in record.read_text().splitlines()]
 
     return make
@@ -78,16 +89,21 @@ def job(stage: Path) -> Job:
     )
 
 
-def test_the_command_line():
+def test_the_command_line(monkeypatch):
     """Whole, word for word: what the container may is decided here."""
     stage = Path("/runs/1/stage")
+    core = min(os.sched_getaffinity(0))
+    monkeypatch.setattr(
+        oci.resource, "getrlimit", {resource.RLIMIT_NOFILE: (9, 4096), resource.RLIMIT_NPROC: (-1, -1)}.get
+    )
     said = list(command_line("/usr/bin/docker", "dfdc-1", "an-image", job(stage), LIMITS))
     expected = f"""
         /usr/bin/docker run --name dfdc-1 --pull never --init --log-driver none
         --read-only --cap-drop ALL --security-opt no-new-privileges
         --hostname localhost --user {os.getuid()}:{os.getgid()} --network none
-        --shm-size 1073741824 --ulimit core=0 --memory 1073741824 --memory-swap 1073741824
-        --pids-limit 64 --cpus 1 --ulimit fsize=2097152
+        --shm-size 1073741824 --ulimit core=0 --ulimit nofile=4096:4096 --ulimit nproc=32768:32768
+        --memory 1073741824 --memory-swap 1073741824
+        --pids-limit 64 --cpuset-cpus {core} --ulimit fsize=2097152
         --volume /runs/1/stage/kaggle/input:/kaggle/input:ro --volume /runs/1/stage/kaggle/src:/kaggle/src:ro
         --volume /runs/1/stage/kaggle/working:/kaggle/working --volume /runs/1/stage/tmp:/tmp
         --workdir /kaggle/working --env LANG=C.UTF-8 --env DFDC_INPUT_DIR=/kaggle/input/a
@@ -132,6 +148,28 @@ def harness(tmp_path, sample, source: str, limits: Limits = LIMITS):
     return run(request, choose("oci", profile), tmp_path / "runs", Silence())
 
 
+def test_a_client_without_its_engine_is_passed_over(monkeypatch, tmp_path):
+    """`docker` lies on many machines where only Podman answers."""
+    for name, answer in (("docker", "echo Cannot connect >&2; exit 1"), ("podman", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    assert oci._engine() == (str(tmp_path / "podman"), "")
+    assert OciBackend("an-image").unavailable() == ""
+    (tmp_path / "podman").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    oci._engine.cache_clear()
+    assert oci._engine()[0] == ""
+
+
+def test_a_card_is_handed_on_in_each_engines_words(monkeypatch, tmp_path):
+    monkeypatch.setattr(oci, "find", lambda: (object(), ""))
+    given = structs.replace(job(tmp_path), gpu=True)
+    assert "--gpus all" in " ".join(command_line("/usr/bin/docker", "c", "i", given, LIMITS))
+    assert "--device nvidia.com/gpu=all" in " ".join(command_line("/usr/bin/podman", "c", "i", given, LIMITS))
+    assert "gpu" not in " ".join(command_line("/usr/bin/docker", "c", "i", job(tmp_path), LIMITS))
+
+
 def test_through_the_harness(engine, tmp_path, sample):
     asked = engine()
     source = (
@@ -166,14 +204,26 @@ def test_a_kill_for_want_of_memory_is_told(engine, tmp_path):
     assert (outcome.ending, outcome.usage.peak_memory_bytes) == (Ending.MEMORY, LIMITS.memory_bytes)
 
 
-def test_an_engine_that_fails_is_never_the_submissions_fault(engine, tmp_path):
-    engine(dead=True)
+@pytest.mark.parametrize("code", [125, 126, 127, 1])
+def test_an_engine_that_fails_is_never_the_submissions_fault(engine, tmp_path, code):
+    """By its exit code alone it cannot be told from a program that ends so: whether the container started, can."""
+    engine(dead=True, code=code)
     stage = tmp_path / "stage"
     for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
         (stage / name).mkdir(parents=True)
     (stage / "kaggle" / "src" / "main.py").write_text("pass")
     with pytest.raises(SandboxFault, match="did not start"):
         OciBackend("an-image").run(job(stage), LIMITS, lambda _: None)
+
+
+def test_a_program_may_end_with_the_engines_own_codes(engine, tmp_path):
+    engine()
+    stage = tmp_path / "stage"
+    for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
+        (stage / name).mkdir(parents=True)
+    (stage / "kaggle" / "src" / "main.py").write_text("raise SystemExit(125)")
+    outcome = OciBackend("an-image").run(job(stage), LIMITS, lambda _: None)
+    assert (outcome.ending, outcome.exit_code) == (Ending.EXIT, 125)
 
 
 @pytest.mark.container

@@ -4,6 +4,7 @@ import importlib.util
 import struct
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
@@ -81,6 +82,26 @@ def test_wanted_frames_are_bit_for_bit_those_of_plain_decoding(kind: str, tmp_pa
     whole = decoded(path)
     found = list(frames.stills(path, 10))
     assert [still.index for still in found] == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57]
+    for still in found:
+        assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
+
+
+def test_an_edit_list_that_shows_a_part(tmp_path: Path):
+    """Frames before time 0 are there for the decoder, and never shown."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 30)
+        for number in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((160, 192, 3), 4 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number - 20, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = decoded(path)
+    assert len(whole) == 40
+    found = list(frames.stills(path, 8))
+    assert [still.index for still in found] == [2, 7, 12, 17, 22, 27, 32, 37]
     for still in found:
         assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
 

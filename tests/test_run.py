@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,10 +37,11 @@ def run(dfdc, code_submission, tmp_path):
     return call
 
 
-def profile(tmp_path, **limits) -> str:
+def profile(tmp_path, test_videos: int | None = None, **limits) -> str:
+    head = "" if test_videos is None else f"test_videos = {test_videos}\n"
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in limits.items())
     path = tmp_path / "tight.toml"
-    path.write_text(f'title = "tight"\nas_of = "2026-11-24"\n[limits]\n{lines}\n[hardware]\n[source]\n')
+    path.write_text(f'title = "tight"\nas_of = "2026-11-24"\n{head}[limits]\n{lines}\n[hardware]\n[source]\n')
     return str(path)
 
 
@@ -192,6 +194,12 @@ def test_a_changed_input_is_told_and_the_original_is_safe(run, sample):
     _, report = run(source, "--backend", "process")
     assert len(report["observation"]["changed_input"]) == 1
     assert {path.name: path.read_bytes() for path in (sample / "test_videos").iterdir()} == before
+
+
+def test_a_missing_package_is_to_be_installed(run):
+    _, report = run("import no_such_package_of_anybody")
+    assert "no_such_package_of_anybody" in report["judgement"]["why"]
+    assert "Install that package" in report["judgement"]["fix"]
 
 
 @pytest.mark.parametrize(("fallbacks", "cautioned"), [(0, False), (1, False), (2, True), (20, True)])
@@ -381,7 +389,33 @@ def test_how_busy_the_machine_was(run):
         for other in others:
             other.kill()
             other.wait()
-    assert report["observation"]["others_share"] > 0.5
+    assert report["observation"]["noise"]["others_share"] > 0.5
+    assert report["observation"]["noise"]["paces"] > 0
+
+
+def test_stop_early_ends_a_run_that_cannot_fit(dfdc, code_submission, tmp_path, sample):
+    """64 videos of 0.1 s each, 6.4 s in all: but 40,000 of them take more than an hour, and a minute is allowed."""
+    videos = tmp_path / "many"
+    videos.mkdir()
+    clip = min((sample / "test_videos").glob("*.mp4"), key=lambda path: path.stat().st_size)
+    for i in range(64):
+        shutil.copy(clip, videos / f"{i:02}.mp4")
+    source = GOOD + (
+        "import time\n"
+        "for name in names:\n"
+        "    with open(pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'test_videos', name), 'rb'): time.sleep(0.1)\n"
+    )
+    tight = profile(tmp_path, wall_time_s=60.0, test_videos=40_000)
+    command = ["run", code_submission(source), "--json", "--profile", tight, "--data", videos]
+    assert json.loads(dfdc(*command).stdout)["judgement"]["verdict"] == "complete"
+    done = dfdc(*command, "--stop-early")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["judgement"]["verdict"] == "timeout"
+    assert "40,000 take at least" in report["judgement"]["why"]
+    assert report["observation"]["outcome"]["ending"] == "hopeless"
+    assert 30 <= len(report["observation"]["reads"]) < 64
+    assert report["forecast"]["videos_measured"] >= 30
 
 
 def test_a_time_out_says_how_far_it_got(run, tmp_path):

@@ -1,5 +1,6 @@
 """Each backend keeps its limits and leaves nothing behind, shown by programs that misbehave."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec import structs
 
 from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxFault, UsageFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import BACKENDS, LIMITS, choose, process, supervise
-from dfdc_kit.sandbox.base import Ending, Job
+from dfdc_kit.sandbox import BACKENDS, LIMITS, choose, probe, process, supervise
+from dfdc_kit.sandbox.base import Ending, Job, never
 from dfdc_kit.sandbox.probe import tried
 from dfdc_kit.sandbox.process import ProcessBackend
 from dfdc_kit.sandbox.removal import prune
@@ -387,6 +389,28 @@ def test_a_claim_that_does_not_hold_is_found_out(old_kernel, monkeypatch):
         assert claims[limit].status == "NOT ENFORCED HERE"
         assert claims[limit].how.startswith("tried, and ")
     assert claims["memory"].status == "watched"
+
+
+@pytest.mark.parametrize("limit", ["wall_time", "processes", "output", "scratch", "log", "descendants"])
+def test_each_limit_is_tried(limit, monkeypatch):
+    """A backend that keeps all limits but one: the trial names that one."""
+    fields = {"wall_time": "wall_time_s", "descendants": None, "processes": "processes"}
+    field = fields.get(limit, f"{limit}_bytes")
+    kept = []
+
+    class Careless(ProcessBackend):
+        def run(self, job, limits, on_output, hopeless=never):
+            outcome = super().run(job, structs.replace(limits, **({field: None} if field else {})), on_output, hopeless)
+            if field is None and (job.working / "held").exists():  # as a daemon that was not ended would
+                kept.append((job.working / "held").open("r+"))
+                fcntl.flock(kept[0], fcntl.LOCK_EX)
+            return outcome
+
+    short = {name: (how.replace("sleep(20)", "sleep(2)"), *rest) for name, (how, *rest) in probe.EXCESSES.items()}
+    monkeypatch.setattr(probe, "EXCESSES", short)
+    assert set(tried(Careless())) == {limit}
+    for held in kept:
+        held.close()
 
 
 def test_without_namespaces_a_filter_closes_the_network(monkeypatch, tmp_path):

@@ -93,7 +93,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def save(model: dict, path: Path) -> None:
-    """Write a model of plain numbers, whole or not at all."""
+    """Write a model of plain numbers, whole or not at all. Ends the program with a sentence if it cannot be written."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}. Choose a folder that can be written: --out FILE") from None

@@ -23,6 +23,7 @@ class DataLayout(Settings, frozen=True, kw_only=True):
 
     test_videos: str
     train_videos: str
+    train_parts: str = ""  # "part_{}": folder of a part of the full training set, by number; empty: there are none
     metadata: str
     sample_submission: str
     solution: str
@@ -39,10 +40,22 @@ class Metric(Settings, frozen=True, kw_only=True):
 
 
 class Sizes(Settings, frozen=True, kw_only=True):
-    """How many videos a hidden test holds."""
+    """How many videos a hidden test holds, and in how many parts the full training set comes."""
 
     public_test_videos: int
     private_test_videos: int
+    train_parts: int = 0
+
+
+class Parts(Settings, frozen=True, kw_only=True):
+    """The archives of the full training set, which only a browser's session may fetch; `{part}` counts from 0."""
+
+    archive: str  # name of the download, with {part}
+    url: str  # where it lies, with {part}
+    largest_bytes: int
+    total_bytes: int
+    source: str
+    as_of: str
 
 
 class Challenge(Settings, frozen=True, kw_only=True):
@@ -54,6 +67,7 @@ class Challenge(Settings, frozen=True, kw_only=True):
     data: DataLayout
     metric: Metric
     sizes: Sizes
+    parts: Parts | None = None
     source: str
     as_of: str
 

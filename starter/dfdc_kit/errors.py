@@ -62,6 +62,17 @@ class OutputFault(KitError, OSError):
     exit_code = 4
 
 
+class KaggleFault(KitError):
+    """Kaggle, or the way to it, says no: credentials, rules, limits, network. `reason` is a word that code can test."""
+
+    code = "kaggle-fault"
+    exit_code = 5
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "other") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 ERRORS: tuple[type[KitError], ...] = (
     SubmissionFault,
     UsageFault,
@@ -70,4 +81,5 @@ ERRORS: tuple[type[KitError], ...] = (
     MetricFault,
     SandboxFault,
     OutputFault,
+    KaggleFault,
 )

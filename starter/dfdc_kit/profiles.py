@@ -18,6 +18,7 @@ class Limits(Settings, frozen=True, kw_only=True):
     wall_time_s: float | None = None
     cpu_cores: int | None = None  # that the run may use at once
     memory_bytes: int | None = None  # of the whole process tree
+    gpu_memory_bytes: int | None = None  # of the whole process tree, on one card
     processes: int | None = None  # processes and threads at once, of the whole tree
     output_bytes: int | None = None  # in the working folder
     scratch_bytes: int | None = None  # in the folder for temporary files, which is not kept
@@ -30,7 +31,6 @@ class Hardware(Settings, frozen=True, kw_only=True):
 
     cpu_cores: int | None = None
     gpu: str = ""  # empty: none
-    gpu_memory_bytes: int | None = None
 
 
 class Profile(Settings, frozen=True, kw_only=True):
@@ -45,6 +45,11 @@ class Profile(Settings, frozen=True, kw_only=True):
     software: dict[str, str] = msgspec.field(default_factory=dict)  # name -> version in the hosted image
     source: dict[str, str]  # quantity -> where the number comes from
     as_of: str
+
+    @property
+    def offers_gpu(self) -> bool:
+        """Whether a run may see a graphics card: the hosted machine has one, or the profile says nothing about it."""
+        return bool(self.hardware.gpu) or self.hardware == Hardware()
 
     @property
     def seconds_per_video(self) -> float | None:

@@ -6,16 +6,23 @@ import typer
 
 from dfdc_kit import __version__
 from dfdc_kit.cli import (
+    audit,
     baselines,
     calibrate,
+    data,
+    data_add,
     doctor,
+    download,
+    history,
     judge_again,
+    leaderboard,
     new,
     parity,
     profiles,
     rehearse,
     run,
     score,
+    submit,
     validate,
 )
 
@@ -29,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, JUDGE, LOOK = "Start here", "Check and score", "Look around"
+START, DATA, JUDGE, KAGGLE, LOOK = "Start here", "Data", "Check and score", "Kaggle", "Look around"
 
 
 def _version(wanted: bool) -> None:
@@ -50,11 +57,18 @@ def _options(
 app.command("run", rich_help_panel=START)(run.run)
 app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
+app.add_typer(download.app, name="download", rich_help_panel=DATA)
+data.data.command("add")(data_add.add)
+app.add_typer(data.data, name="data", rich_help_panel=DATA)
+app.command("audit", rich_help_panel=DATA)(audit.audit)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
 app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
+app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
+app.command("leaderboard", rich_help_panel=KAGGLE)(leaderboard.leaderboard)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
+app.command("history", rich_help_panel=LOOK)(history.history)
 app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)

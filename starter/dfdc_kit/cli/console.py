@@ -30,6 +30,9 @@ RequireOption = Annotated[
     str,
     typer.Option("--require", metavar="LIMITS", help="Refuse to run unless these are kept, as in network,memory."),
 ]
+RunsOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="The folder of all runs, with their history.")
+]
 
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -43,11 +46,23 @@ def fail(error: KitError) -> int:
     return error.exit_code
 
 
+def warn(text: str) -> None:
+    """Say on standard error what went wrong beside the work itself."""
+    err.print(Text.assemble(("warning", "bold yellow"), f": {text}"))
+
+
 def print_json(record: object) -> None:
-    """Print `record` (msgspec records, dicts, lists, numbers) as one indented JSON document."""
+    """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+    content = msgspec.json.encode(record, enc_hook=_path_as_text)
+    sys.stdout.write(msgspec.json.format(content, indent=2).decode() + "\n")
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
 
 
 def wanted(limits: str) -> list[str]:

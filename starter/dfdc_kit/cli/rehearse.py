@@ -11,12 +11,14 @@ from dfdc_kit.cli.console import (
     JsonOption,
     ProfileOption,
     RequireOption,
+    RunsOption,
     SubmissionArgument,
     err,
     out,
     plain,
     print_json,
     wanted,
+    warn,
 )
 
 EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
@@ -46,9 +48,7 @@ def rehearse(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="For names, order and random bytes.")] = 0,
-    runs: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the rehearsal's folder is made.")
-    ] = Path("runs"),
+    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Dress rehearsal: other names, other count, hard inputs, the same again, another order. Exit code 1 if it fails.
@@ -69,9 +69,9 @@ def rehearse(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.rehearsal_summary import show
     from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.harness.noted import rehearse_noted
     from dfdc_kit.harness.rehearsal.hard_inputs import chosen
     from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
-    from dfdc_kit.harness.rehearsal.rehearse import rehearse as rehearse_submission
     from dfdc_kit.resources import bundled
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
@@ -94,7 +94,8 @@ def rehearse(
         console.print(f"[dim]run:[/] {plain(what)}, {videos} videos, at most {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
-        report = rehearse_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, announce)
+        chosen_backend = choose(backend, request.profile, wanted(require))
+        report = rehearse_noted(request, chosen_backend, runs, screen, announce, warn)
     if as_json:
         print_json(report)
     else:

@@ -11,11 +11,13 @@ from dfdc_kit.cli.console import (
     JsonOption,
     ProfileOption,
     RequireOption,
+    RunsOption,
     SubmissionArgument,
     err,
     out,
     print_json,
     wanted,
+    warn,
 )
 
 
@@ -31,9 +33,10 @@ def run(
     profile: ProfileOption = DEFAULT_PROFILE,
     backend: BackendOption = "",
     require: RequireOption = "",
-    runs: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the run's folder is made.")] = Path(
-        "runs"
-    ),
+    runs: RunsOption = Path("runs"),
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="End the run once it is clear that the hidden test would not fit.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show what the submission prints.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,8 +53,8 @@ def run(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.run_summary import show
     from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.request import RunRequest
-    from dfdc_kit.harness.run import run as run_submission
     from dfdc_kit.report.verdicts import MEANINGS
     from dfdc_kit.resources import bundled
     from dfdc_kit.sandbox import choose
@@ -64,9 +67,10 @@ def run(
         challenge=challenge,
         profile_name=profile,
         profile=profiles.load(profile),
+        stop_early=stop_early,
     )
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
-        report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen)
+        report = run_noted(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
     if as_json:
         print_json(report)
     else:

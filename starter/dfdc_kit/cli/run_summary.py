@@ -9,12 +9,12 @@ from rich.table import Table
 from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.harness.forecast.growth import passes_at
 from dfdc_kit.harness.forecast.summary import outlook_lines
+from dfdc_kit.report.noise import cautions
 from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
 
 MIB, GIB = 2**20, 2**30
-NOISY_SHARE = 0.1  # of all cores; above it, a time measured here is not to be trusted
 
 
 def show(report: RunReport, folder: Path) -> None:
@@ -64,9 +64,8 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     yield "time", time
     for name, said in outlook_lines(report.forecast) if report.forecast else ():  # what it rests on is in the report
         yield f"  {name}", plain(said)
-    others = report.observation.others_share
-    if others > NOISY_SHARE:
-        yield "", f"[yellow]other programs took {others:.0%} of this machine meanwhile: times are not firm[/]"
+    if said := " and ".join(cautions(report.observation.noise)):
+        yield "", f"[yellow]{said}: times are not firm[/]"
     limit = f" of {profile.limits.memory_bytes / GIB:.0f}" if profile.limits.memory_bytes else ""
     growth = report.memory_growth
     if growth is not None and growth.leaks:
@@ -75,7 +74,12 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         at = passes_at(growth, profile.limits.memory_bytes) if profile.limits.memory_bytes else None
         if at is not None:
             yield "", f"[yellow]it would pass the limit between video {at[0]:,} and {at[1]:,}[/]"
-    yield "memory", f"{usage.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak (sampled)"
+    peak = "unknown" if usage.peak_memory_bytes is None else f"{usage.peak_memory_bytes / GIB:.2f}"
+    yield "memory", f"{peak}{limit} GiB at its peak (sampled)"
+    if usage.gpu is not None:
+        limit = f" of {profile.limits.gpu_memory_bytes / GIB:.0f}" if profile.limits.gpu_memory_bytes else ""
+        held = f"{usage.gpu.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak"
+        yield "GPU", plain(f"{held}, {usage.gpu.busy_share:.0%} busy (sampled; {', '.join(usage.gpu.cards)})")
 
 
 def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:

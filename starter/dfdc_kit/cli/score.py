@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, warn
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,6 +23,7 @@ def score(
     metric: Annotated[
         Path | None, typer.Option("--metric", "-m", metavar="FILE", help="A file with `score`; else the official one.")
     ] = None,
+    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Validate a submission CSV, score it as the leaderboard would, and name the videos that cost the most.
@@ -37,6 +38,8 @@ def score(
     from dfdc_kit.cli.validate import _show as show_validation
     from dfdc_kit.cli.validate import _show_violations as show_warnings
     from dfdc_kit.data.solution import read_solution
+    from dfdc_kit.history.event import of_score
+    from dfdc_kit.history.store import note_aloud
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
     from dfdc_kit.submission.check import validate
@@ -54,6 +57,7 @@ def score(
         raise typer.Exit(1)
     found = score_submission(loaded, truth.frame(), table.frame(), challenge)
     constant = constant_score(loaded, truth.frame(), challenge)
+    note_aloud(runs, of_score(submission, truth.path, found), warn)
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
     show_warnings(validation.violations)

@@ -1,16 +1,16 @@
 """The truth about the videos: from a solution CSV, a `metadata.json` of the challenge, or a folder that holds one."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import NOTED, CsvText, Texts, as_text, read_csv, shown
+from dfdc_kit.data.metadata import raise_for, read_metadata
 from dfdc_kit.errors import BadData, MissingData
 
 if TYPE_CHECKING:
@@ -102,60 +102,21 @@ def _is_json(path: Path) -> bool:
 
 
 def _from_json(path: Path, challenge: Challenge) -> Solution:
-    """`{name: {"label": "FAKE" | "REAL", ...}}`; a real video may have `original: null` or no such key."""
     columns = challenge.submission
-    values = {columns.positive: 1, columns.negative: 0}
-    rows = _json_object(path)
-    faults = [
-        f"{name!r:.60}: {fault}" for name, entry in rows.items() if (fault := _entry_fault(name, entry, list(values)))
-    ]
-    _raise_for(path, faults)
+    rows = read_metadata(path, challenge)
     return Solution(
         path=path,
         ids=np.array([name.encode() for name in rows], np.bytes_),
-        truth=np.array([values[entry["label"]] for entry in rows.values()], np.uint8),
+        truth=np.array([entry["label"] == columns.positive for entry in rows.values()], np.uint8),
         usage=None,
         columns=(columns.row_id, columns.label),
     )
 
 
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
-    except OSError as error:
-        raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
-        raise BadData(f"{path} is not the JSON of the challenge: {error}.", hint=_AGAIN) from error
-    if not isinstance(content, dict):
-        raise BadData(
-            f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=_AGAIN
-        )
-    return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r:.60} stands in it more than once")
-    return found
-
-
-def _entry_fault(name: str, entry: Any, labels: list[str]) -> str:
-    if not name or not name.isprintable() or len(name.encode()) > 255:
-        return "seen as a name, expected a file name"
-    if not isinstance(entry, dict) or "label" not in entry:
-        return f"seen {entry!r:.40}, expected an object with a label"
-    if entry["label"] not in labels:
-        return f"label: seen {entry['label']!r:.40}, expected {' or '.join(labels)}"
-    original = entry.get("original")
-    return "" if original is None or isinstance(original, str) else f"original: seen {original!r:.40}, expected a name"
-
-
 def _from_csv(path: Path, challenge: Challenge) -> Solution:
     columns = challenge.submission
     text = read_csv(path)
-    _raise_for(path, list(_file_faults(text, [columns.row_id, columns.label])))
+    raise_for(path, list(_file_faults(text, [columns.row_id, columns.label])))
     ids, label, usage = text.column(columns.row_id), text.column(columns.label), text.column(USAGE)
     assert ids is not None  # noqa: S101 - else it would be among the faults
     assert label is not None  # noqa: S101
@@ -167,7 +128,7 @@ def _from_csv(path: Path, challenge: Challenge) -> Solution:
     if usage is not None:
         wrong = ~np.isin(usage, [name.encode() for name in USAGES])
         faults += _row_faults(text, USAGE, usage, wrong, ", ".join(USAGES))
-    _raise_for(path, faults)
+    raise_for(path, faults)
     truth = (label == b"1").astype(np.uint8)
     return Solution(path=path, ids=ids, truth=truth, usage=usage, columns=(columns.row_id, columns.label))
 
@@ -197,12 +158,3 @@ def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.b
     for i in rows[:FIRST].tolist():
         more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 and i == rows[0] else ""
         yield f"line {text.lines[i]}, {name}: seen {shown(column[i])!r}, expected {expected}{more}"
-
-
-_AGAIN = "Get the file again, or make it again, and do not mend it by hand."
-
-
-def _raise_for(path: Path, faults: list[str]) -> None:
-    if faults:
-        more = f"\n  ... and {len(faults) - 9} more" if len(faults) > 9 else ""
-        raise BadData(f"{path} is broken:\n  " + "\n  ".join(faults[:9]) + more, hint=_AGAIN)

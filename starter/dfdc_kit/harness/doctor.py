@@ -17,10 +17,13 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import KitError
 from dfdc_kit.harness.watch import VideoWatch
+from dfdc_kit.kaggle_client.credentials import HOW, sources
 from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
+from dfdc_kit.sandbox.gpu import NO_CARD, find
+from dfdc_kit.sandbox.gpu import PACKAGE as NVML
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30
@@ -110,16 +113,13 @@ def _extras() -> list[Finding]:
 
 
 def _credentials() -> list[Finding]:
-    """Where Kaggle credentials lie; their values are never read."""
-    places = [name for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY") if os.environ.get(name)]
-    home = Path.home() / ".kaggle"
-    files = ("access_token", "kaggle.json", "credentials.json")
-    places += [f"~/.kaggle/{name}" for name in files if (home / name).is_file()]
+    """Where Kaggle credentials lie; their values are not shown."""
+    places = [source.place for source in sources()]
     seen = ", ".join(places) or "none found; only download and submit need them"
-    mend = "" if places else "Make a token on your Kaggle account page and save it as ~/.kaggle/access_token"
-    if len(places) > 1 and places[0] == "KAGGLE_API_TOKEN":
+    if len(places) > 1 and sources()[0].kind == "token":
         seen += " (the first is used, even if it is invalid)"
     status: Status = "ok" if places else "missing"
+    mend = "" if places else HOW
     return [Finding(group="Extras", name="Kaggle credentials", status=status, seen=seen, mend=mend)]
 
 
@@ -170,10 +170,14 @@ def _hardware() -> list[Finding]:
 
 
 def _graphics() -> list[Finding]:
-    there = Path("/proc/driver/nvidia/version").is_file() or shutil.which("nvidia-smi") is not None
-    seen = "NVIDIA driver found" if there else "none; GPU baselines run on the CPU here, slower"
-    mend = "" if there else "Nothing to do, unless you own one: install its driver"
-    return [Finding(group="Machine", name="GPU", status="ok" if there else "missing", seen=seen, mend=mend)]
+    cards, reason = find()
+    if cards:
+        return [Finding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
+    if reason == NO_CARD:
+        seen, mend = "none; GPU baselines run on the CPU here, slower", "Nothing to do, unless you own one"
+    else:
+        seen, mend = f"cannot be watched: {reason}", f"pip install {NVML}"
+    return [Finding(group="Machine", name="GPU", status="missing", seen=seen, mend=mend)]
 
 
 def _disk() -> list[Finding]:

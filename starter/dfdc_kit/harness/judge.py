@@ -22,6 +22,8 @@ def _verdict(seen: Observation) -> Verdict:
     by_ending = {
         Ending.INTERRUPTED: Verdict.INTERRUPTED,
         Ending.WALL_TIME: Verdict.TIMEOUT,
+        Ending.HOPELESS: Verdict.TIMEOUT,
+        Ending.GPU_MEMORY: Verdict.EXCEPTION,  # there it would have been CUDA's out-of-memory error
         Ending.MEMORY: Verdict.COMPUTE,
         Ending.OUTPUT: Verdict.COMPUTE,
         Ending.SCRATCH: Verdict.COMPUTE,
@@ -49,6 +51,11 @@ def _complete(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
     time_s = seen.outcome.usage.wall_time_s
+    if seen.hopeless:
+        return (
+            f"Stopped early, after {time_s:.1f} s. {seen.hopeless}",
+            "Fewer frames a video, larger batches, or a smaller model.",
+        )
     why = f"Stopped after {time_s:.1f} s; the limit is {limits.wall_time_s:g} s. {_progress(seen)}"
     durations = sorted(((r.closed_s - r.opened_s, r.name) for r in seen.reads if r.closed_s is not None), reverse=True)
     if not durations:
@@ -67,6 +74,10 @@ def _open_ones(seen: Observation) -> str:
 
 def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
     outcome = seen.outcome
+    if outcome.ending is Ending.GPU_MEMORY:
+        held = outcome.usage.gpu.peak_memory_bytes if outcome.usage.gpu else None
+        why = f"It took {_size(held)} of one graphics card; the limit is {_size(limits.gpu_memory_bytes)}."
+        return f"{why} {_progress(seen)}", "There CUDA would have raised its out-of-memory error: use a smaller batch."
     if outcome.ending is Ending.SIGNAL:
         what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not by us."
         if outcome.signal == signals.SIGKILL:
@@ -75,6 +86,8 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
         return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
     last = next((line for line in reversed(seen.last_output) if line.strip()), "")
     why = f"Exit code {outcome.exit_code}. {last} {_progress(seen)}".strip()
+    if last.startswith("ModuleNotFoundError"):
+        return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
     return why, "The traceback stands at the end of the log."
 
 
@@ -94,6 +107,9 @@ def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 
 def _no_csv(seen: Observation, limits: Limits) -> tuple[str, str]:
+    if killed := seen.outcome.usage.killed_for_memory:
+        why = f"The program ended well without one. The kernel ended {killed} of its processes for want of memory."
+        return why, "Hold fewer frames at a time, or use fewer workers."
     return "The program ended well without one.", "Write submission.csv into the current directory."
 
 
@@ -134,7 +150,7 @@ def _progress(seen: Observation) -> str:
 
 
 def _size(size_bytes: int | None) -> str:
-    return f"{(size_bytes or 0) / GIB:.2f} GiB"
+    return "an unknown amount" if size_bytes is None else f"{size_bytes / GIB:.2f} GiB"
 
 
 def _signal_name(number: int | None) -> str:

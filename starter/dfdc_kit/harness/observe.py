@@ -6,12 +6,13 @@ from pathlib import Path
 
 from dfdc_kit.csvtext import as_text
 from dfdc_kit.harness.collect import collect, collect_fallbacks, last_lines
-from dfdc_kit.harness.machine import OthersWatch
+from dfdc_kit.harness.forecast.summary import Forecaster
+from dfdc_kit.harness.machine import NoiseWatch
 from dfdc_kit.harness.request import Audience, RunRequest
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
-from dfdc_kit.sandbox.base import Job, SandboxBackend
+from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
 from dfdc_kit.submission.check import SubmissionTable, validate
 from dfdc_kit.submission.expected import Expected
 
@@ -40,16 +41,20 @@ def observe(
         staged.fill(request.submission, request.dataset, sample, audience.staged)
         job = Job(
             command=[sys.executable, *staged.program],
-            environment=environment(staged),
+            environment=environment(staged, gpu=request.profile.offers_gpu),
             stage=staged.root,
             working=staged.working,
             temporary=staged.temporary,
             log=folder / LOG,
+            gpu=request.profile.offers_gpu,
         )
-        others = OthersWatch()
-        with VideoWatch(staged.videos, on_open) as watch:
-            outcome = backend.run(job, request.profile.limits, audience.output)
-        others_share = others.share(outcome.usage.cpu_time_s)
+        with NoiseWatch() as noises:
+            forecaster = _forecaster(request, noises)
+            with VideoWatch(staged.videos, on_open, forecaster.completed if forecaster else None) as watch:
+                outcome = backend.run(
+                    job, request.profile.limits, audience.output, forecaster.hopeless if forecaster else never
+                )
+            noise = noises.noise(outcome.usage.cpu_time_s)
         csv = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
         known = set(as_text(expected.ids))
         fallbacks = collect_fallbacks(staged.working / FALLBACKS, folder / FALLBACKS, known)
@@ -64,7 +69,8 @@ def observe(
         videos=total,
         reads=watch.reads(outcome.stopped_unix_s),
         reads_caveat=watch.caveat,
-        others_share=others_share,
+        noise=noise,
+        hopeless=forecaster.reason if forecaster and outcome.ending is Ending.HOPELESS else "",
         changed_input=changed_input,
         fallbacks=fallbacks,
         last_output=last_lines(folder / LOG),
@@ -72,10 +78,20 @@ def observe(
     return observation, table
 
 
-def environment(staged: Staged) -> dict[str, str | Path]:
+def _forecaster(request: RunRequest, noises: NoiseWatch) -> Forecaster | None:
+    """What tells that the hidden test cannot end in time; None where nobody asked for it, or nothing is limited."""
+    profile, limit_s = request.profile, request.profile.limits.wall_time_s
+    if not request.stop_early or limit_s is None:
+        return None
+    return Forecaster(profile.test_videos or len(request.dataset.videos), limit_s, noises.noise_now)
+
+
+def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
     """What the submission sees: Kaggle's variables of a hidden rerun, where its input lies, and nothing of ours."""
+    hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        **hidden,
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
         "HOME": staged.temporary,
         "TMPDIR": staged.temporary,

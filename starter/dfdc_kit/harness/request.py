@@ -18,6 +18,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     challenge: Challenge
     profile_name: str
     profile: Profile
+    stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not end in time here
 
 
 class Audience(Protocol):

@@ -137,7 +137,7 @@ def _report(
     here = machine(request.submission.settings.packages)
     judgement = judge(scored.seen, request.profile.limits)
     growth = memory_growth(scored.seen.outcome.usage.memory_samples, scored.seen.reads)
-    complete = judgement.verdict is Verdict.COMPLETE
+    telling = judgement.verdict is Verdict.COMPLETE or scored.seen.hopeless
     return RunReport(
         kit_version=__version__,
         run_id=folder.name,
@@ -163,7 +163,7 @@ def _report(
         score=scored.score,
         partial=scored.partial,
         memory_growth=growth,
-        forecast=_forecast(request, prepared, scored.seen, growth) if complete else None,
+        forecast=_forecast(request, prepared, scored.seen, growth) if telling else None,
         ledger=scored.ledger,
         submission_csv_sha256=file_sha256(folder / CSV),
     )
@@ -181,6 +181,7 @@ def _forecast(
         profile_name=request.profile_name,
         videos={"public": sizes.public_test_videos, "private": sizes.private_test_videos},
         cpu_time_s=usage.cpu_time_s,
+        noise=seen.noise,
         gpu_declared=request.submission.settings.gpu,
         leaking=growth is not None and growth.leaks,
         here=prepared.here,

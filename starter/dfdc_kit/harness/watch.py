@@ -25,12 +25,15 @@ ROUND_S = 0.2
 class VideoWatch:
     """Notes when each file of a folder is opened and closed, while the context is open.
 
-    `on_open(name)` is called in the watching thread when a video is opened for the first time.
+    Called in the watching thread: `on_open(name)` when a video is opened for the first time, and
+    `on_close(name, at_s)` whenever nobody has it open any more, `at_s` seconds after the start.
     """
 
-    def __init__(self, folder: Path, on_open: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, on_open: Callable[[str], None], on_close: Callable[[str, float], None] | None = None
+    ) -> None:
         self.caveat = ""  # why reads may be missed here, if they may
-        self._on_open = on_open
+        self._on_open, self._on_close = on_open, on_close
         self._folder = folder
         self._started, self._started_unix_s = time.monotonic(), time.time()
         self._opened: dict[str, float] = {}  # name -> first opened, seconds after the start
@@ -114,6 +117,8 @@ class VideoWatch:
     def _closing(self, name: str, at: float) -> None:
         self._open_now[name] = max(0, self._open_now.get(name, 0) - 1)
         self._closed[name] = at
+        if self._on_close is not None and not self._open_now[name]:
+            self._on_close(name, at)
 
 
 def _inotify(folder: Path) -> int:

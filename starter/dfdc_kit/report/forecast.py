@@ -62,7 +62,7 @@ class TimeForecast(msgspec.Struct, frozen=True, kw_only=True):
     startup_s: float
     finish_s: float
     videos_measured: int
-    busy_cores: float  # CPU time over wall time, of the whole process tree
+    busy_cores: float | None  # CPU time over wall time, of the whole process tree; None: not known
     cores: int  # of this machine
     outlooks: list[Outlook]
     hosted_ratio: tuple[float, float] | None  # seconds there for one second here, least and most

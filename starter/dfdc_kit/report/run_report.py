@@ -8,13 +8,14 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
+from dfdc_kit.report.noise import Noise
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import write_bytes
 from dfdc_kit.sandbox.base import Enforcement, Outcome
 from dfdc_kit.scoring.score import Score
 from dfdc_kit.submission.rules import Validation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE, LOG, CSV, FALLBACKS = "run.json", "log.txt", "submission.csv", "fallbacks.csv"
 
 
@@ -47,7 +48,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     videos: int  # that were there to be read
     reads: list[VideoRead]
     reads_caveat: str  # why reads may be missing here, if they may
-    others_share: float  # of all cores' time during the run, taken by other programs; 0 to 1
+    noise: Noise
+    hopeless: str  # why it was stopped early: it could not have ended in time; empty: it was not
     changed_input: list[str]  # input files that the run changed in spite of everything
     fallbacks: Fallbacks
     last_output: list[str]  # the last lines of the log, made printable

@@ -18,7 +18,7 @@ BACKENDS: dict[str, SandboxBackend] = {
 }
 
 LIMITS = (
-    *("wall_time", "cpu_cores", "memory", "processes", "output", "scratch", "log"),
+    *("wall_time", "cpu_cores", "memory", "gpu_memory", "processes", "output", "scratch", "log"),
     *("descendants", "network", "read_only_input", "hidden_files"),
 )  # what can be required
 

@@ -21,6 +21,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     working: Path  # current directory, and the only folder whose content is kept
     temporary: Path  # room for the job's temporary files
     log: Path  # where standard output and standard error go, interleaved, up to `Limits.log_bytes`
+    gpu: bool = False  # whether it may see the graphics cards of this machine
 
 
 class Ending(StrEnum):
@@ -33,19 +34,32 @@ class Ending(StrEnum):
     PROCESSES = "processes"  # we stopped it: too many processes and threads at once
     OUTPUT = "output"  # we stopped it: too many bytes in the working folder
     SCRATCH = "scratch"  # we stopped it: too many bytes in its folder for temporary files
+    GPU_MEMORY = "gpu-memory"  # we stopped it: over the limit of memory on one graphics card
+    HOPELESS = "hopeless"  # we stopped it because we were told that it cannot end in time
     INTERRUPTED = "interrupted"  # the person at the keyboard stopped it
 
 
+class GpuUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of the machine's NVIDIA graphics cards during a run, by sampling."""
+
+    cards: list[str]  # their names
+    peak_memory_bytes: int  # of the process tree, on one card
+    busy_share: float  # 0 to 1: mean over the samples of the busiest card's use, whoever used it
+    samples: int
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the whole process tree used. A figure seen by sampling is a lower bound."""
+    """What the whole process tree used. A figure seen by sampling is a lower bound; None: this backend cannot know."""
 
     wall_time_s: float
-    cpu_time_s: float  # user + system, of every process that was waited for
-    peak_memory_bytes: int  # sampled: sum of the tree's proportional set sizes, at least the largest process's peak
+    cpu_time_s: float | None  # user + system, of every process that was waited for
+    peak_memory_bytes: int | None  # sampled: sum of proportional set sizes, at least the largest process's peak
     output_bytes: int  # in the working folder at the end
     log_bytes: int  # all that was written, kept or not
     peak_processes: int
     memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out in long runs
+    killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
+    gpu: GpuUsage | None = None  # None: no card was given to it, or none could be watched
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +87,11 @@ WATCHED = "watched"  # it can be passed for a moment, or is found out afterwards
 NOT_ENFORCED = "NOT ENFORCED HERE"
 
 
+def never() -> bool:
+    """No run is hopeless."""
+    return False
+
+
 class SandboxBackend(Protocol):
     """A way to run a job. It must stop the job with all its descendants in every path out."""
 
@@ -90,6 +109,10 @@ class SandboxBackend(Protocol):
         """What this backend does about each limit on this machine."""
         ...
 
-    def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
-        """Run the job to its end. `on_output` gets each piece of its output as it comes. Raises SandboxFault."""
+    def run(
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+    ) -> Outcome:
+        """Run the job to its end. `on_output` gets each piece of its output as it comes; `hopeless` is asked many times
+        a second, and once it says yes, the job is stopped. Raises SandboxFault.
+        """
         ...

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, Enforcement, Job, Outcome
+from dfdc_kit.sandbox.base import ENFORCED, Enforcement, Job, Outcome, never
 from dfdc_kit.sandbox.mechanisms import shared_memory_bytes
 from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, ours, python_prefixes
 from dfdc_kit.sandbox.probe import proven
@@ -38,14 +38,16 @@ class BubblewrapBackend:
         """What becomes of each limit on this machine."""
         return list(proven(self, _claims(limits)))
 
-    def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
+    def run(
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+    ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
         if reason := self.unavailable():
             raise SandboxFault(
                 f"bubblewrap cannot work here: {reason}", hint="Use the other backend: --backend process"
             )
         command = [*_namespaces(limits), *_files(job, limits), "--", *(_seen(part, job) for part in job.command)]
-        return translated(supervise(job, command, {}, limits, on_output))
+        return translated(supervise(job, command, {}, limits, on_output, hopeless))
 
 
 def _namespaces(limits: Limits) -> Iterator[str]:
@@ -60,13 +62,13 @@ def _files(job: Job, limits: Limits) -> Iterator[str]:
         yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
     yield from ("--bind", str(job.working), _seen(job.working, job))
     yield from ("--bind", str(job.temporary), _seen(job.temporary, job))
-    yield from _system(shared_memory_bytes(limits))  # after the stage: Python may lie below /tmp
+    yield from _system(shared_memory_bytes(limits), gpu=job.gpu)  # after the stage: Python may lie below /tmp
     yield from ("--chdir", _seen(job.working, job), "--clearenv")
     for name, value in job.environment.items():
         yield from ("--setenv", name, _seen(value, job))
 
 
-def _system(shm_bytes: int) -> Iterator[str]:
+def _system(shm_bytes: int, *, gpu: bool = False) -> Iterator[str]:
     for folder in map(Path, SYSTEM):
         if folder.is_symlink():
             yield from ("--symlink", str(folder.readlink()), str(folder))
@@ -77,7 +79,7 @@ def _system(shm_bytes: int) -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev")
     for name in KERNEL:  # as root, a job without any capability could still write here: the files belong to user 0
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
-    for name in GRAPHICS:
+    for name in GRAPHICS if gpu else ():
         yield from ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")
     for prefix in python_prefixes():
         yield from ("--ro-bind", str(prefix), str(prefix))

@@ -5,31 +5,42 @@ the stage as Kaggle shows it. It is not started with `--rm`, which would remove 
 it is removed in every path out, by the supervisor when the harness is gone.
 """
 
+import math
 import os
+import resource
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import structs
 
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome
-from dfdc_kit.sandbox.mechanisms import shared_memory_bytes
+from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
+from dfdc_kit.sandbox.control_group import Contained, Gauge, Reading
+from dfdc_kit.sandbox.gpu import find
+from dfdc_kit.sandbox.mechanisms import cores, shared_memory_bytes
 from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import supervise, supervised, translated
+from dfdc_kit.sandbox.supervise import Orders, supervise, supervised, translated
 
 ENGINES = ("docker", "podman")
 ANSWER_S = 60.0  # for an engine to answer a question
 TO_FIND_IT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST")
 NOT_FOR_AN_IMAGE = ("PATH", "LD_LIBRARY_PATH")  # they name places of this machine
 INTERPRETER = "python3"  # the image's own
-STATE = "{{.State.OOMKilled}}"
-ENGINES_OWN_FAULT = 125  # exit code of `docker run` and `podman run`
+PLENTY = (  # an engine's defaults are larger, and one that is confined itself cannot set them: no container starts
+    ("nofile", resource.RLIMIT_NOFILE, 65536),
+    ("nproc", resource.RLIMIT_NPROC, 32768),
+)
+STATE = "{{.State.OOMKilled}} {{.State.StartedAt}}"
+AT_THE_LIMIT = 0.95  # of memory: what the kernel ends a process at, less what one more allocation asks for
+NEVER = "0001-01-01"  # when a container that did not start has started
 
 
 class OciBackend:
@@ -48,21 +59,26 @@ class OciBackend:
         """What becomes of each limit on this machine."""
         return list(proven(self, _claims(limits)))
 
-    def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
+    def run(
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+    ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`.
 
-        Processor time is not known, and memory only when it ran out: the container belongs to the engine, not to us.
+        The container belongs to the engine, not to us: what it uses is read from its control group, where that can be
+        seen from here, else not known.
         """
         if reason := self.unavailable():
             raise SandboxFault(f"No container can be run here: {reason}", hint="Choose another: --backend bubblewrap")
-        engine, container = _engine(), f"dfdc-{secrets.token_hex(8)}"
+        engine, container = _engine()[0], f"dfdc-{secrets.token_hex(8)}"
         remove = [engine, "rm", "--force", container]
         command = list(command_line(engine, container, self.image, job, limits))
         watched = structs.replace(limits, memory_bytes=None, processes=None, cpu_cores=None)  # the engine's business
         environment = {name: os.environ[name] for name in TO_FIND_IT if name in os.environ}
+        confinement: Orders = {"plain": True, "afterwards": remove}
         try:
-            outcome = supervise(job, command, environment, watched, on_output, {"plain": True, "afterwards": remove})
-            return _outcome(outcome, _ask(engine, "inspect", "--format", STATE, container), job, limits)
+            with Gauge(lambda: _contained(engine, container)) as gauge:
+                outcome = supervise(job, command, environment, watched, on_output, hopeless, confinement)
+            return _outcome(outcome, _state(engine, container), gauge.last, job, limits)
         finally:
             _ask(*remove)
 
@@ -76,6 +92,8 @@ def command_line(engine: str, container: str, image: str, job: Job, limits: Limi
         yield from ("--userns", "keep-id")  # so that what it writes is ours
     if not limits.network:
         yield from ("--network", "none")
+    if job.gpu and find()[0]:
+        yield from ("--device", "nvidia.com/gpu=all") if Path(engine).name == "podman" else ("--gpus", "all")
     yield from _sizes(limits)
     for name in ("input", "src"):
         yield from ("--volume", f"{job.stage / 'kaggle' / name}:/kaggle/{name}:ro")
@@ -91,12 +109,19 @@ def command_line(engine: str, container: str, image: str, job: Job, limits: Limi
 
 def _sizes(limits: Limits) -> Iterator[str]:
     yield from ("--shm-size", str(shared_memory_bytes(limits)), "--ulimit", "core=0")
+    for name, number, plenty in PLENTY:
+        ours = resource.getrlimit(number)[1]
+        most = plenty if ours == resource.RLIM_INFINITY else min(ours, plenty)
+        yield from ("--ulimit", f"{name}={most}:{most}")
     if limits.memory_bytes is not None:
         yield from ("--memory", str(limits.memory_bytes), "--memory-swap", str(limits.memory_bytes))  # so: no swap
     if limits.processes is not None:
         yield from ("--pids-limit", str(limits.processes))
     if limits.cpu_cores is not None:
-        yield from ("--cpus", str(min(limits.cpu_cores, os.cpu_count() or 1)))  # more than there are is an error
+        if given := cores(limits):
+            yield from ("--cpuset-cpus", ",".join(map(str, given)))  # so that the program counts what it has, too
+        else:
+            yield from ("--cpus", str(min(limits.cpu_cores, os.cpu_count() or 1)))  # more than there are is an error
     if largest := max(limits.output_bytes or 0, limits.scratch_bytes or 0):
         yield from ("--ulimit", f"fsize={largest}")
 
@@ -106,29 +131,66 @@ def _seen(part: str | Path, job: Job) -> str:
     return f"/{part.relative_to(job.stage)}" if isinstance(part, Path) else part
 
 
-def _outcome(outcome: Outcome, state: tuple[int, str], job: Job, limits: Limits) -> Outcome:
-    """What the engine's client reported, and what the engine knows of the container. Raises SandboxFault."""
-    asked, said = state
-    if outcome.ending is Ending.EXIT and outcome.exit_code == ENGINES_OWN_FAULT and said.strip() != "true":
+class _State(NamedTuple):
+    """What the engine knows of a container that has ended."""
+
+    started: bool
+    out_of_memory: bool
+
+
+def _state(engine: str, container: str) -> _State:
+    code, said = _ask(engine, "inspect", "--format", STATE, container)
+    killed, _, started = said.partition(" ")
+    return _State(started=code == 0 and not started.startswith(NEVER), out_of_memory=code == 0 and killed == "true")
+
+
+def _contained(engine: str, container: str) -> Contained | None:
+    """The running container; None if it does not run (yet)."""
+    code, said = _ask(engine, "inspect", "--format", "{{.State.Pid}} {{.Id}}", container)
+    pid, _, name = said.strip().partition(" ")
+    return Contained(int(pid), name) if code == 0 and pid.isdigit() and int(pid) and name else None
+
+
+def _outcome(outcome: Outcome, state: _State, used: Reading, job: Job, limits: Limits) -> Outcome:
+    """What the engine's client reported, what the engine knows of the container, and what it used. Raises SandboxFault.
+
+    Not every engine records a kill for want of memory: the group's own counter tells it, too, and a kill at the limit.
+    """
+    if outcome.ending is Ending.EXIT and outcome.exit_code and not state.started:
         log = job.log.read_text("utf-8", errors="replace").strip().splitlines()
         raise SandboxFault(f"The container did not start: {log[-1] if log else 'the engine said nothing'}")
-    out_of_memory = asked == 0 and said.strip() == "true" and outcome.ending in (Ending.EXIT, Ending.SIGNAL)
     usage = structs.replace(
-        outcome.usage, cpu_time_s=0.0, peak_memory_bytes=(limits.memory_bytes or 0) if out_of_memory else 0
+        outcome.usage,
+        cpu_time_s=used.cpu_time_s,
+        peak_memory_bytes=used.peak_memory_bytes,
+        killed_for_memory=used.killed_for_memory,
     )
     outcome = translated(structs.replace(outcome, usage=usage))
-    return structs.replace(outcome, ending=Ending.MEMORY) if out_of_memory else outcome
+    at_the_limit = (used.peak_memory_bytes or 0) >= AT_THE_LIMIT * (limits.memory_bytes or math.inf)
+    killed = outcome.signal == signal.SIGKILL and (at_the_limit or bool(used.killed_for_memory))
+    if outcome.ending not in (Ending.EXIT, Ending.SIGNAL) or not (state.out_of_memory or killed):
+        return outcome
+    usage = structs.replace(usage, peak_memory_bytes=limits.memory_bytes)
+    return structs.replace(outcome, usage=usage, ending=Ending.MEMORY)
 
 
-def _engine() -> str:
-    """The first engine on the path; empty if there is none."""
-    return next((found for name in ENGINES if (found := shutil.which(name))), "")
+@cache
+def _engine() -> tuple[str, str]:
+    """The first engine that answers, as a client without its engine lies on many machines; or empty, and why."""
+    reasons = []
+    for found in filter(None, map(shutil.which, ENGINES)):
+        code, said = _ask(found, "ps", "--quiet", "--last", "1")
+        if code == 0:
+            return found, ""
+        reasons.append((said.strip().splitlines() or [f"{found} gave no answer"])[-1])
+    return "", "; ".join(reasons) or "there is no docker and no podman"
 
 
 @cache
 def _why_not(image: str) -> str:
-    if not (engine := _engine()):
-        return "there is no docker and no podman"
+    engine, reason = _engine()
+    if not engine:
+        return reason
     if not image:
         return "the profile names no image; write one of your own with `image = ...`: --profile my.toml"
     code, said = _ask(engine, "image", "inspect", "--format", "{{.Id}}", image)

@@ -1,13 +1,15 @@
-"""What a backend claims, put to the test: a small program tries to pass each limit, once, and what it reaches counts.
+"""What a backend claims, put to the test: small programs try to pass each limit, once, and what they reach counts.
 
 A claim that the trial contradicts becomes NOT ENFORCED HERE, with what got through.
 """
 
+import fcntl
 import os
 import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from msgspec import structs
 from dfdc_kit.errors import KitError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import NOT_ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend
+from dfdc_kit.sandbox.supervise import TAIL_BYTES
 
-TRIAL_S = 20.0
+TRIAL_S = 10.0
+LOG = "log.txt"
 SECRET = b"the trial's secret"
 TRIES = """
 import os, _socket, sys
@@ -45,13 +49,50 @@ attempt("hidden_files", lambda: open("/proc/%s/environ" % os.environ["HARNESS"])
 attempt("read_only_input", write)
 if int(cores) > 1: attempt("cpu_cores", widen)
 """
-EATS = "kept = bytearray(64 << 20); import time; time.sleep(20)"
+WAITS = "import time; time.sleep(20)"
+EXCESSES = {  # limit -> a program that passes it and then waits, the limit, and how it is ended for it
+    "wall_time": (WAITS, Limits(wall_time_s=0.3), Ending.WALL_TIME),
+    "memory": (
+        f"import time; time.sleep(0.5); kept = bytearray(64 << 20); {WAITS}",
+        Limits(memory_bytes=32 << 20),
+        Ending.MEMORY,
+    ),
+    "processes": (
+        "import threading, time\n"
+        "for _ in range(32): threading.Thread(target=time.sleep, args=(20,), daemon=True).start()\n"
+        f"{WAITS}",
+        Limits(processes=8),
+        Ending.PROCESSES,
+    ),
+    "output": (
+        f"for i in '12': open(i, 'wb').write(bytes(3 << 18))\n{WAITS}",
+        Limits(output_bytes=1 << 20),
+        Ending.OUTPUT,
+    ),
+    "scratch": (
+        f"import os\nfor i in '12': open(os.environ['TMPDIR'] + '/' + i, 'wb').write(bytes(3 << 18))\n{WAITS}",
+        Limits(scratch_bytes=1 << 20),
+        Ending.SCRATCH,
+    ),
+}
+FLOODS = "print('x' * (1 << 20))"
+LOG_BYTES = 1 << 10
+STAYS = """
+import fcntl, os, time
+held = open("held", "w")
+fcntl.flock(held, fcntl.LOCK_EX)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(20)
+"""
 WHAT = {
     "network": "a server of this machine was reached",
     "hidden_files": "a file outside, or another process's environment, was read",
     "read_only_input": "an input file was opened for writing",
     "cpu_cores": "the program gave itself more cores",
-    "memory": "a program over the limit was not seen and ended",
+    "descendants": "a daemon was still there after its run",
+    "log": "the log grew over its limit",
+    **dict.fromkeys(EXCESSES, "a program over the limit was not seen and ended"),
 }
 
 
@@ -69,15 +110,38 @@ def proven(backend: SandboxBackend, claims: Iterable[Enforcement]) -> Iterator[E
 def tried(backend: SandboxBackend) -> dict[str, str]:
     """Limit -> what a trial could do in spite of it. A trial that cannot be run has proven nothing: all are named."""
     try:
-        with tempfile.TemporaryDirectory(prefix="dfdc-trial-") as folder:
+        with tempfile.TemporaryDirectory(prefix="dfdc-trial-") as folder, ThreadPoolExecutor() as pool:
             place = Path(folder).resolve()
-            through = _tries(backend, place)
-            memory = _run(backend, place / "memory", [EATS], Limits(memory_bytes=32 << 20))
+            trials = [pool.submit(_exceeds, backend, place, limit) for limit in EXCESSES]
+            trials += [pool.submit(trial, backend, place) for trial in (_tries, _floods, _stays)]
+            through = set().union(*(trial.result() for trial in trials))
     except (KitError, OSError) as error:
         return dict.fromkeys(WHAT, f"the trial failed: {error}")
-    if memory.ending is not Ending.MEMORY:
-        through.add("memory")
-    return {name: WHAT[name] for name in through}
+    return {name: WHAT[name] for name in WHAT if name in through}
+
+
+def _exceeds(backend: SandboxBackend, place: Path, limit: str) -> set[str]:
+    """The name of the limit if a program could pass it: it was neither ended for that, nor ended by the refusal."""
+    program, limits, ending = EXCESSES[limit]
+    outcome = _run(backend, place / limit, [program], limits)
+    refused = outcome.ending is Ending.EXIT and outcome.exit_code != 0
+    return set() if outcome.ending is ending or refused else {limit}
+
+
+def _floods(backend: SandboxBackend, place: Path) -> set[str]:
+    _run(backend, place / "log", [FLOODS], Limits(log_bytes=LOG_BYTES))
+    return {"log"} if (place / "log" / LOG).stat().st_size > LOG_BYTES + 2 * TAIL_BYTES else set()
+
+
+def _stays(backend: SandboxBackend, place: Path) -> set[str]:
+    """Whether a daemon outlived its run: it would still hold a lock."""
+    _run(backend, place / "descendants", [STAYS], Limits())
+    with (place / "descendants" / "kaggle" / "working" / "held").open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return {"descendants"}
+    return set()
 
 
 def _tries(backend: SandboxBackend, place: Path) -> set[str]:
@@ -125,11 +189,11 @@ def _run(
     (stage / "kaggle" / "input" / "given").chmod(0o444)
     job = Job(
         command=[sys.executable, "-I", "-S", "-c", *command],
-        environment={"PATH": os.defpath, "HARNESS": str(os.getpid())},
+        environment={"PATH": os.defpath, "HARNESS": str(os.getpid()), "TMPDIR": stage / "tmp"},
         stage=stage,
         working=stage / "kaggle" / "working",
         temporary=stage / "tmp",
-        log=stage / "log.txt",
+        log=stage / LOG,
     )
     kept = bytearray() if printed is None else printed
-    return backend.run(job, structs.replace(limits, wall_time_s=TRIAL_S), kept.extend)
+    return backend.run(job, structs.replace(limits, wall_time_s=limits.wall_time_s or TRIAL_S), kept.extend)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome
+from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, never
 from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
 from dfdc_kit.sandbox.places import DEVICES, GRAPHICS, readable
 from dfdc_kit.sandbox.probe import proven
@@ -33,17 +33,19 @@ class ProcessBackend:
         """What becomes of each limit on this machine."""
         return list(proven(self, _claims(limits)))
 
-    def run(self, job: Job, limits: Limits, on_output: Callable[[bytes], None]) -> Outcome:
+    def run(
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+    ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
         orders = _confinement(job, limits)
         short: dict[str | Path, Path] = {job.temporary: TEMPORARY} if "temporary" in orders else {}
         environment = {name: str(short.get(value, value)) for name, value in job.environment.items()}
-        return supervise(job, [str(part) for part in job.command], environment, limits, on_output, orders)
+        return supervise(job, [str(part) for part in job.command], environment, limits, on_output, hopeless, orders)
 
 
 def _confinement(job: Job, limits: Limits) -> Orders:
     """As much as this kernel can do."""
-    devices = [f"/dev/{name}" for name in (*DEVICES, *GRAPHICS)]
+    devices = [f"/dev/{name}" for name in (*DEVICES, *(GRAPHICS if job.gpu else ()))]
     write = [str(job.working), str(job.temporary)]
     orders: Orders = {"write": [*write, *devices], "network": _network(limits)}
     if not why_not("namespaces"):

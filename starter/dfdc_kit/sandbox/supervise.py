@@ -19,6 +19,7 @@ from msgspec import structs
 from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Ending, Enforcement, Job, Outcome, Usage
+from dfdc_kit.sandbox.gpu import NO_CARD, GpuWatch, find
 from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, why_not
 from dfdc_kit.sandbox.removal import prune
 from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_bytes
@@ -52,6 +53,7 @@ def supervise(
     environment: dict[str, str],
     limits: Limits,
     on_output: Callable[[bytes], None],
+    hopeless: Callable[[], bool],
     confinement: Orders | None = None,
 ) -> Outcome:
     """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done."""
@@ -66,8 +68,10 @@ def supervise(
             log.write(data)
             on_output(data)
 
-        watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits)
-        stopped_for = supervisor.follow(watchdog, keep)
+        cards = find()[0] if job.gpu else None
+        gpu = GpuWatch(cards) if cards else None
+        watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits, gpu)
+        stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
     usage = Usage(
         wall_time_s=said["wall_time_s"],
@@ -77,6 +81,7 @@ def supervise(
         log_bytes=log.seen_bytes,
         peak_processes=max(watchdog.peak_processes, 1),
         memory_samples=watchdog.memory_samples,
+        gpu=gpu.usage() if gpu else None,
     )
     _prune(job)
     return _outcome(said, stopped_for, usage, (started_unix_s, supervisor.stopped_unix_s))
@@ -99,6 +104,8 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
         yield _cores(limits)
     if limits.memory_bytes is not None:
         yield Enforcement(limit="memory", status=WATCHED, how=f"of the whole tree, {sampled}")
+    if limits.gpu_memory_bytes is not None:
+        yield _graphics()
     if limits.processes is not None:
         yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
     if limits.output_bytes is not None:
@@ -110,6 +117,16 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
         yield Enforcement(limit="scratch", status=WATCHED, how=how)
     if limits.log_bytes is not None:
         yield Enforcement(limit="log", status=ENFORCED, how="what is over is counted and dropped")
+
+
+def _graphics() -> Enforcement:
+    cards, reason = find()
+    if cards:
+        how = f"of the whole tree, on each card, by NVML, sampled every {SLOW_SAMPLE_S:g} s, then killed"
+        return Enforcement(limit="gpu_memory", status=WATCHED, how=how)
+    if reason == NO_CARD:
+        return Enforcement(limit="gpu_memory", status=ENFORCED, how=f"{reason}: none can be used")
+    return Enforcement(limit="gpu_memory", status=NOT_ENFORCED, how=reason)
 
 
 def _cores(limits: Limits) -> Enforcement:
@@ -217,8 +234,8 @@ class _Supervisor:
             os.close(self._control)
             self._control = None
 
-    def follow(self, watchdog: Watchdog, keep: Callable[[bytes], None]) -> Ending | None:
-        """Pass output on and watch the limits until the supervisor has reported; why we stopped it, if we did."""
+    def follow(self, over: Callable[[], Ending | None], keep: Callable[[bytes], None]) -> Ending | None:
+        """Pass output on and ask what is `over` until the supervisor has reported; why we stopped it, if we did."""
         stopped_for: Ending | None = None
         deadline = float("inf")
         with selectors.DefaultSelector() as selector:
@@ -229,7 +246,7 @@ class _Supervisor:
                     reported = self._pass_on(selector, keep)
                     if reported:
                         break
-                    reason = watchdog.over() if stopped_for is None else None
+                    reason = over() if stopped_for is None else None
                 except KeyboardInterrupt:
                     reason = Ending.INTERRUPTED
                 if reason is not None:

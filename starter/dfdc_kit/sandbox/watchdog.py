@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
+from dfdc_kit.sandbox.gpu import GpuWatch
 
 START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
@@ -30,16 +31,18 @@ class Seen(NamedTuple):
 class Watchdog:
     """Samples the tree below `pid` and says when a limit is passed. What it sees is a lower bound of the peak."""
 
-    def __init__(self, pid: int, working: Path, temporary: Path, limits: Limits) -> None:
+    def __init__(self, pid: int, working: Path, temporary: Path, limits: Limits, gpu: GpuWatch | None = None) -> None:
         self.peak_memory_bytes = 0
         self.peak_processes = 0
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
         self._sample_every_s, self._next_sample = SAMPLE_S, 0.0
         self._root = pid
+        self._gpu = gpu
         self._working, self._temporary = working, temporary
         self._limits = limits
         self._started = time.monotonic()
         self._next = self._next_slow = self._started
+        self._slow_every_s = SAMPLE_S  # grows to SLOW_SAMPLE_S: a short run is sampled, too
 
     def over(self) -> Ending | None:
         """The limit that the tree has passed, or None. Cheap to call often: it samples only when it is time to."""
@@ -50,11 +53,12 @@ class Watchdog:
         if now < self._next:
             return None
         slow = now >= self._next_slow
-        found = self._processes_or_memory(slow) or (self._folders() if slow else None)
+        found = self._processes_or_memory(slow) or (self._folders() or self._graphics() if slow else None)
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
-            self._next_slow = now + max(SLOW_SAMPLE_S, SHARE * took)
+            self._next_slow = now + max(self._slow_every_s, SHARE * took)
+            self._slow_every_s = min(2 * self._slow_every_s, SLOW_SAMPLE_S)
         return found
 
     def _processes_or_memory(self, slow: bool) -> Ending | None:
@@ -93,6 +97,13 @@ class Watchdog:
         if limits.scratch_bytes is not None and folder_bytes(self._temporary) > limits.scratch_bytes:
             return Ending.SCRATCH
         return None
+
+    def _graphics(self) -> Ending | None:
+        if self._gpu is None:
+            return None
+        held = self._gpu.sample({seen.pid for seen in below(self._root)})
+        limit = self._limits.gpu_memory_bytes
+        return Ending.GPU_MEMORY if limit is not None and held > limit else None
 
 
 def below(root: int) -> list[Seen]:

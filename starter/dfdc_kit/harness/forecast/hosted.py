@@ -3,6 +3,7 @@
 import re
 
 import msgspec
+from msgspec import structs
 
 from dfdc_kit.harness.forecast.calibration import Calibration, Constants, GpuConstant
 from dfdc_kit.profiles import Hardware
@@ -18,7 +19,7 @@ Range = tuple[float, float]  # least, most
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """How a program ran here, as far as it matters elsewhere."""
 
-    busy_cores: float  # CPU time over wall time
+    busy_cores: float | None  # CPU time over wall time; None: not known
     cores: int  # of this machine
     gpu_declared: bool  # its submission.toml says gpu = true
     gpu: str  # name of the GPU here; empty: none, so the program ran on the CPU
@@ -104,6 +105,9 @@ def decoding_s(
 
 def _cpu_ratio(work: Work, cores: int, speed: Range) -> Range:
     slow, fast = speed
+    if work.busy_cores is None:  # whatever it was
+        extremes = [structs.replace(work, busy_cores=busy) for busy in (0.0, float(work.cores))]
+        return _hull(*(_cpu_ratio(extreme, cores, speed) for extreme in extremes))
     if work.busy_cores <= ONE_CORE:
         idle = max(0.0, 1 - work.busy_cores)  # waiting takes as long anywhere, as far as we know
         return (1 - idle) / fast + idle, (1 - idle) / slow + idle

@@ -9,9 +9,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from dfdc_kit.report.forecast import Projection, Timings, Trend, Verdict
+from dfdc_kit.report.noise import Noise
 from dfdc_kit.report.run_report import VideoRead
 
 Array = NDArray[np.float64]
@@ -94,6 +96,12 @@ def verdict(projection: Projection, limit_s: float) -> Verdict:
     if projection.high_s is not None and projection.high_s <= limit_s:
         return "fits"
     return "does not fit" if projection.low_s > limit_s else "cannot tell"
+
+
+def no_firmer_than(noise: Noise, projection: Projection) -> Projection:
+    """The range widened by how much faster an undisturbed machine might be, and how much slower this one may get."""
+    high_s = None if projection.high_s is None else projection.high_s * noise.slower
+    return structs.replace(projection, low_s=projection.low_s / noise.quicker, high_s=high_s)
 
 
 def steady_low(timings: Timings, videos: int, level: float) -> float:

@@ -1,6 +1,6 @@
 """The forecast of a run, for the report and for a person: public and private test, here and on the hosted machine."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 
 import numpy as np
@@ -9,9 +9,19 @@ from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
 from dfdc_kit.harness.forecast.growth import cores_line
 from dfdc_kit.harness.forecast.hosted import NOTEBOOK, Ratio, Work, decoding_s, project_hosted, time_ratio
-from dfdc_kit.harness.forecast.projection import AT_LEAST, ENOUGH, SHARE, per_video, project, steady_low, verdict
+from dfdc_kit.harness.forecast.projection import (
+    AT_LEAST,
+    ENOUGH,
+    SHARE,
+    no_firmer_than,
+    per_video,
+    project,
+    steady_low,
+    verdict,
+)
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.forecast import Outlook, Projection, TimeForecast, Timings
+from dfdc_kit.report.noise import Noise, cautions
 from dfdc_kit.report.run_report import VideoRead
 
 STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
@@ -26,7 +36,8 @@ def summarise(
     *,
     profile_name: str,
     videos: Mapping[str, int],
-    cpu_time_s: float,
+    cpu_time_s: float | None,
+    noise: Noise,
     gpu_declared: bool = False,
     leaking: bool = False,
     here: Calibration | None = None,
@@ -43,7 +54,7 @@ def summarise(
     known = constants()
     timings = per_video(reads, wall_time_s, rows)
     cores = measure.usable_cores()
-    busy = float(cpu_time_s / wall_time_s) if wall_time_s > 0 else 0.0
+    busy = None if cpu_time_s is None or wall_time_s <= 0 else float(cpu_time_s / wall_time_s)
     work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=measure.gpu_name())
     ratio = time_ratio(work, profile.hardware, here, there, known)
     decoding = []
@@ -51,7 +62,7 @@ def summarise(
         times = [decoding_s(n, profile.hardware.cpu_cores or cores, here, there, known) for n in videos.values()]
         decoding = [time for time in times if time is not None]
     costs = timings.costs_s if timings.basis == "reads" else []
-    outlooks = [_outlook(name, n, timings, limit_s, ratio, leaking) for name, n in videos.items()]
+    outlooks = [_outlook(name, n, timings, limit_s, ratio, noise, leaking) for name, n in videos.items()]
     return TimeForecast(
         limit_s=limit_s,
         profile=profile_name,
@@ -67,7 +78,7 @@ def summarise(
         hosted_refused=ratio.refused,
         hosted_decoding_s=decoding,
         constants=ratio.constants,
-        cautions=list(_cautions(timings, outlooks, leaking)),
+        cautions=[*_cautions(timings, outlooks, leaking), *_noise_cautions(noise)],
     )
 
 
@@ -107,14 +118,14 @@ def hours(time_s: float) -> str:
 class Forecaster:
     """Follows a run as it goes, and says when it can no longer end in time. May be fed and asked by two threads.
 
-    `videos`: how many the hidden test holds; `limit_s`: the time it has.
+    `videos`: how many the hidden test holds; `limit_s`: the time it has; `noise()`: how noisy the machine is.
     """
 
-    def __init__(self, videos: int, limit_s: float) -> None:
-        self._videos, self._limit_s = videos, limit_s
+    def __init__(self, videos: int, limit_s: float, noise: Callable[[], Noise]) -> None:
+        self._videos, self._limit_s, self._noise = videos, limit_s, noise
         self._closed: dict[str, float] = {}
         self._next_look = STOP_AFTER
-        self._reason = ""
+        self.reason = ""
         self._lock = Lock()
 
     def completed(self, name: str, at_s: float) -> None:
@@ -122,26 +133,28 @@ class Forecaster:
         with self._lock:
             self._closed[name] = at_s
 
-    def over(self) -> str:
-        """Why the run cannot end in time, once that is certain enough; else empty. Cheap to call often."""
+    def hopeless(self) -> bool:
+        """Whether it is certain enough that the run cannot end in time; `reason` says why. Cheap to call often."""
         with self._lock:
-            if self._reason or len(self._closed) < self._next_look:
-                return self._reason
+            if self.reason or len(self._closed) < self._next_look:
+                return bool(self.reason)
             closed = dict(self._closed)
             self._next_look = int(len(closed) * LOOK_AGAIN) + 1
         reads = [VideoRead(name=name, opened_s=at, closed_s=at) for name, at in closed.items()]
         timings = per_video(reads, max(closed.values()), len(reads))
-        low_s = steady_low(timings, self._videos, STOP_LEVEL)
+        low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().quicker
         if low_s > self._limit_s:
-            self._reason = (
+            self.reason = (
                 f"After {len(closed)} videos it is clear that {self._videos:,} take at least {hours(low_s)} here; "
                 f"the limit is {hours(self._limit_s)}."
             )
-        return self._reason
+        return bool(self.reason)
 
 
-def _outlook(name: str, videos: int, timings: Timings, limit_s: float, ratio: Ratio, leaking: bool) -> Outlook:
-    here = project(timings, videos, leaking=leaking)
+def _outlook(
+    name: str, videos: int, timings: Timings, limit_s: float, ratio: Ratio, noise: Noise, leaking: bool
+) -> Outlook:
+    here = no_firmer_than(noise, project(timings, videos, leaking=leaking))
     hosted = None if ratio.seconds is None else project_hosted(here, ratio.seconds)
     return Outlook(
         name=name,
@@ -179,8 +192,14 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
         yield f"{timings.unfinished} videos were still open at the end"
 
 
+def _noise_cautions(noise: Noise) -> Iterator[str]:
+    if said := " and ".join(cautions(noise)):
+        yield f"{said}, so each range is widened by as much"
+
+
 def _cost_line(forecast: TimeForecast) -> str:
-    cores = cores_line(forecast.busy_cores, forecast.cores)
+    busy = forecast.busy_cores
+    cores = "CPU time not known" if busy is None else cores_line(busy, forecast.cores)
     if forecast.cost_s is None or forecast.cost_spread_s is None:
         return f"{forecast.videos_measured} videos seen from open to close; {cores}"
     least, most = forecast.cost_spread_s

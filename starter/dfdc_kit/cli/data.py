@@ -1,0 +1,222 @@
+"""`dfdc data`: labels, splits and the state of the challenge's data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+
+if TYPE_CHECKING:
+    from dfdc_kit.data.split_files import SplitReport
+    from dfdc_kit.data.status import FolderStatus, StatusReport
+    from dfdc_kit.data.verify import VerifyReport
+
+SHOWN = 20  # problems; all are in --json
+HERE = Path()
+
+data = typer.Typer(
+    help="Labels, splits and the state of the challenge's data.",
+    epilog="Example:  `dfdc data split ~/deepfake-detection-challenge`  cuts a training and a validation side.",
+    no_args_is_help=True,
+)
+
+PathsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH...", help="Metadata files, or folders that hold some, themselves or one level down."),
+]
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="The data folder; else the current one.")]
+
+
+@data.command("labels")
+def labels(
+    paths: PathsArgument,
+    to: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The CSV to write.")] = Path("solution.csv"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a solution CSV (filename,label; 1 is FAKE) from the challenge's metadata.
+
+    Examples:
+
+      dfdc data labels train_sample_videos --out solution.csv
+
+      dfdc data labels dfdc_train_part_0 dfdc_train_part_1/metadata.json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.data.labels import write_labels
+
+    report = write_labels(paths, to, challenges.load())
+    if as_json:
+        return print_json(report)
+    out.print(
+        f"{report.rows:,} videos, {report.fake:,} FAKE and {report.real:,} REAL, from {len(report.sources)} files"
+    )
+    if report.stood_twice:
+        out.print(f"{report.stood_twice:,} of them stand in more than one file, each time with the same label")
+    out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
+    return None
+
+
+@data.command("split")
+def split(
+    paths: PathsArgument,
+    to: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder to write.")] = Path("split"),
+    share: Annotated[float, typer.Option("--share", help="Share of the videos for validation.")] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", help="Draws another split.")] = 0,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", metavar="GROUP", help="Keep together: part, original, or auto: parts where there are any."
+        ),
+    ] = "auto",
+    balance: Annotated[
+        bool, typer.Option("--balance", help="As many FAKE as REAL on each side; others unused.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut training and validation so that no original and none of its fakes stands on both sides.
+
+    The same seed gives the same sides, and no video changes its side when
+    more data comes. DIR/split.csv names the side of each video; DIR/train is a
+    training folder, DIR/validation goes to `dfdc run --data`. Videos are
+    linked, not copied.
+
+    Examples:
+
+      dfdc data split ~/deepfake-detection-challenge --share 0.2
+
+      dfdc data split train_sample_videos --out fold-1 --seed 1 --balance
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.data.split import Plan
+    from dfdc_kit.data.split_files import make_split
+
+    report = make_split(paths, to, Plan(share, seed, by, balance), challenges.load())
+    print_json(report) if as_json else _show_split(report)
+
+
+def _show_split(report: "SplitReport") -> None:
+    from rich.table import Table
+
+    table = Table("side", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("videos", "FAKE", "REAL", report.by + "s", "linked"):
+        table.add_column(name, justify="right")
+    for name, side in report.sides.items():
+        if side.videos:
+            numbers = (side.videos, side.fake, side.real, side.groups, side.linked)
+            table.add_row(name, *(f"{number:,}" for number in numbers))
+    out.print(table)
+    out.print(f"share of validation {report.share_reached:.1%}, asked for {report.share_asked:.1%}; seed {report.seed}")
+    if report.nearer_seed is not None:
+        out.print(f"this comes nearer: --seed {report.nearer_seed}")
+    if report.no_part:
+        out.print(
+            f"{report.no_part:,} unused: which part they belong to is not known. Take them in with: --by original",
+            soft_wrap=True,
+        )
+    if report.public_test:
+        out.print(
+            f"{report.public_test:,} unused: the public test_videos show them, validation must not", soft_wrap=True
+        )
+    out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
+    if report.sides["validation"].linked:
+        out.print(f"  next: dfdc run baselines/frame-stats --data {plain(report.folder)}/validation", soft_wrap=True)
+
+
+@data.command("verify")
+def verify(
+    folder: FolderArgument = HERE,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Decode every frame, too: some 2 processor seconds a clip of the challenge.")
+    ] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="FILE", help="Where what was seen is kept; else DIR/.dfdc/.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that every video is there, whole, readable and in step with the metadata; exit code 3 if not.
+
+    What was seen is kept: a second run, or one that goes on after Ctrl-C, reads
+    only files that are new or have changed.
+
+    Examples:
+
+      dfdc data verify ~/deepfake-detection-challenge
+
+      dfdc data verify dfdc_train_part_7 --deep --json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.counting import counting
+    from dfdc_kit.data.download.expected import expected_files
+    from dfdc_kit.data.verify import verify as check
+
+    with counting("decoding" if deep else "reading headers") as progress:
+        expected = expected_files(folder)
+        report = check(folder, challenges.load(), deep=deep, state=state, expected=expected, progress=progress)
+    print_json(report) if as_json else _show_verify(report)
+    if report.problems:
+        raise typer.Exit(3)
+
+
+def _show_verify(report: "VerifyReport") -> None:
+    for problem in report.problems[:SHOWN]:
+        out.print(f"[bold red]{problem.code}[/] {plain(problem.path)}: {plain(problem.reason)}", soft_wrap=True)
+    if len(report.problems) > SHOWN:
+        out.print(f"... and {len(report.problems) - SHOWN:,} more; all of them: --json")
+    kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
+    verdict = f"[bold red]NOT WHOLE[/]: {kinds}" if report.problems else "[bold green]WHOLE[/]"
+    depth = "decoded to the end" if report.deep else "headers read; --deep decodes the rest"
+    out.print(f"{report.files:,} videos, {_size(report.bytes)}, {report.read:,} of them read now ({depth})")
+    if not report.state_kept:
+        out.print(
+            f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
+            " Name a file that can be written: --state FILE",
+            soft_wrap=True,
+        )
+    out.print(verdict)
+
+
+@data.command("status")
+def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
+    """What there is of the challenge's data: folders, clips, classes, originals, and parts that are missing.
+
+    Examples:
+
+      dfdc data status ~/deepfake-detection-challenge
+
+      dfdc data status --json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.counting import counting
+    from dfdc_kit.data.status import status as look
+
+    with counting("looking into folders") as progress:
+        report = look(folder, challenges.load(), progress)
+    print_json(report) if as_json else _show_status(report)
+
+
+def _show_status(report: "StatusReport") -> None:
+    from rich.table import Table
+
+    from dfdc_kit.data.status import ranges
+
+    table = Table("folder", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("videos", "size", "missing", "FAKE", "REAL", "originals"):
+        table.add_column(name, justify="right")
+    for found in report.folders:
+        table.add_row(*_status_row(found))
+    out.print(table)
+    there = report.parts_in_all - len(report.parts_missing)
+    missing = f"; missing {ranges(report.parts_missing)}" if report.parts_missing else ""
+    out.print(f"{report.videos:,} videos, {_size(report.bytes)}; {there} of {report.parts_in_all} parts{missing}")
+
+
+def _status_row(found: "FolderStatus") -> tuple[str, ...]:
+    numbers = (found.missing, found.fake, found.real, found.originals)
+    said = ("-" if number is None else f"{number:,}" for number in numbers)
+    return plain(found.name), f"{found.videos:,}", _size(found.bytes), *said
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:,.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:,.1f} MiB"

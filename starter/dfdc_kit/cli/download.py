@@ -1,0 +1,199 @@
+"""`dfdc download`: the competition's data, resumed after any interruption, and verified."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, shown
+
+if TYPE_CHECKING:
+    from dfdc_kit.cli.transfer import TransferScreen
+    from dfdc_kit.data.download.parts import PartsArrived, PartsPlan
+    from dfdc_kit.data.download.sample import Arrived, SamplePlan
+    from dfdc_kit.kaggle_client.patience import Patience
+
+app = typer.Typer(
+    help="Get the challenge's data: resumed after any interruption, verified, unpacked.",
+    epilog="Example:  `dfdc download sample --dry-run`  shows what would be fetched, and whether there is room.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="The data folder.")]
+KeepOption = Annotated[bool, typer.Option("--keep-zip", help="Keep the archives after they are unpacked.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be fetched, and stop.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Silence after which a connection is given up.")
+]
+HERE = Path("deepfake-detection-challenge")
+
+
+@app.command("sample")
+def sample(
+    to: ToOption = HERE,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", metavar="NAME", help="Only this file, or a pattern such as 'test_videos/a*'."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=16, help="Files at once.")] = 4,
+    keep_zip: KeepOption = False,
+    timeout: TimeoutOption = 60,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch what Kaggle's API serves: 400 training clips, 400 public test clips, the sample submission; 4.2 GB.
+
+    Needs Kaggle credentials and accepted rules. Run it again after any
+    interruption: it goes on where it stopped. Run it again when all is there:
+    every file is compared with its digest, and a damaged one is fetched again.
+
+    Examples:
+
+      dfdc download sample
+
+      dfdc download sample --file sample_submission.csv --to data
+
+      dfdc download sample --dry-run
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.data.download.room import working_in
+    from dfdc_kit.data.download.sample import download_sample, plan_sample
+    from dfdc_kit.data.download.wire import new_wire
+    from dfdc_kit.kaggle_client import connect
+
+    slug = challenges.load().slug
+    with _watched() as (screen, patience, stop):
+        kaggle = connect(patience=patience, timeout_s=timeout)
+        if dry_run:
+            plan = plan_sample(kaggle, slug, to, file or [], screen)
+            return print_json(plan) if as_json else _show_sample_plan(plan)
+        with working_in(to):
+            plan = plan_sample(kaggle, slug, to, file or [], screen)
+            wire = new_wire(screen, patience, timeout, stop)
+            arrived = download_sample(kaggle, plan, wire, jobs=jobs, keep_zip=keep_zip)
+    return print_json(arrived) if as_json else _show_sample(arrived)
+
+
+@app.command("parts")
+def parts(
+    numbers: Annotated[str, typer.Argument(metavar="PARTS", help="Which of the 50 parts, as in 0-3,17.")],
+    cookies: Annotated[
+        Path | None,
+        typer.Option("--cookies", "-c", metavar="FILE", help="Cookies of your browser's session, as cookies.txt."),
+    ] = None,
+    to: ToOption = HERE,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, help="Archives at once.")] = 2,
+    keep_zip: KeepOption = False,
+    check: Annotated[bool, typer.Option("--check", help="Digest every file that is there, not only its size.")] = False,
+    url: Annotated[str, typer.Option("--url", metavar="PATTERN", help="Where parts lie, if it has moved.")] = "",
+    timeout: TimeoutOption = 60,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch parts of the full training set: 50 archives of 9 to 11.5 GB, 470 GB in all.
+
+    Kaggle's API does not serve them, only the browser does. So lend this
+    command your browser's session: sign in to Kaggle, accept the rules, export
+    the cookies of www.kaggle.com in Netscape's format (a "cookies.txt"
+    extension does it), and name that file. The file is as good as your
+    password: chmod 600 it, and delete it afterwards. It is sent to Kaggle only.
+
+    Each archive is unpacked as it arrives, and removed once every file of it
+    is verified. Without cookies: fetch in the browser, then `dfdc data add`.
+
+    Examples:
+
+      dfdc download parts 0 --cookies cookies.txt
+
+      dfdc download parts 0-3,17 --cookies cookies.txt --to /big/dfdc
+
+      dfdc download parts 0-49 --dry-run
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.data.download.cookies import lent_cookies
+    from dfdc_kit.data.download.parts import download_parts, parse_parts, parts_of, plan_parts
+    from dfdc_kit.data.download.room import working_in
+    from dfdc_kit.data.download.wire import new_wire
+
+    challenge = challenges.load()
+    known = parts_of(challenge)
+    wanted = parse_parts(numbers, challenge.sizes.train_parts)
+    if dry_run:
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
+        return print_json(plan) if as_json else _show_parts_plan(plan)
+    jar = lent_cookies(cookies, url or known.url)
+    with _watched() as (screen, patience, stop), working_in(to):
+        plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
+        wire = new_wire(screen, patience, timeout, stop)
+        arrived = download_parts(challenge, plan, wire, jar, jobs=jobs, keep_zip=keep_zip)
+    return print_json(arrived) if as_json else _show_parts(arrived)
+
+
+@contextmanager
+def _watched() -> Iterator[tuple["TransferScreen", "Patience", threading.Event]]:
+    """A screen on standard error, a patience that tells it what it waits for, and a stop that ends every wait."""
+    from dfdc_kit.cli.transfer import TransferScreen
+    from dfdc_kit.kaggle_client.patience import Patience
+
+    stop = threading.Event()
+    try:
+        with TransferScreen(err) as screen:
+            yield screen, Patience(sleep=lambda wait_s: bool(stop.wait(wait_s)), say=screen.said), stop
+    except KeyboardInterrupt:
+        stop.set()
+        err.print("Interrupted. What has arrived is kept: run the same command again to go on.")
+        raise
+
+
+def _show_sample_plan(plan: "SamplePlan") -> None:
+    from dfdc_kit.data.download.amounts import amount
+
+    counts: dict[str, int] = {}
+    for step in plan.steps:
+        counts[step.state] = counts.get(step.state, 0) + 1
+    for state, count in sorted(counts.items()):
+        out.print(f"{count:>6,} file{'' if count == 1 else 's'} {state}")
+    how = "in one archive" if plan.as_archive else "one by one"
+    if plan.missing:
+        out.print(f"to fetch: about {amount(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
+        if plan.have_bytes:
+            out.print(f"of the archive, {amount(plan.have_bytes)} are here already")
+        out.print(f"disk: {amount(plan.needed_bytes)} needed at most, {amount(plan.free_bytes)} free")
+    else:
+        out.print("nothing to fetch")
+
+
+def _show_sample(arrived: "Arrived") -> None:
+    from dfdc_kit.data.download.amounts import amount, duration
+
+    again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
+    out.print(f"{arrived.kept:,} files kept and verified, {arrived.fetched:,} fetched{again}")
+    if arrived.unverified:
+        out.print(f"{arrived.unverified:,} could be compared by size only: the server publishes no digest of them")
+    if arrived.fetched:
+        out.print(f"{amount(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
+    out.print(f"next: dfdc run baselines/frame-stats --data {plain(str(shown(arrived.folder)))}")
+
+
+def _show_parts_plan(plan: "PartsPlan") -> None:
+    from dfdc_kit.data.download.amounts import amount
+
+    for step in plan.steps:
+        have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
+        out.print(f"{step.archive}  {step.state}{have}")
+    out.print(f"to fetch: about {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
+    out.print(f"disk: about {amount(plan.needed_bytes)} needed, {amount(plan.free_bytes)} free")
+
+
+def _show_parts(arrived: "PartsArrived") -> None:
+    from dfdc_kit.data.download.amounts import amount, duration
+
+    for taken in arrived.taken_in:
+        out.print(f"{taken.holds}: {taken.files:,} files, {amount(taken.size_bytes)}")
+    out.print(f"{arrived.kept} parts kept, {len(arrived.taken_in)} taken in")
+    if arrived.transferred_bytes:
+        out.print(f"{amount(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")

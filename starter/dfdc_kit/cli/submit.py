@@ -1,0 +1,144 @@
+"""`dfdc submit`: hand a code submission in at Kaggle, and wait for its score."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfdc_kit.cli.console import BackendOption, JsonOption, RunsOption, SubmissionArgument, err, out, print_json, warn
+
+if TYPE_CHECKING:
+    from dfdc_kit.cli.hand_in_screen import HandInScreen
+    from dfdc_kit.handin.hand_in import Means
+    from dfdc_kit.handin.order import Order
+
+
+def submit(
+    submission: SubmissionArgument,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="What Kaggle lists it as; else its name.")
+    ] = "",
+    profile: Annotated[
+        str,
+        typer.Option("--profile", "-p", metavar="NAME", help="Hosted runtime; else today's, with a GPU if declared."),
+    ] = "",
+    accelerator: Annotated[
+        str,
+        typer.Option(
+            "--accelerator", metavar="NAME", help="Kaggle's name of one, e.g. NvidiaTeslaT4; else of the profile."
+        ),
+    ] = "",
+    slug: Annotated[
+        str,
+        typer.Option("--slug", metavar="NAME", help="Of the notebook at Kaggle; else dfdc- and the submission's name."),
+    ] = "",
+    rehearse: Annotated[
+        bool | None,
+        typer.Option(
+            "--rehearse/--no-rehearsal", help="If this code has not passed a rehearsal: do it now, or go without."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", "-d", metavar="DIR", help="For the run here, if there was none; else the bundled sample."
+        ),
+    ] = None,
+    backend: BackendOption = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Spend another submission on code that was handed in already.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before the submission is spent. For scripts.")
+    ] = False,
+    poll: Annotated[
+        float, typer.Option("--poll", metavar="SECONDS", min=0.01, help="How often Kaggle is asked how it stands.")
+    ] = 30.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show every call that would be made; needs no network.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Hand a code submission in: check it here, run it at Kaggle, submit what that run left, wait for the score.
+
+    Stopped at any point, the same command goes on where it stopped; a submission is never spent twice.
+
+    Examples:
+
+      dfdc submit my-detector --dry-run
+
+      dfdc submit my-detector --rehearse --message "larger crops"
+
+      dfdc submit my-detector --yes --json > result.json
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.hand_in_screen import HandInScreen, show, show_plan
+    from dfdc_kit.errors import UsageFault
+    from dfdc_kit.handin.checks import Rehearsing
+    from dfdc_kit.handin.hand_in import hand_in
+    from dfdc_kit.handin.order import order
+    from dfdc_kit.handin.plan import plan
+    from dfdc_kit.submission.code import read_code_submission
+
+    wanted = order(
+        read_code_submission(submission),
+        challenges.load(),
+        profile_name=profile,
+        accelerator=accelerator,
+        slug=slug,
+        message=message,
+    )
+    if dry_run:
+        planned = plan(wanted, runs)
+        return print_json(planned) if as_json else show_plan(planned)
+    if not yes and not sys.stdin.isatty():
+        raise UsageFault("Nobody can be asked here before a submission is spent.", hint="Add --yes, or try --dry-run")
+    rehearsing = {None: Rehearsing.REQUIRE, True: Rehearsing.NOW, False: Rehearsing.WAIVE}[rehearse]
+    with HandInScreen(err if as_json else out, yes=yes) as screen:
+        try:
+            done = hand_in(wanted, runs, rehearsing, _means(wanted, data, backend, runs, poll, screen), again=again)
+        except KeyboardInterrupt:
+            screen.say("Stopped. The same command goes on from here.")
+            raise
+    return print_json(done) if as_json else show(done)
+
+
+def _means(
+    wanted: "Order", data: Path | None, backend: str, runs: Path, poll_s: float, screen: "HandInScreen"
+) -> "Means":
+    """The ways to Kaggle and to a run here, each taken only when it is needed."""
+    from dfdc_kit.cli.progress import Screen
+    from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.handin.desk import Pace
+    from dfdc_kit.handin.hand_in import Means
+    from dfdc_kit.handin.host import Host
+    from dfdc_kit.handin.order import rehearsal_request, run_request
+    from dfdc_kit.harness.noted import rehearse_noted, run_noted
+    from dfdc_kit.harness.rehearsal.record import RehearsalReport
+    from dfdc_kit.report.run_report import RunReport
+    from dfdc_kit.resources import bundled
+    from dfdc_kit.sandbox import choose
+
+    def host() -> Host:
+        from dfdc_kit.handin.kaggle_host import KaggleHost
+        from dfdc_kit.kaggle_client import connect
+        from dfdc_kit.kaggle_client.patience import Patience
+
+        return KaggleHost(connect(patience=Patience(say=screen.waiting)))
+
+    def run_now() -> RunReport:
+        screen.say("running it here first")
+        request = run_request(wanted, find_dataset(data or bundled("sample_data"), wanted.challenge))
+        with Screen(screen.console, show_output=False) as audience:
+            return run_noted(request, choose(backend, wanted.profile), runs, audience, warn)
+
+    def rehearse_now() -> RehearsalReport:
+        request = rehearsal_request(wanted, find_dataset(bundled("sample_data"), wanted.challenge))
+        with Screen(screen.console, show_output=False) as audience:
+            return rehearse_noted(request, choose(backend, wanted.profile), runs, audience, screen.rehearsing, warn)
+
+    return Means(
+        host=host, teller=screen, pace=Pace(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now
+    )

@@ -1,0 +1,1 @@
+"""Audit: leaks and traps in the data, before a model learns from them."""

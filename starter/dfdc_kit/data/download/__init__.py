@@ -1,0 +1,1 @@
+"""Getting the challenge's data: fetch, verify, unpack, remember what was verified."""

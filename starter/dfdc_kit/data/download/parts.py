@@ -1,0 +1,186 @@
+"""`dfdc download parts`: the full training set, archive by archive, with the cookies of a browser."""
+
+import time
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from dfdc_kit.challenge import Challenge, Parts
+from dfdc_kit.data.download.cookies import HOW
+from dfdc_kit.data.download.fetch import Wanted, Wire
+from dfdc_kit.data.download.manifest import Entry, Manifest
+from dfdc_kit.data.download.partial import Partial
+from dfdc_kit.data.download.room import check_room, free_bytes
+from dfdc_kit.data.download.several import run_all
+from dfdc_kit.data.download.taking_in import TakenIn, fetch_and_take, take_in
+from dfdc_kit.data.download.wire import new_session
+from dfdc_kit.errors import KaggleFault, UsageFault
+from dfdc_kit.kaggle_client.persistence import persistently
+
+REDIRECTS = {301, 302, 303, 307, 308}
+
+
+class PartStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One archive, and how it stands here."""
+
+    part: int
+    archive: str
+    state: Literal["good", "missing", "interrupted", "archived", "damaged"]
+    have_bytes: int
+
+
+class PartsPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download would do; its sizes are estimates."""
+
+    folder: Path
+    url: str
+    steps: list[PartStep]
+    download_bytes: int
+    needed_bytes: int
+    free_bytes: int
+
+    @property
+    def missing(self) -> list[PartStep]:
+        """What is to be fetched or unpacked."""
+        return [step for step in self.steps if step.state != "good"]
+
+
+class PartsArrived(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download did."""
+
+    folder: Path
+    kept: int
+    taken_in: list[TakenIn]
+    transferred_bytes: int
+    wall_time_s: float
+
+
+def parse_parts(text: str, count: int) -> list[int]:
+    """The part numbers that "0-3,17" names, sorted. Raises UsageFault."""
+    found: set[int] = set()
+    for piece in text.split(","):
+        first, dash, last = piece.strip().partition("-")
+        if not first.isascii() or not first.isdigit() or (dash and not (last.isascii() and last.isdigit())):
+            raise UsageFault(f"{piece.strip()!r} names no part.", hint="Give numbers and ranges, as in: 0-3,17")
+        span = range(int(first), int(last or first) + 1)
+        if not span or span[-1] >= count:
+            raise UsageFault(f"There is no part {piece.strip()}.", hint=f"Parts are 0 to {count - 1}")
+        found.update(span)
+    return sorted(found)
+
+
+def parts_of(challenge: Challenge) -> Parts:
+    """The challenge's parts. Raises UsageFault if it has none."""
+    if challenge.parts is None:
+        raise UsageFault(f"{challenge.title} has no parts.", hint="dfdc download sample")
+    return challenge.parts
+
+
+def plan_parts(
+    challenge: Challenge, folder: Path, numbers: list[int], *, jobs: int, url: str = "", deep: bool = False
+) -> PartsPlan:
+    """Compare the parts `numbers` with `folder`; with `deep`, digest every file. `url` overrides the pattern.
+
+    The disk must hold what is unpacked and, beside it, one archive for each of `jobs`. Before the server has said how
+    large they are, parts count with their average; those of another `url` count nothing.
+    """
+    parts = parts_of(challenge)
+    manifest = Manifest(folder)
+    files: dict[str, list[Entry]] = {}
+    for entry in manifest.entries.values():
+        files.setdefault(entry.archive, []).append(entry)
+    steps = [_step(parts, folder, manifest, part, files, deep) for part in numbers]
+    left = [step for step in steps if step.state != "good"]
+    have_bytes = sum(step.have_bytes for step in left)
+    average_bytes = 0 if url else parts.total_bytes // challenge.sizes.train_parts
+    beside_bytes = 0 if url else parts.largest_bytes * min(jobs, len(left))
+    return PartsPlan(
+        folder=folder,
+        url=url or parts.url,
+        steps=steps,
+        download_bytes=max(0, average_bytes * sum(step.state != "archived" for step in left) - have_bytes),
+        needed_bytes=max(0, average_bytes * len(left) + beside_bytes - have_bytes),
+        free_bytes=free_bytes(folder),
+    )
+
+
+def download_parts(
+    challenge: Challenge, plan: PartsPlan, wire: Wire, cookies: CookieJar, *, jobs: int, keep_zip: bool
+) -> PartsArrived:
+    """Fetch, unpack and remove archive after archive, `jobs` at once. Raises KaggleFault, OutputFault, BadData.
+
+    The caller holds the folder (`working_in`).
+    """
+    started_s = time.monotonic()
+    check_room(plan.folder, plan.needed_bytes)
+    if not keep_zip:  # of parts whose process was killed between unpacking and this
+        for step in plan.steps:
+            if step.state == "good":
+                (plan.folder / step.archive).unlink(missing_ok=True)
+    done = run_all(lambda step: _one(challenge, plan, wire, cookies, step, keep_zip), plan.missing, jobs, wire.stop)
+    return PartsArrived(
+        folder=plan.folder,
+        kept=len(plan.steps) - len(plan.missing),
+        taken_in=[taken for taken, _ in done],
+        transferred_bytes=sum(transferred for _, transferred in done),
+        wall_time_s=time.monotonic() - started_s,
+    )
+
+
+def _one(
+    challenge: Challenge, plan: PartsPlan, wire: Wire, cookies: CookieJar, step: PartStep, keep_zip: bool
+) -> tuple[TakenIn, int]:
+    """Fetch one archive and take it in; the bytes transferred, too."""
+    path = plan.folder / step.archive
+    url = plan.url.format(part=step.part)
+    wanted = Wanted(name=step.archive, path=path, link=lambda: _link(url, step.archive, cookies, wire))
+
+    def take(digest: str) -> TakenIn:
+        return take_in(path, plan.folder, challenge, wire.watcher, keep_zip=keep_zip, holds=step.archive, digest=digest)
+
+    return fetch_and_take(wanted, wire, take)
+
+
+def _link(url: str, archive: str, cookies: CookieJar, wire: Wire) -> str:
+    """Where Kaggle sends a signed-in browser for `archive`. The cookies go to Kaggle only."""
+    return persistently(f"asking for {archive}", lambda: _asked(url, archive, cookies, wire.timeout_s), wire.patience)
+
+
+def _asked(url: str, archive: str, cookies: CookieJar, timeout_s: float) -> str:
+    with (
+        new_session(cookies) as session,
+        session.get(url, allow_redirects=False, stream=True, timeout=timeout_s) as response,
+    ):
+        status, where = response.status_code, urljoin(url, response.headers.get("Location", ""))
+        if status in REDIRECTS and "/login" not in urlsplit(where).path:
+            return where
+        if status == 200 and not response.headers.get("Content-Type", "").startswith("text/html"):
+            return url
+        if status in (200, 401, 403, *REDIRECTS):
+            message = f"Kaggle does not take these cookies for {archive}: expired, or the rules are not accepted."
+            raise KaggleFault(message, hint=HOW, reason="bad-cookies")
+        if status == 404:
+            message = f"Kaggle has no {archive} at {urlsplit(url).hostname}{urlsplit(url).path} (404)."
+            hint = "Find the link on the competition's data page, and give its pattern: --url"
+            raise KaggleFault(message, hint=hint, reason="not-found")
+        response.raise_for_status()
+    raise KaggleFault(f"Kaggle's answer for {archive} leads nowhere.", hint="Try later", reason="server")
+
+
+def _step(
+    parts: Parts, folder: Path, manifest: Manifest, part: int, files: dict[str, list[Entry]], deep: bool
+) -> PartStep:
+    archive = parts.archive.format(part=part)
+    path, entry = folder / archive, manifest.entries.get(archive)
+    partial = Partial(path)
+    have = path.stat().st_size if path.exists() else partial.have_bytes
+    state: Literal["good", "missing", "interrupted", "archived", "damaged"]
+    if entry and entry.files:
+        good = all(manifest.state(file.name, deep=deep) == "good" for file in files.get(archive, []))
+        state = "good" if good else "damaged"
+    else:
+        state = "archived" if path.exists() else "interrupted" if have else "missing"
+    return PartStep(part=part, archive=archive, state=state, have_bytes=have)

@@ -1,0 +1,194 @@
+"""`dfdc download sample`: what the official client serves, as one archive or file by file."""
+
+import difflib
+import fnmatch
+import time
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dfdc_kit.data.download.fetch import Fetched, Wanted, Watcher, Wire, fetch
+from dfdc_kit.data.download.manifest import Entry, Manifest
+from dfdc_kit.data.download.names import danger
+from dfdc_kit.data.download.partial import Partial
+from dfdc_kit.data.download.room import check_room, free_bytes
+from dfdc_kit.data.download.several import run_all
+from dfdc_kit.data.download.taking_in import fetch_and_take, unpack_watched
+from dfdc_kit.data.download.unpack import members, unpack
+from dfdc_kit.errors import BadData, UsageFault
+from dfdc_kit.kaggle_client import Kaggle
+from dfdc_kit.kaggle_client.files import RemoteFile, bundle_link, file_link, list_files
+
+COMPARING = "comparing what is here"
+FEW = 20  # files that are fetched one by one rather than in the archive of all
+Why = Literal["good", "missing", "damaged", "unknown", "changed"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the competition, and how it stands here."""
+
+    name: str
+    size_bytes: int
+    state: Why
+
+
+class SamplePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download would do."""
+
+    folder: Path
+    slug: str
+    steps: list[Step]
+    as_archive: bool
+    have_bytes: int  # of the archive, from an interrupted download
+    download_bytes: int
+    needed_bytes: int  # of disk, at most
+    free_bytes: int
+
+    @property
+    def missing(self) -> list[Step]:
+        """What is to be fetched."""
+        return [step for step in self.steps if step.state != "good"]
+
+
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download did."""
+
+    folder: Path
+    kept: int  # files that were there and verified
+    fetched: int
+    refetched: int  # of these, files that were damaged or had changed
+    unverified: int  # of these, files for which the server publishes no digest: only their size was compared
+    transferred_bytes: int
+    wall_time_s: float
+
+
+def plan_sample(kaggle: Kaggle, slug: str, folder: Path, patterns: list[str], watcher: Watcher) -> SamplePlan:
+    """Compare the competition's files with `folder`; `patterns` pick some by name. Raises KaggleFault, UsageFault.
+
+    Files that are there are digested and compared with what was noted as they arrived.
+    """
+    listed = _picked(list_files(kaggle, slug), patterns)
+    manifest = Manifest(folder)
+    steps = []
+    watcher.started(COMPARING, 0, sum(file.size_bytes for file in listed))
+    for file in listed:
+        state = _state(manifest, file.name, file.size_bytes)
+        steps.append(Step(name=file.name, size_bytes=file.size_bytes, state=state))
+        watcher.advanced(COMPARING, file.size_bytes)
+    watcher.ended(COMPARING)
+    missing_bytes = sum(step.size_bytes for step in steps if step.state != "good")
+    lacking = sum(step.state not in ("good", "unknown") for step in steps)  # the unknown need a digest, not a transfer
+    is_here = archive_path(folder, slug).exists() and any(step.state != "good" for step in steps)
+    as_archive = not patterns and (lacking > FEW or is_here)
+    have = _have_bytes(archive_path(folder, slug)) if as_archive else 0
+    all_bytes = sum(file.size_bytes for file in listed)
+    download_bytes = max(0, all_bytes - have) if as_archive else missing_bytes
+    return SamplePlan(
+        folder=folder,
+        slug=slug,
+        steps=steps,
+        as_archive=as_archive,
+        have_bytes=have,
+        download_bytes=download_bytes,
+        needed_bytes=download_bytes + (missing_bytes if as_archive else 0),
+        free_bytes=free_bytes(folder),
+    )
+
+
+def download_sample(kaggle: Kaggle, plan: SamplePlan, wire: Wire, *, jobs: int, keep_zip: bool) -> Arrived:
+    """Carry out `plan`. Raises KaggleFault, OutputFault, BadData; a second call goes on where this one stopped.
+
+    The caller holds the folder (`working_in`).
+    """
+    started_s = time.monotonic()
+    check_room(plan.folder, plan.needed_bytes)
+    manifest = Manifest(plan.folder)
+    left, transferred, unverified = plan.missing, 0, 0
+    if plan.as_archive:
+        transferred = _by_archive(kaggle, plan, wire, manifest)
+        left = [step for step in left if _state(manifest, step.name, step.size_bytes, deep=False) != "good"]
+    for fetched in run_all(lambda step: _by_itself(kaggle, plan, wire, manifest, step), left, jobs, wire.stop):
+        transferred += fetched.transferred_bytes
+        unverified += not fetched.verified
+    if not keep_zip:  # here, not before: a process may have been killed between unpacking and this
+        archive_path(plan.folder, plan.slug).unlink(missing_ok=True)
+    return Arrived(
+        folder=plan.folder,
+        kept=len(plan.steps) - len(plan.missing),
+        fetched=len(plan.missing),
+        refetched=sum(step.state in ("damaged", "changed") for step in plan.missing),
+        unverified=unverified,
+        transferred_bytes=transferred,
+        wall_time_s=time.monotonic() - started_s,
+    )
+
+
+def archive_path(folder: Path, slug: str) -> Path:
+    """Where the archive of all files lies until it is unpacked."""
+    return folder / f"{slug}.zip"
+
+
+def _by_archive(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest) -> int:
+    """Fetch the archive of all files and unpack it; the bytes transferred."""
+    path = archive_path(plan.folder, plan.slug)
+    wanted = Wanted(name=path.name, path=path, link=lambda: bundle_link(kaggle, plan.slug))
+    entries, transferred_bytes = fetch_and_take(
+        wanted, wire, lambda _: unpack_watched(path, plan.folder, wire.watcher, path.name)
+    )
+    manifest.add(*entries)
+    return transferred_bytes
+
+
+def _by_itself(kaggle: Kaggle, plan: SamplePlan, wire: Wire, manifest: Manifest, step: Step) -> Fetched:
+    """Fetch one file; Kaggle packs large ones, which shows in the link."""
+    links = [file_link(kaggle, plan.slug, step.name)]
+    packed = urlsplit(links[0]).path.endswith(".zip") and not step.name.endswith(".zip")
+    path = plan.folder / (f"{step.name}.zip" if packed else step.name)
+    wanted = Wanted(
+        name=step.name, path=path, link=lambda: links.pop() if links else file_link(kaggle, plan.slug, step.name)
+    )
+    fetched = fetch(wanted, wire)
+    entry = Entry(name=step.name, size_bytes=fetched.size_bytes, digest=fetched.digest)
+    if packed:
+        entry = _unwrapped(path, step.name)
+    manifest.add(entry)
+    return fetched
+
+
+def _unwrapped(path: Path, name: str) -> Entry:
+    """The file that `path` packs, unpacked beside it; the archive is removed."""
+    file_name = name.rpartition("/")[2]
+    packed = [member.filename for member in members(path)]
+    if packed != [file_name]:
+        raise BadData(f"{path} holds {', '.join(packed[:3])}, not {file_name} alone.", hint=f"rm {path}")
+    entry = unpack(path, path.parent)[0]
+    path.unlink()
+    return Entry(name=name, size_bytes=entry.size_bytes, digest=entry.digest)
+
+
+def _picked(files: list[RemoteFile], patterns: list[str]) -> list[RemoteFile]:
+    for file in files:
+        if fault := danger(file.name):
+            raise BadData(f"Kaggle lists {file.name!r}, {fault}; nothing was fetched.", hint="Report it, please")
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(file.name, pattern) for file in files):
+            near = difflib.get_close_matches(pattern, [file.name for file in files], n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]!r}?" if near else "See all: dfdc download sample --dry-run --json"
+            raise UsageFault(f"No file of the competition is called {pattern!r}.", hint=hint)
+    return [file for file in files if not patterns or any(fnmatch.fnmatchcase(file.name, one) for one in patterns)]
+
+
+def _state(manifest: Manifest, name: str, size_bytes: int, *, deep: bool = True) -> Why:
+    """How the file `name` stands, of which Kaggle says that it has `size_bytes` (0: it does not say)."""
+    entry = manifest.entries.get(name)
+    if entry and size_bytes and entry.size_bytes != size_bytes:
+        return "changed"
+    return manifest.state(name, deep=deep)
+
+
+def _have_bytes(path: Path) -> int:
+    if path.exists():
+        return path.stat().st_size
+    return Partial(path).have_bytes

@@ -1,0 +1,192 @@
+"""A hand-in from the first look to the score: taken up where it stopped, and never made twice by accident."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.errors import OutputFault, UsageFault
+from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked, worries
+from dfdc_kit.handin.desk import Desk, Pace, Teller
+from dfdc_kit.handin.host import Host
+from dfdc_kit.handin.order import Order, doubts
+from dfdc_kit.handin.parcel import parcel
+from dfdc_kit.handin.record import Book, HandIn, books, new_id, open_book
+from dfdc_kit.handin.steps import STEPS
+from dfdc_kit.harness.rehearsal.record import RehearsalReport
+from dfdc_kit.history.event import Event, Kind
+from dfdc_kit.history.store import note_aloud
+from dfdc_kit.report.run_report import RunReport
+from dfdc_kit.scoring.metric import displayed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a hand-in works with beside its order."""
+
+    host: Callable[[], Host]  # signs in
+    teller: Teller
+    pace: Pace
+    warn: Callable[[str], None]
+    run_now: Callable[[], RunReport]
+    rehearse_now: Callable[[], RehearsalReport]
+
+
+def hand_in(wanted: Order, runs: Path, rehearsing: Rehearsing, means: Means, *, again: bool) -> HandIn:
+    """Check, send, follow, submit, and wait for the score: what an earlier call has done is not done again.
+
+    Signs in before the checks, which may take long. Raises KitError.
+    """
+    with alone(runs, f"code-{wanted.submission.name}"):
+        book = unfinished(wanted, runs, means.warn, again=again)
+        with alone(runs, f"notebook-{book.hand_in.slug if book else wanted.parcel.slug}"):
+            host = means.host()
+            quota = host.quota(wanted.challenge.slug)
+            means.teller.say(f"submissions: {quota.today} made today, {quota.left} left; failed ones count")
+            book = _begun(wanted, runs, rehearsing, means) if book is None else _taken_up(wanted, book, means)
+            return carry_out(wanted, book, runs, host, means)
+
+
+def _begun(wanted: Order, runs: Path, rehearsing: Rehearsing, means: Means) -> Book:
+    """A new hand-in, all checks passed."""
+    for doubt in doubts(wanted):
+        means.warn(doubt)
+    ready = checked(wanted.submission, wanted.challenge, runs, rehearsing, means.run_now, means.rehearse_now)
+    for worry in worries(ready.run) if ready.run else ():
+        means.warn(worry)
+    if ready.rehearsal == WAIVED:
+        means.warn("handed in without a rehearsal, as asked")
+    return open_book(runs, new_hand_in(wanted, ready))
+
+
+def _taken_up(wanted: Order, book: Book, means: Means) -> Book:
+    """One that was begun before. Only its message can still be changed."""
+    seen = book.hand_in
+    means.teller.say(f"going on with {seen.hand_in_id}; last step done: {seen.stage.value}")
+    if (seen.slug, seen.accelerator) != (wanted.parcel.slug, wanted.parcel.accelerator):
+        means.warn(f"it goes on as it was begun: notebook {seen.slug}, accelerator {seen.accelerator or 'none'}")
+    if wanted.message:
+        book.note(message=wanted.message)
+    return book
+
+
+def unfinished(wanted: Order, runs: Path, warn: Callable[[str], None], *, again: bool) -> Book | None:
+    """The hand-in of this very code that goes on; None if a new one is to begin.
+
+    Raises UsageFault if a submission was spent on this code already, unless `again`.
+    """
+    same = earlier(wanted, runs)
+    for book in same:
+        note_aloud(runs, _event(book.hand_in, wanted.challenge), warn)  # a call that was killed may not have come to it
+        if not book.hand_in.over:
+            return book
+    spent = next((book.hand_in for book in same if book.hand_in.spent), None)
+    if spent is not None and not again:
+        score = "" if spent.official_score is None else f", public score {displayed(spent.official_score)}"
+        raise UsageFault(
+            f"This very code was handed in already ({spent.hand_in_id}: {spent.over}{score}). Nothing was sent.",
+            hint="To spend another submission on it: --again",
+        )
+    return None
+
+
+def earlier(wanted: Order, runs: Path) -> list[Book]:
+    """All hand-ins of this very code, newest first."""
+    wanted_is = (wanted.submission.sha256(), wanted.challenge.slug)
+    return [book for book in books(runs) if (book.hand_in.submission_sha256, book.hand_in.competition) == wanted_is]
+
+
+def new_hand_in(wanted: Order, ready: Ready) -> HandIn:
+    """The record of a hand-in whose checks have passed."""
+    hand_in_id, started = new_id(wanted.submission.name)
+    run = ready.run
+    score = run.score if run else None
+    return HandIn(
+        hand_in_id=hand_in_id,
+        started=started,
+        submission=wanted.submission.name,
+        submission_sha256=wanted.submission.sha256(),
+        competition=wanted.challenge.slug,
+        slug=wanted.parcel.slug,
+        accelerator=wanted.parcel.accelerator,
+        message=wanted.message,
+        profile_name=wanted.profile_name,
+        local_run=run.run_id if run else "",
+        local_score=score.value if score else None,
+        local_rows=score.rows if score else None,
+        local_data=(run.truth or run.data_folder) if run else "",
+        rehearsal=ready.rehearsal,
+    )
+
+
+def carry_out(wanted: Order, book: Book, runs: Path, host: Host, means: Means) -> HandIn:
+    """Take every step that is not done yet. The history is told of each, however it ends.
+
+    Raises KitError; the next call goes on at the step that failed.
+    """
+    seen = book.hand_in  # of an earlier call, perhaps, with another name and accelerator
+    wall_s = wanted.profile.limits.wall_time_s
+    desk = Desk(
+        host=host,
+        book=book,
+        challenge=wanted.challenge,
+        parcel=parcel(wanted.submission, wanted.challenge.slug, seen.accelerator, seen.slug),
+        teller=means.teller,
+        pace=means.pace,
+        runs=runs,
+        limit_s=None if wall_s is None else int(wall_s),
+    )
+    for stage, step in STEPS:
+        if not book.hand_in.has(stage):
+            try:
+                step(desk)
+                book.note(stage=stage)
+            finally:
+                note_aloud(runs, _event(book.hand_in, wanted.challenge), means.warn)
+    return book.hand_in
+
+
+@contextmanager
+def alone(runs: Path, name: str) -> Iterator[None]:
+    """Only one process at a time hands in this code, or to this notebook. The lock ends with its process.
+
+    Raises UsageFault or OutputFault.
+    """
+    path = runs / f".hand-in-{name}.lock"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise OutputFault(
+            f"Cannot write {path}: {error.strerror}.", hint="Choose a folder that can be written: --out DIR"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageFault(
+                f"Another process is at it at this moment: {path} is locked.",
+                hint="Wait for it, or stop it with Ctrl-C",
+            ) from error
+        yield
+
+
+def _event(one: HandIn, challenge: Challenge) -> Event:
+    return Event(
+        kind=Kind.HAND_IN,
+        name=one.hand_in_id,
+        happened=one.started,
+        submission=one.submission,
+        submission_sha256=one.submission_sha256,
+        outcome=one.over or one.stage.value,
+        local_score=one.local_score,
+        local_rows=one.local_rows,
+        official_score=one.official_score,
+        metric=challenge.metric.name,
+        data=one.local_data,
+        profile=one.profile_name,
+        folder=one.hand_in_id,
+        reference=one.reference,
+    )

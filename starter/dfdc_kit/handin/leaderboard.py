@@ -1,0 +1,128 @@
+"""The leaderboard: Kaggle's own where it can be asked, else the last copy of it, else what is known of the final."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.errors import KaggleFault, OutputFault, UsageFault
+from dfdc_kit.harness.forecast.calibration import cache_folder
+from dfdc_kit.history.event import now
+from dfdc_kit.kaggle_client import Kaggle
+from dfdc_kit.kaggle_client.boards import Standing, leaderboard
+from dfdc_kit.resources import write_bytes
+from dfdc_kit.settings import Settings, read_toml
+
+FINAL = Path(__file__).with_name("final_board.toml")
+FETCHED = "as Kaggle shows it"
+
+
+class Row(Settings, frozen=True, kw_only=True):
+    """One team's place."""
+
+    place: int
+    team: str  # empty: not known
+    score: float
+    submitted: str = ""
+    vouched: str = ""  # who says so, where it is not Kaggle
+
+
+class Board(Settings, frozen=True, kw_only=True):
+    """A leaderboard, best first; rows may be missing where `teams` says that there are more."""
+
+    title: str
+    metric: str
+    teams: tuple[int, int]  # how many there are, at least and at most
+    source: str
+    as_of: str  # ISO 8601
+    rows: list[Row]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a score would stand."""
+
+    score: float
+    best: int  # the place, if no row in between is unknown ...
+    worst: int  # ... else it lies from `best` to `worst`
+    ahead: Row | None  # the nearest known row before it
+    behind: Row | None
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A board, and what is to be said about it."""
+
+    board: Board
+    fresh: bool  # fetched just now
+    note: str = ""
+
+
+def board(challenge: Challenge, connect: Callable[[], Kaggle], *, offline: bool = False) -> Shown:
+    """The freshest board that can be had. A fetched one is kept in the cache folder, in a file of its own."""
+    kept = cache_folder() / f"leaderboard-{challenge.slug}.json"
+    if offline:
+        return _older(kept, "")
+    try:
+        rows = _rows(leaderboard(connect(), challenge.slug))
+        if not rows:
+            return _older(kept, "no fresh leaderboard: Kaggle shows no rows")
+    except KaggleFault as fault:
+        return _older(kept, f"no fresh leaderboard: {fault} {fault.hint}".strip())
+    fetched = Board(
+        title=f"leaderboard of {challenge.slug}",
+        metric=challenge.metric.name,
+        teams=(len(rows), len(rows)),
+        source=FETCHED,
+        as_of=now(),
+        rows=rows,
+    )
+    try:
+        write_bytes(kept, msgspec.json.format(msgspec.json.encode(fetched), indent=1) + b"\n")
+    except OutputFault as fault:
+        return Shown(board=fetched, fresh=True, note=f"not kept for later: {fault}")
+    return Shown(board=fetched, fresh=True)
+
+
+def final_board() -> Board:
+    """What is known of the challenge's final private board."""
+    return read_toml(FINAL, Board)
+
+
+def place(score: float, on: Board, *, lower_is_better: bool) -> Place:
+    """Where `score` would stand on a board: behind every row that is as good. Raises UsageFault for NaN."""
+    if score != score:
+        raise UsageFault("A score that is no number has no place.", hint="For example: --place 0.46")
+    sign = 1 if lower_is_better else -1
+    ahead = [row for row in on.rows if sign * row.score <= sign * score]
+    behind = [row for row in on.rows if not sign * row.score <= sign * score]
+    last, first = (ahead[-1] if ahead else None), (behind[0] if behind else None)
+    return Place(
+        score=score,
+        best=last.place + 1 if last else 1,
+        worst=first.place if first else on.teams[1] + 1,
+        ahead=last,
+        behind=first,
+    )
+
+
+def _older(kept: Path, note: str) -> Shown:
+    """The copy of the last time; without one, or with one that cannot be read, the final board."""
+    try:
+        return Shown(board=msgspec.json.decode(kept.read_bytes(), type=Board), fresh=False, note=note)
+    except FileNotFoundError:
+        return Shown(board=final_board(), fresh=False, note=note)
+    except (OSError, msgspec.DecodeError) as error:
+        return Shown(board=final_board(), fresh=False, note=f"{note} {kept} cannot be read: {error}".strip())
+
+
+def _rows(standings: list[Standing]) -> list[Row]:
+    """Kaggle's rows with their places. Raises KaggleFault for a score that is no number."""
+    found = []
+    for at, one in enumerate(standings, 1):
+        try:
+            found.append(Row(place=at, team=one.team, score=float(one.score), submitted=one.submitted))
+        except ValueError as error:
+            raise KaggleFault(
+                f"Place {at} of Kaggle's leaderboard has the score {one.score!r}.", reason="client"
+            ) from error
+    return found

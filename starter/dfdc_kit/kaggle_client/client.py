@@ -1,0 +1,104 @@
+"""Calls to Kaggle through its own client: signed in once, retried, silent, bounded in time, faults explained."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from dfdc_kit.errors import KaggleFault
+from dfdc_kit.kaggle_client.calm import calm, offline
+from dfdc_kit.kaggle_client.credentials import HOW, redacted, sources
+from dfdc_kit.kaggle_client.faults import bad_token, no_credentials
+from dfdc_kit.kaggle_client.patience import Patience
+from dfdc_kit.kaggle_client.persistence import persistently
+
+TIMEOUT_S = 60.0  # without a byte, before a connection counts as dead
+EXTRA = 'pip install "dfdc-starter-kit[kaggle]"'
+Answer = TypeVar("Answer")
+
+
+class Kaggle:
+    """A signed-in client. Made by `connect`."""
+
+    def __init__(self, api: Any, patience: Patience, timeout_s: float) -> None:
+        self.api = api
+        self.patience = patience
+        self.timeout_s = timeout_s
+
+    @property
+    def user(self) -> str:
+        """The name of the account."""
+        return str(self.api.config_values.get("username", ""))
+
+    def call(self, doing: str, function: Callable[[Any], Answer], *, slug: str = "", repeatable: bool = True) -> Answer:
+        """The answer of `function(api)`, where `api` is a `kaggle.KaggleApi`. Raises KaggleFault.
+
+        `doing` ends the sentence "Kaggle refuses ... while {doing}"; `slug` names the competition for the hints.
+        The call is made again after 429, 5xx and broken connections, as `patience` says. With `repeatable=False`
+        (it spends a submission, say) only where it certainly did nothing: after 429, or with no connection at all.
+        """
+
+        def attempt() -> Answer:
+            with calm(self.timeout_s):
+                return function(self.api)
+
+        return persistently(doing, attempt, self.patience, slug=slug, repeatable=repeatable)
+
+
+def connect(*, patience: Patience | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:
+    """Import the client and sign in. Raises KaggleFault: package missing, no credentials, not accepted, no network."""
+    if not sources():
+        raise no_credentials()
+    kaggle = Kaggle(_client(), patience or Patience(), timeout_s)
+    try:
+        kaggle.call("signing in", lambda api: api.authenticate())
+    except SystemExit:  # the client's way to say that nothing worked
+        first = sources()[0]
+        raise bad_token(first.place, first.mend) from None
+    except KaggleFault as fault:
+        token = next((source for source in sources() if source.kind == "token"), None)
+        if fault.reason == "bad-credentials" and token:
+            raise bad_token(token.place, token.mend) from None
+        raise
+    _check_method(kaggle.api)
+    return kaggle
+
+
+def _check_method(api: Any) -> None:
+    """Refuse what the client would do silently: send a token that is not valid in place of a key that is good."""
+    method = str(api.config_values.get(api.CONFIG_NAME_AUTH_METHOD, ""))
+    token = next((source for source in sources() if source.kind == "token"), None)
+    if token and "ACCESS_TOKEN" not in method.upper():
+        other = next((source.place for source in sources() if source.kind != "token"), "")
+        raise bad_token(token.place, token.mend, other)
+
+
+def _client() -> Any:
+    """A `KaggleApi` that has not signed in yet, without its import's output, requests and debug mode."""
+    try:
+        with offline(), _without("VERBOSE", "VERBOSE_OUTPUT"):
+            from kaggle.api.kaggle_api_extended import KaggleApi
+    except ImportError as error:
+        name = error.name or "kaggle"
+        raise KaggleFault(
+            f"The package {name} is missing; it is needed to talk to Kaggle.", hint=EXTRA, reason="package"
+        ) from None
+    except OSError as error:  # it makes its settings folder as it is imported
+        message = f"Kaggle's client cannot make its settings folder {error.filename}: {error.strerror}."
+        raise KaggleFault(message, hint="export KAGGLE_CONFIG_DIR=/tmp/kaggle", reason="settings") from None
+    except ValueError as error:
+        message = f"Kaggle's client cannot read its settings: {redacted(str(error))}"
+        raise KaggleFault(message, hint=HOW, reason="settings") from None
+    api = KaggleApi()
+    api.args = ["--local"] if os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST" else []
+    return api
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """The environment without these variables: with VERBOSE, the client prints the Authorization header."""
+    held = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)

@@ -1,0 +1,115 @@
+"""What a container uses, read from its control group (version 1 or 2) while it runs: afterwards the group is gone."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+MOUNT = Path("/sys/fs/cgroup")
+ASK_S, READ_S = 0.1, 0.01
+
+
+class Reading(NamedTuple):
+    """The counters of a control group, since its beginning. None: this kernel or mount does not have the counter."""
+
+    cpu_time_s: float | None = None
+    peak_memory_bytes: int | None = None
+    killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
+
+
+class Contained(NamedTuple):
+    """A container, as this machine sees it."""
+
+    pid: int  # of its first process
+    name: str  # a part of its control group's path
+
+
+class ControlGroup:
+    """The control group of a container: one folder, or with version 1 one for each kind of counter."""
+
+    def __init__(self, container: Contained, mount: Path = MOUNT, proc: Path = Path("/proc")) -> None:
+        """Raises OSError if there is no such process.
+
+        A process that has just ended is shown in the root group, and its number may be somebody else's soon: what does
+        not bear the container's name is not its group.
+        """
+        self._folders: dict[str, Path] = {}
+        for line in (proc / str(container.pid) / "cgroup").read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            for kind in kinds.split(",") if container.name in path else ():  # version 2 has one line, without a kind
+                self._folders[kind] = mount / kind / path.lstrip("/")
+
+    def read(self) -> Reading:
+        """The counters now."""
+        nanoseconds = _number(self._in("cpuacct", "cpuacct.usage"))
+        microseconds = _entry(self._in("", "cpu.stat"), "usage_usec")
+        peak = _number(self._in("memory", "memory.max_usage_in_bytes"))
+        killed = _entry(self._in("memory", "memory.oom_control"), "oom_kill")
+        return Reading(
+            cpu_time_s=nanoseconds / 1e9 if nanoseconds is not None else _seconds(microseconds),
+            peak_memory_bytes=peak if peak is not None else _number(self._in("", "memory.peak")),
+            killed_for_memory=killed if killed is not None else _entry(self._in("", "memory.events"), "oom_kill"),
+        )
+
+    def _in(self, kind: str, name: str) -> str:
+        folder = self._folders.get(kind)
+        with suppress(OSError):
+            return (folder / name).read_text() if folder else ""
+        return ""
+
+
+class Gauge:
+    """Reads the control group of a container again and again while the context is open; `last` is the last reading.
+
+    `find()` gives the container; None as long as it does not run.
+    """
+
+    def __init__(self, find: Callable[[], Contained | None]) -> None:
+        self.last = Reading()
+        self._find = find
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="control-group", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        container = None
+        while container is None and not self._stop.wait(ASK_S):
+            container = self._find()
+        if container is None:
+            return
+        with suppress(OSError):  # it has ended already
+            group = ControlGroup(container)
+            while not self._stop.is_set():
+                reading = group.read()
+                if reading == Reading():  # the group is gone
+                    return
+                self.last = Reading(*map(_newer, self.last, reading))
+                time.sleep(READ_S)
+
+
+def _newer(before: Any, now: Any) -> Any:
+    """Folders of version 1 go one after the other: a counter that is gone keeps its last value."""
+    return before if now is None else now
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.strip().isdigit() else None
+
+
+def _entry(text: str, name: str) -> int | None:
+    """The value of a line `name value`."""
+    found = dict(line.split(None, 1) for line in text.splitlines() if " " in line).get(name)
+    return None if found is None else _number(found)
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6

@@ -1,0 +1,92 @@
+"""NVIDIA graphics cards, asked through NVML (package nvidia-ml-py): what a process tree holds there, how busy they are.
+
+Memory is watched, not capped: NVML cannot cap it. On the hosted machine a program that wants more than there is gets an
+out-of-memory error of CUDA's; on a larger card here it would pass unseen.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dfdc_kit.sandbox.base import GpuUsage
+
+NO_CARD = "there is no NVIDIA card on this machine"
+NODES = "nvidia[0-9]*"  # of /dev, one a card
+PACKAGE = "nvidia-ml-py"
+
+
+class Cards:
+    """The cards of this machine, through an initialised `nvml` (the module pynvml)."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self._handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        self.names = [_text(nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
+
+    def used_bytes(self) -> list[int]:
+        """Memory in use on each card, whoever holds it."""
+        return [int(self._nvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles]
+
+    def held_bytes(self, pids: set[int]) -> list[int | None]:
+        """Memory that the processes `pids` hold on each card; None where the driver does not tell it by process."""
+        return [_held(self._nvml.nvmlDeviceGetComputeRunningProcesses(handle), pids) for handle in self._handles]
+
+    def busy_share(self) -> float:
+        """How busy the busiest card was in the driver's last period (up to a second), 0 to 1."""
+        return max(float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100 for handle in self._handles)
+
+
+class GpuWatch:
+    """Samples the cards for one run. What it sees is a lower bound."""
+
+    def __init__(self, cards: Cards) -> None:
+        self._cards = cards
+        self._before = cards.used_bytes()
+        self._peak_bytes, self._busy, self._samples = 0, 0.0, 0
+
+    def sample(self, pids: set[int]) -> int:
+        """The most memory that `pids` hold on one card now, in bytes.
+
+        Where the driver does not tell it by process, what the card holds more than before the run counts: other
+        programs' memory, too.
+        """
+        grown = [now - before for now, before in zip(self._cards.used_bytes(), self._before, strict=True)]
+        held = [more if own is None else own for own, more in zip(self._cards.held_bytes(pids), grown, strict=True)]
+        self._peak_bytes = max(self._peak_bytes, *held)
+        self._busy += self._cards.busy_share()
+        self._samples += 1
+        return max(held)
+
+    def usage(self) -> GpuUsage:
+        """All samples, summed up."""
+        share = self._busy / self._samples if self._samples else 0.0
+        return GpuUsage(
+            cards=self._cards.names, peak_memory_bytes=self._peak_bytes, busy_share=share, samples=self._samples
+        )
+
+
+@cache
+def find() -> tuple[Cards | None, str]:
+    """The cards of this machine; or None and why there are none to be watched (NO_CARD if there are none at all)."""
+    if not any(Path("/dev").glob(NODES)):
+        return None, NO_CARD
+    try:
+        import pynvml
+    except ImportError:
+        return None, f"{PACKAGE} is not installed: pip install {PACKAGE}"
+    try:
+        pynvml.nvmlInit()
+        cards = Cards(pynvml)
+    except pynvml.NVMLError as error:
+        return None, f"NVML does not work: {error}"
+    return (cards, "") if cards.names else (None, NO_CARD)
+
+
+def _held(running: list[Any], pids: set[int]) -> int | None:
+    """Bytes that `pids` hold, of the processes that run on a card; None if the driver names ours without a size."""
+    own = [process.usedGpuMemory for process in running if process.pid in pids]
+    return None if None in own else sum(own)
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -1,0 +1,86 @@
+"""Processes killed at random points of a download, for `test_killed.py`: run by itself, it forks one child a kill.
+
+Forking after the imports is what makes a hundred kills take seconds. A child that is done before it is killed is
+compared with what is right, and does not count. Arguments: mode, folder, right folder, kills, seed, longest seconds.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
+from dfdc_kit.data.download.room import working_in
+from dfdc_kit.data.download.sample import download_sample, plan_sample
+from dfdc_kit.data.download.wire import new_session
+from dfdc_kit.kaggle_client import connect
+from dfdc_kit.kaggle_client.files import file_link
+
+SLUG = "deepfake-detection-challenge"
+
+
+class Deaf:
+    """A watcher that does not look."""
+
+    started = advanced = ended = said = lambda *_: None
+
+
+def main() -> None:
+    mode, folder, right = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    kills, seed, longest_s = int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6])
+    kaggle = connect()
+    wire = Wire(session=new_session, watcher=Deaf())
+
+    def one_file() -> None:
+        with working_in(folder):
+            link = lambda: file_link(kaggle, SLUG, "a.bin")  # noqa: E731
+            fetch(Wanted(name="a.bin", path=folder / "a.bin", link=link), wire)
+
+    def everything() -> None:
+        with working_in(folder):
+            plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
+            download_sample(kaggle, plan, wire, jobs=2, keep_zip=False)
+
+    work = {"file": one_file, "everything": everything}[mode]
+    chance = random.Random(seed)
+    while kills:
+        if killed(work, chance.uniform(0, longest_s)):
+            kills -= 1
+        else:
+            compare(folder, right)
+            shutil.rmtree(folder)
+
+
+def compare(folder: Path, right: Path) -> None:
+    """Every file of `right` is in `folder`, byte for byte, and no half file beside them."""
+    wanted = {path.relative_to(right): path.read_bytes() for path in right.rglob("*") if path.is_file()}
+    there = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    there = {name: content for name, content in there.items() if name.parts[0] != ".dfdc"}
+    assert there == wanted, sorted(map(str, there.keys() ^ wanted.keys()))
+
+
+def killed(work, after_s: float) -> bool:
+    """Do `work` in a child and kill it after a while; whether the kill came first."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # the child of a fork must not return
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+    time.sleep(after_s)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
+        sys.exit("a download failed by itself")
+    return os.WIFSIGNALED(status)
+
+
+if __name__ == "__main__":
+    main()
