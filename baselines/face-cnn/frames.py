@@ -116,9 +116,9 @@ def stills(path: Path, count: int = 32, small_side: int = SMALL_SIDE) -> Iterato
     given = 0
     try:
         with av.open(path, metadata_errors="ignore") as container:
-            if not container.streams.video:
+            stream = container.streams.best("video")  # not a cover picture
+            if stream is None:
                 raise UnusableError("no-video-stream")
-            stream = container.streams.video[0]
             if stream.codec_context is None:  # a kind of video that this build cannot decode, or a broken index
                 raise UnusableError("unreadable")
             stream.thread_count = 1  # one video a core is quicker than one video on all cores
@@ -155,8 +155,8 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 def _wanted(decoder: av.VideoCodecContext, packets: list[av.Packet], count: int) -> Iterator[tuple[int, av.VideoFrame]]:
     """(number, frame) of the wanted ones; ends after the last."""
-    times = [packet.pts for packet in packets]
-    total = len(packets)
+    times = [packet.pts for packet in packets if not packet.is_discard]  # an edit list shows only a part
+    total = len(times)
     count = min(count, total)
     numbers = [(2 * i + 1) * total // (2 * count) for i in range(count)]
     exact = None not in times and len(set(times)) == total  # else frames are told apart by their order alone
