@@ -213,12 +213,20 @@ def test_a_mask_covers_the_nose_and_leaves_the_border(cnn):
 
 def test_a_self_blend_is_a_changed_face_and_repeats_itself(cnn):
     picture, points = face_picture()
-    one, same, other = (cnn.blend.self_blend(picture, points, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, same, other = (cnn.blend.self_blend(picture, points, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
     assert one.shape == picture.shape
     assert one.dtype == np.uint8
     assert (one == same).all()
     assert (one != other).any()
-    assert (one != picture).mean() > 0.02
+
+
+def test_real_and_self_blend_differ_inside_the_face_only(cnn):
+    """A tint of the whole crop would be the label, and the blend would never be looked for."""
+    picture, points = face_picture()
+    pairs = [cnn.blend.self_blend(picture, points, np.random.default_rng(seed)) for seed in range(40)]
+    assert all((real[:6] == fake[:6]).mean() > 0.99 for real, fake in pairs)
+    assert all((real != fake).mean() > 0.02 for real, fake in pairs)
+    assert any((real != picture).mean() > 0.9 for real, _ in pairs)  # the outer copy is the changed one half the time
 
 
 # -------------------------------------------------------------------------------------------------------------- batches
@@ -238,7 +246,7 @@ def test_a_batch_depends_on_seed_and_step_alone(cnn, faces: Path):
 
 def test_real_and_fake_go_through_the_same_change(cnn, faces: Path, monkeypatch):
     """If the fake is the real crop itself, nothing may tell them apart: a change of one alone would be the label."""
-    monkeypatch.setattr(cnn.batches, "self_blend", lambda face, points, rng: face)
+    monkeypatch.setattr(cnn.batches, "self_blend", lambda face, points, rng: (face, face))
     recipe = cnn.batches.Recipe(seed=0, pairs=30, self_blended=1.0, side=64)
     crops, _ = cnn.batches.Batches(cnn.train.usable(faces), recipe)[0]
     assert torch.equal(crops[0::2], crops[1::2])

@@ -63,7 +63,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         crop = pick(crops_of(entry), rng)
         real = from_jpeg(crop.jpeg)
         if not self.fakes or rng.random() < self.recipe.self_blended:
-            fake = self_blend(real, crop.points, rng)
+            real, fake = self_blend(real, crop.points, rng)
         else:
             fake = from_jpeg(self.counterpart(entry, crop, rng).jpeg)
         change = Change.random(rng, self.recipe.side)

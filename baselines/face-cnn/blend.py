@@ -13,10 +13,11 @@ FULL_SHARES = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # how much of the inner face sho
 OUTLINE_POINTS = 24
 
 
-def self_blend(face: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A fake made of one real crop.
+def self_blend(face: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A real face and a fake made of it, (h, w, 3) uint8 each; outside the mask they are the same.
 
-    face: (h, w, 3) uint8 RGB; points: (5, 2) pixels, both eyes, nose, both mouth corners. (h, w, 3) uint8.
+    face: (h, w, 3) uint8 RGB; points: (5, 2) pixels, both eyes, nose, both mouth corners. Where the outer copy is the
+    one that was changed, it is the real one: else its colour would tell, and nobody would look for the blend.
     """
     inner, outer = face, face
     if rng.random() < 0.5:
@@ -27,7 +28,7 @@ def self_blend(face: np.ndarray, points: np.ndarray, rng: np.random.Generator) -
     inner, mask = moved(inner, mask, rng)
     weight = (softened(mask, rng) * rng.choice(FULL_SHARES))[..., None]  # (h, w, 1)
     blended = outer + weight * (inner.astype(np.float32) - outer)
-    return np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    return outer, np.clip(np.rint(blended), 0, 255).astype(np.uint8)
 
 
 def changed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from calibrate import CLIPS, LN2, Setting, choose, interval, losses, shrink_and_clip, weights
+from calibrate import CLIPS, LN2, SHRINKAGES, Setting, choose, interval, losses, shrink_and_clip, weights
 
 PARTS = 5  # into which held-out originals are dealt, so that no answer is counted that helped to choose
 
@@ -15,6 +15,11 @@ def raw_loss(y: np.ndarray, logits: np.ndarray) -> float:
     if len(set(y.tolist())) < 2:
         return float("nan")
     return float(weights(y) @ losses(y, shrink_and_clip(logits, 1.0, CLIPS[-1])))
+
+
+def shrunk_loss(y: np.ndarray, logits: np.ndarray) -> float:
+    """Log loss of held-out log odds (n,) at the shrinkage that suits them best: what they are worth for ranking."""
+    return min(float(weights(y) @ losses(y, shrink_and_clip(logits, by, CLIPS[-1]))) for by in SHRINKAGES)
 
 
 def auc(y: np.ndarray, logits: np.ndarray) -> float:
@@ -40,8 +45,8 @@ class Held:
         return Held(self.y[rows], {step: logits[rows] for step, logits in self.guesses.items()}, self.originals[rows])
 
     def choose(self) -> Setting:
-        """Step to stop after, shrinkage and clip, see calibrate.py; the step of the lowest raw loss first."""
-        steps = sorted(self.guesses, key=lambda step: raw_loss(self.y, self.guesses[step]))
+        """Step to stop after, shrinkage and clip, see calibrate.py; the step that can be shrunk to least loss first."""
+        steps = sorted(self.guesses, key=lambda step: shrunk_loss(self.y, self.guesses[step]))
         return choose({step: self.guesses[step] for step in steps}, self.y, self.originals)
 
 
