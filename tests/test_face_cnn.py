@@ -84,7 +84,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def events(faces: Path) -> Counter:
     """How many times each (event, video) stands in the logs of all workers."""
     lines = [line for log in (faces / "log").glob("*.csv") for line in log.read_text().splitlines()]
-    return Counter(tuple(line.split(",")[1:]) for line in lines)
+    return Counter((line.split(",")[1], line.split(",", 3)[3]) for line in lines)
 
 
 # ----------------------------------------------------------------------------------------------------- extracting faces

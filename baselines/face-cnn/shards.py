@@ -5,7 +5,7 @@
       index.csv         video, label, original, crops, reason, shard, row_group; written anew whenever a shard is
       shards/           part-00000.parquet ...
       loose/            NAME.parquet: videos done since the last shard, one file each
-      log/              HOST-PID.csv: which worker began and ended which video, and when
+      log/              HOST-PID.csv: which worker began and ended which video, when, at what processor time
 
 A file appears under its name only when it is whole, so a run may be killed at any moment: what stands in shards/ or
 loose/ is done, everything else is not. index.csv can always be made anew from the shards.
@@ -98,7 +98,7 @@ def tidy(faces: Path) -> set[str]:
 def begun(faces: Path) -> set[str]:
     """Names of the videos that a worker began at any time, finished or not."""
     lines = [line for log in (faces / "log").glob("*.csv") for line in log.read_text(encoding="utf-8").splitlines()]
-    return {line.split(",", 2)[2] for line in lines if ",begin," in line}
+    return {line.split(",", 3)[3] for line in lines if ",begin," in line}
 
 
 def gather(faces: Path, at_least: int) -> None:

@@ -63,7 +63,10 @@ def from_jpeg(content: bytes) -> np.ndarray:
 
 
 def note(task: Task, event: str) -> None:
-    """A line in this worker's own log: who blames a video for a worker's death must know which had begun."""
+    """A line in this worker's own log: time, event, processor seconds so far, video.
+
+    Who blames a video for a worker's death must know which had begun.
+    """
     path = task.faces / "log" / f"{platform.node()}-{os.getpid()}.csv"
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"{time.time():.3f},{event},{task.path.name}\n")
+        file.write(f"{time.time():.3f},{event},{time.process_time():.3f},{task.path.name}\n")
