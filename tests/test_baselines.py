@@ -24,6 +24,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dfdc_kit.harness import drift
+from dfdc_kit.submission import start
+
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "sample_data"
 BASELINES = sorted(path.parent for path in (ROOT / "baselines").glob("*/submission.toml"))
@@ -55,19 +58,8 @@ def python(*arguments: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def skip_without_packages(folder: Path) -> None:
-    """The kit itself does not need torch: where it is not installed, a baseline that does cannot be run."""
-    described = tomllib.loads((folder / "submission.toml").read_text(encoding="utf-8"))
-    modules = {distribution: module for module, distribution in DISTRIBUTIONS.items()}
-    wanted = {package: modules.get(package, package) for package in described["packages"]}
-    missing = sorted(package for package, module in wanted.items() if importlib.util.find_spec(module) is None)
-    if missing:
-        pytest.skip(f"{folder.name} needs {', '.join(missing)}")
-
-
 def run(folder: Path, data: Path, work: Path) -> tuple[dict[str, float], dict[str, str]]:
     """Predictions and fallbacks that the submission leaves in `work`."""
-    skip_without_packages(folder)
     work.mkdir()
     python(folder / "main.py", cwd=work, DFDC_INPUT_DIR=str(data))
     return left_behind(work)
@@ -202,6 +194,7 @@ def test_copies_of_a_shared_file_are_identical(name: str):
 # ---------------------------------------------------------------------------------------------------------- the sample
 
 
+@pytest.mark.runs_submission
 @each_baseline
 def test_predicts_what_it_is_expected_to(folder: Path, sample_input: Path, tmp_path: Path):
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
@@ -317,6 +310,7 @@ def on_hard_input(hard_input: Path, tmp_path_factory: pytest.TempPathFactory):
     return functools.cache(lambda folder: run(folder, hard_input, tmp_path_factory.mktemp(folder.name) / "work"))
 
 
+@pytest.mark.runs_submission
 @each_submission
 def test_hard_inputs_cost_a_row_each_never_the_run(folder: Path, hard_input: Path, on_hard_input):
     predictions, fallbacks = on_hard_input(folder)
@@ -460,9 +454,9 @@ def in_kaggles_folders(tmp_path: Path, data: Path, folder: Path, command: str) -
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare command: mount namespaces cannot be tried")
+@pytest.mark.runs_submission
 @each_submission
 def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Path, tmp_path: Path):
-    skip_without_packages(folder)
     probe = in_kaggles_folders(tmp_path, sample_input, folder, "true")
     if probe.returncode != 0:
         pytest.skip(f"mount namespaces do not work here: {probe.stderr.strip()}")
@@ -477,3 +471,16 @@ def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Pat
         assert predictions == pytest.approx(known["predictions"], abs=known["tolerance"])
     assert len(predictions) == len(table(sample_input / "sample_submission.csv")) - 1
     assert not fallbacks
+
+
+# ----------------------------------------------------------------------------------------------------------- the check
+
+
+def test_the_check_does_not_blame_a_baseline_whose_packages_are_missing(monkeypatch: pytest.MonkeyPatch):
+    here, kept = drift._version, {"constant", "face-cnn"}
+    monkeypatch.setattr(drift, "_version", lambda package: drift.NOT_INSTALLED if package == "torch" else here(package))
+    monkeypatch.setattr(drift, "baselines", lambda: {name: start.baselines()[name] for name in kept})
+    found = {one.name: one for one in drift.check_baselines()}
+    assert (found["constant"].checked, found["constant"].as_expected) == (True, True)
+    assert (found["face-cnn"].checked, found["face-cnn"].as_expected) == (False, False)
+    assert found["face-cnn"].why == "not checked: torch not installed"

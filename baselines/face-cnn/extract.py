@@ -21,14 +21,11 @@ import shards
 from crops import FRAMES, MARGIN, SIDE
 from frames import cores
 from joblib import Parallel, delayed, parallel_config
+from shards import StopError
 from tasks import Task, attempt
 
 EVERY_S = 5.0  # between two lines of progress
 SUFFIX = ".mp4"
-
-
-class StopError(Exception):
-    """What the user must change; the text says what and how."""
 
 
 # ------------------------------------------------------------------------------------------------------- what to do
@@ -168,7 +165,7 @@ class Progress:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; 0 done, 2 wrong usage, 130 stopped."""
+    """Command line; 0 done, 2 wrong usage, 4 not written, 130 stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+", help=f"folders of {SUFFIX} files, or files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the faces; about 0.25 MB a video")

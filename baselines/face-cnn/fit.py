@@ -15,7 +15,7 @@ from threading import Event
 import torch
 from batches import Batches, Recipe
 from model import FaceNet, load_start, save
-from shards import Entry
+from shards import Entry, StopError
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
@@ -110,10 +110,10 @@ class Training:
         part.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises ValueError if another plan made it."""
+        """Go on from a checkpoint. Raises StopError if another plan made it."""
         content = torch.load(path, map_location=self.machine.device, weights_only=True)
         if content["plan"] != asdict(self.plan):
-            raise ValueError(f"{path} was made with other settings or videos: remove it, or choose another --work")
+            raise StopError(f"{path} was made with other settings or videos: remove it, or choose another --work")
         for name, part in self.parts().items():
             part.load_state_dict(content[name])
         self.done, self.history = content["done"], content["history"]

@@ -37,6 +37,10 @@ INDEX = ("video", "label", "original", "crops", "reason", "shard", "row_group")
 VIDEOS_A_SHARD = 256  # 16 crops of 20 KB each: 80 MB a shard
 
 
+class StopError(Exception):
+    """What the user must change; the text says what and how."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One video of the index; `label` is None where nobody said, `reason` is empty where there are crops."""
@@ -143,12 +147,12 @@ def _rows_of(shard: Path) -> Iterator[tuple[object, ...]]:
 
 
 def read_index(faces: Path) -> list[Entry]:
-    """Every video of a finished extraction, sorted by name. Raises FileNotFoundError, ValueError."""
+    """Every video of a finished extraction, sorted by name. Raises FileNotFoundError, StopError."""
     path = faces / "index.csv"
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if tuple(rows.fieldnames or ()) != INDEX:
-            raise ValueError(f"{path}: expected the columns {','.join(INDEX)}. Remove it and run extract.py again.")
+            raise StopError(f"{path}: expected the columns {','.join(INDEX)}. Remove it and run extract.py again.")
         entries = [
             Entry(
                 video=row["video"],

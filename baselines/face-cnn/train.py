@@ -33,7 +33,7 @@ from frames import cores
 from measure import Held, auc, draw_curves, held_out_report, raw_loss
 from model import SIDE, START
 from predict import Faces, Scorer, batch_size, video_logit
-from shards import Entry, read_index
+from shards import Entry, StopError, read_index
 from tasks import from_jpeg
 
 BESIDE = Path(__file__).resolve().parent
@@ -45,10 +45,6 @@ SELF_BLENDED = 1.0
 MOST_HELD_OUT = 2000  # videos of a split; more of them would cost hours and move the choice by nothing
 LEARNING_RATE = 1e-3
 PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "torch")
-
-
-class StopError(Exception):
-    """What the user must change; the text says what and how."""
 
 
 # ------------------------------------------------------------------------------------------------------------ the data
@@ -252,7 +248,7 @@ def run(asked: argparse.Namespace, stop: Event) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; 0 done, 2 wrong usage, 130 stopped."""
+    """Command line; 0 done, 2 wrong usage, 4 not written, 130 stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+", help="a folder made by extract.py, or folders of videos")
     parser.add_argument("--out", type=Path, default=BESIDE, help="folder of weights.npz and model.json")
@@ -269,9 +265,12 @@ def main(argv: list[str] | None = None) -> int:
     previous = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         run(asked, stop)
-    except (StopError, ValueError) as fault:
+    except StopError as fault:
         print(fault, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error}. Free some space, or choose another --work or --out.", file=sys.stderr)
+        return 4
     except StoppedError as where:
         print(f"{where}; the same command goes on from there", file=sys.stderr)
         return 130
