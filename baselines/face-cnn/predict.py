@@ -11,7 +11,7 @@ import torch
 from combine import mean
 from model import SIDE, FaceNet
 
-CPU_BATCH = 32  # crops
+CPU_BATCH = 16  # crops: one video. More would be no faster there, and cost memory
 MAX_LOGIT = 12.0  # so that a probability never rounds to 0 or 1
 BYTES_PER_CROP = 12 << 20  # of activations, without gradients, at SIDE pixels in float32
 Rgb = np.ndarray  # (h, h, 3) uint8
