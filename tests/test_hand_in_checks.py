@@ -2,12 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
-from dfdc_kit.errors import SubmissionFault, UsageFault
+from dfdc_kit.errors import SandboxFault, SubmissionFault, UsageFault
 from dfdc_kit.handin.accelerators import accelerators, choose
 from dfdc_kit.handin.checks import Rehearsing, checked, faults_of_the_parcel, fresh_rehearsal, fresh_run, worries
 from dfdc_kit.handin.hosted_log import log_text
@@ -16,6 +17,7 @@ from dfdc_kit.handin.parcel import default_slug, pack, parcel
 from dfdc_kit.harness.rehearsal import record
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.report.forecast import MemoryGrowth
+from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.submission.code import read_code_submission
 from dfdc_kit.submission.start import baselines
 
@@ -113,7 +115,7 @@ def test_packages_that_kaggle_may_lack(code_submission):
     folder = code_submission("pass")
     (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy", "insightface"]\n')
     (doubt,) = doubts(order(read_code_submission(folder), challenges.load()))
-    assert doubt.endswith(": insightface")
+    assert "downloaded: insightface; bring it along as a wheel in wheels/" in doubt
 
 
 @pytest.mark.parametrize("slug", ["Mine", "a b", "abcd", "-mine-", "x" * 45, "a/b"])
@@ -239,6 +241,37 @@ def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
     (folder / "main.py").write_text("changed = True")
     with pytest.raises(AssertionError, match="not to be run"):  # no run of the changed code: one would be made
         check(Rehearsing.WAIVE)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "raised"),
+    [
+        (Verdict.INTERRUPTED, KeyboardInterrupt),
+        (Verdict.HARNESS_FAULT, SandboxFault),
+        (Verdict.TIMEOUT, SubmissionFault),
+    ],
+)
+def test_whose_fault_a_bad_run_is(ran, tmp_path, verdict, raised):
+    folder, sha256 = ran
+    run = fresh_run(tmp_path / "runs", sha256)
+    assert run is not None
+    bad = structs.replace(run, judgement=structs.replace(run.judgement, verdict=verdict, why="so it was"))
+    submission = read_code_submission(folder)
+    (folder / "main.py").write_text("changed = True")
+    with pytest.raises(raised):
+        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.WAIVE, lambda: bad, unwanted)
+
+
+def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
+    folder, sha256 = ran
+
+    def stopped():
+        rehearsed(tmp_path, sha256, "1-stopped", "interrupted")
+        return msgspec.json.decode((tmp_path / "1-stopped" / record.FILE).read_bytes(), type=record.RehearsalReport)
+
+    submission = read_code_submission(folder)
+    with pytest.raises(KeyboardInterrupt):
+        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.NOW, unwanted, stopped)
 
 
 def test_what_a_run_here_foretells(ran, tmp_path):

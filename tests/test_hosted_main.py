@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import SubmissionFault
+from dfdc_kit.handin.order import doubts, order
 from dfdc_kit.handin.parcel import pack, parcel, with_first_cell
 from dfdc_kit.submission.code import read_code_submission
 
@@ -89,6 +91,30 @@ def test_its_files_lie_beside_it_and_modules_too(looks_around, hosted, tmp_path,
     done = hosted(looks_around, places, KAGGLE_IS_COMPETITION_RERUN="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True", f"a weight 7 {tmp_path / 'working'}", "1"]
+
+
+def test_a_program_in_a_sub_folder(code_submission, hosted):
+    folder = code_submission("raise SystemExit('not this one')")
+    (folder / "src").mkdir()
+    (folder / "src" / "main.py").write_text("print('this one')")
+    (folder / "submission.toml").write_text('name = "trial"\nentry_point = "src/main.py"\n')
+    assert hosted(folder).stdout == "this one\n"
+
+
+def test_packages_come_along_as_wheels(code_submission, hosted):
+    folder = code_submission("import planted_package\nprint(planted_package.VALUE)")
+    (folder / "wheels").mkdir()
+    name = "planted_package-1.0"
+    with zipfile.ZipFile(folder / "wheels" / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("planted_package.py", "VALUE = 'from a wheel'")
+        wheel.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: planted-package\nVersion: 1.0\n")
+        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    (folder / "submission.toml").write_text('name = "trial"\npackages = ["Planted.Package", "insightface"]\n')
+    done = hosted(folder)
+    assert (done.returncode, done.stdout) == (0, "from a wheel\n"), done.stderr
+    (doubt,) = doubts(order(read_code_submission(folder), challenges.load()))
+    assert "downloaded: insightface; bring it along" in doubt
 
 
 def test_what_is_not_attached_is_named(looks_around, hosted):

@@ -5,7 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
+from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +16,7 @@ from dfdc_kit.errors import KaggleFault
 from dfdc_kit.kaggle_client import connect
 from dfdc_kit.kaggle_client.credentials import redacted, sources
 from dfdc_kit.kaggle_client.files import bundle_link, file_link, list_files
-from dfdc_kit.kaggle_client.patience import Patience
+from dfdc_kit.kaggle_client.patience import Patience, retry_after_s
 from fake_kaggle import KEY, TOKEN
 
 SECRETS = (KEY, TOKEN, "planted", "YWRhOn")  # the last: the head of Basic credentials
@@ -31,7 +34,7 @@ def patience(waits):
 
 @pytest.fixture
 def kaggle(kaggle_server, patience):
-    return connect(patience=patience, timeout_s=1)
+    return connect(patience=patience, timeout_s=20)
 
 
 def fault_of(function, *arguments, **options) -> KaggleFault:
@@ -84,6 +87,7 @@ def test_what_other_threads_print_is_shown(kaggle):
 
 
 def test_a_silent_server_is_given_up(kaggle, kaggle_server):
+    kaggle.timeout_s = 0.2
     kaggle_server.fault("hang", at="ListDataFiles", times=-1)
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
 
@@ -190,6 +194,39 @@ def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
     assert [source.place for source in sources()] == ["~/.kaggle/access_token"]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f'{{"username": "ada", "key": "{KEY}"}}', ""),
+        ('{"key": "planted-key-alone"}', "can do nothing with what is in"),
+        ('{"username": "ada", "key": "planted-wrong-key"}', "does not accept the credentials in"),
+        ("{planted", "There are no Kaggle credentials"),
+    ],
+)
+def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    path = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    done = dfdc("download", "sample", "--dry-run")
+    assert done.returncode == (5 if said else 0)
+    assert said in done.stderr
+    assert "planted" not in done.stdout + done.stderr
+
+
+def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, patience):
+    """The client deletes its file while it signs in."""
+    monkeypatch.delenv("KAGGLE_KEY")
+    login = tmp_path / "home" / ".kaggle" / "credentials.json"
+    login.write_text('{"refresh_token": "planted-refresh", "username": "ada"}')
+    kaggle_server.fault("status", at="GenerateAccessToken", status=401, message="no planted-refresh")
+    fault = fault_of(connect, patience=patience)
+    assert fault.reason == "bad-credentials"
+    assert "~/.kaggle/credentials.json" in str(fault)
+    assert not login.exists()
+
+
 def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     kaggle_server.world.clock_offset_s = -7200
@@ -242,6 +279,24 @@ def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "cannot make its settings folder" in done.stdout
     assert "KAGGLE_CONFIG_DIR" in done.stdout
+
+
+def test_retry_after_as_seconds_as_a_date_and_as_nonsense():
+    def asked(text):
+        return retry_after_s(SimpleNamespace(headers={"Retry-After": text} if text else {}))
+
+    assert asked("120") == 120
+    assert asked("-5") == 0
+    assert 50 < asked(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert asked("Wed, 11 Dec 2019 23:47:00 GMT") == 0
+    assert asked("soon") is None
+    assert asked("") is None
+
+
+def test_waits_double_up_to_the_longest():
+    patience = Patience(first_wait_s=1, longest_wait_s=8)
+    for failures, longest_s in ((1, 1), (2, 2), (3, 4), (4, 8), (9, 8)):
+        assert longest_s / 2 <= patience.wait_s(failures) <= longest_s
 
 
 def test_redaction(kaggle_server):

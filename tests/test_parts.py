@@ -166,6 +166,33 @@ def test_cookies_go_to_kaggle_only(server, fetch_parts):
     assert [bool(seen.headers.get("Cookie")) for seen in server.gets()] == [True, False]
 
 
+def test_no_secret_in_any_output_or_file(server, fetch_parts, tmp_path):
+    server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
+    server.fault("status", at="parts/dfdc_train_part_03.zip", status=500, message=f"echo {COOKIE}", times=2)
+    server.fault("status", at="parts/dfdc_train_part_03.zip", status=404, message=f"echo {COOKIE}")
+    runs = [fetch_parts("3"), fetch_parts("3", "--json")]
+    assert [done.returncode for done in runs] == [5, 0]
+    assert "planted" not in "".join(done.stdout + done.stderr for done in runs)
+    for path in (tmp_path / DATA).rglob("*"):
+        assert not path.is_file() or b"planted" not in path.read_bytes()
+
+
+def test_an_archive_that_a_killed_process_left_behind_is_removed(fetch_parts, tmp_path):
+    assert fetch_parts("0", "--keep-zip").returncode == 0
+    assert fetch_parts("0", "--keep-zip").returncode == 0
+    assert_parts(tmp_path / DATA, [0], kept=["dfdc_train_part_00.zip"])
+    assert fetch_parts("0").returncode == 0
+    assert_parts(tmp_path / DATA, [0])
+
+
+def test_a_part_that_the_website_serves_itself(server, fetch_parts, tmp_path):
+    server.world.parts_directly = True
+    server.fault("drop", at="dfdc_train_part_03.zip", after_bytes=2000, skip=1)
+    assert fetch_parts("3").returncode == 0
+    assert_parts(tmp_path / DATA, [3])
+    assert server.gets()[-1].headers["Range"] == "bytes=2000-"
+
+
 def test_a_part_that_kaggle_does_not_have(server, fetch_parts):
     done = fetch_parts("40")
     assert done.returncode == 5

@@ -1,6 +1,7 @@
 """frames.py and faces.py of the baselines: the wanted frames, bit for bit, whatever the file; the main face of them."""
 
 import importlib.util
+import random
 import struct
 import sys
 import threading
@@ -84,6 +85,31 @@ def test_wanted_frames_are_bit_for_bit_those_of_plain_decoding(kind: str, tmp_pa
     assert [still.index for still in found] == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57]
     for still in found:
         assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_structure_of_references_changes_a_wanted_frame(seed: int, tmp_path: Path):
+    """Encoder settings drawn at random: which frames refer to which differs from file to file."""
+    rng = random.Random(seed)
+    drawn = {
+        "bframes": rng.randint(0, 8),
+        "b-pyramid": rng.choice(["none", "strict", "normal"]),
+        "b-adapt": rng.randint(0, 2),
+        "ref": rng.randint(1, 8),
+        "keyint": rng.choice([12, 30, 250]),
+        "open-gop": rng.randint(0, 1),
+        "weightp": rng.randint(0, 2),
+        "slices": rng.randint(1, 4),
+        "intra-refresh": rng.randint(0, 1),
+    }
+    settings = ":".join(f"{name}={value}" for name, value in drawn.items())
+    path = write(tmp_path / "clip.mp4", count=50, size=(96, 80), **{"x264-params": settings})
+    whole = decoded(path)
+    count = rng.randint(1, 50)
+    found = list(frames.stills(path, count))
+    assert len(found) == count
+    for still in found:
+        assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all(), drawn
 
 
 def test_an_edit_list_that_shows_a_part(tmp_path: Path):
@@ -288,6 +314,13 @@ def test_a_face_on_its_side_is_found_by_turning(faces: ModuleType, tmp_path: Pat
 def test_nobody_there(faces: ModuleType, tmp_path: Path):
     with pytest.raises(frames.UnusableError, match=r"^no-face$"):
         faces.follow(write(tmp_path / "clip.mp4", count=4), lambda still, face: None, 2)
+
+
+def test_a_face_of_a_pixel_is_none(faces: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    still = next(frames.stills(write(tmp_path / "clip.mp4", size=(64, 64), count=1), 1))  # enlarged ten times
+    row = np.array([[5, 5, 8, 30, *[10] * 10, 0.9], [5, 5, 80, 90, *[10] * 10, 0.9]], np.float32)
+    monkeypatch.setattr(faces, "_detect", lambda picture: row)
+    assert [(face.width, face.height) for face in faces.find(still)] == [(8, 9)]
 
 
 sides = st.integers(10, 900)

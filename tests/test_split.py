@@ -164,6 +164,29 @@ def test_share_by_part_is_met_exactly_once_all_parts_are_there(share, seed):
     assert (found.sides == VALIDATION).sum() == 2 * round(share * 50)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(catalogues(), catalogues(parts=True)), st.floats(0.01, 0.99), st.integers(0, 10**6))
+def test_nearest_misses_the_share_by_half_a_group_at_most(listings, share, seed):
+    """Or, where that would leave a side empty, by the one group that must be there."""
+    found = cut(listings, Plan(share, seed, nearest=True))
+    if found is None:
+        return
+    sizes = np.unique(found.groups, return_counts=True)[1]
+    held, train = [len({found.groups[i] for i in found.rows(side)}) for side in (VALIDATION, TRAIN)]
+    miss = abs(len(found.rows(VALIDATION)) - share * sizes.sum())
+    assert held >= 1 <= train
+    assert miss <= sizes.max() / 2 + 1e-9 or held == 1 or train == 1
+    assert (found.nearer_seed, (found.sides == UNUSED).any()) == (None, False)
+
+
+def test_nearest_fills_both_sides_where_a_draw_would_not():
+    parts = join([listing(part, {f"p{part}": (True, 1)}) for part in range(3)], CHALLENGE)
+    for seed in range(50):
+        for share, held in ((0.01, 2), (0.2, 2), (0.5, 2), (0.99, 4)):  # videos, of 6
+            found = split(parts, Plan(share, seed, nearest=True), CHALLENGE)
+            assert ((found.sides == VALIDATION).sum(), (found.sides == TRAIN).sum()) == (held, 6 - held)
+
+
 def test_a_seed_that_comes_nearer_is_named():
     catalogue = join([listing(NO_PART, {f"{i}": (True, 3) for i in range(12)})], CHALLENGE)
     far = [seed for seed in range(20) if split(catalogue, Plan(0.25, seed), CHALLENGE).nearer_seed is not None]
@@ -204,7 +227,7 @@ def test_a_seed_that_leaves_a_side_empty_names_one_that_does_not():
         try:
             split(parts, Plan(0.2, seed), CHALLENGE)
         except UsageFault as fault:
-            other = int(fault.hint.split("--seed ")[1].split(",")[0])
+            other = int(fault.hint.split("--seed ")[1].split()[0])
             split(parts, Plan(0.2, other), CHALLENGE)
             return
     pytest.fail("no seed of 200 left a side of three parts empty")

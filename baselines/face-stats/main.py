@@ -18,9 +18,9 @@ import numpy as np
 
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR", "/kaggle/input/deepfake-detection-challenge"))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
-# Everything else of this folder lies beside this file, or on Kaggle in an attached dataset.
-HOME = next((path.parent for path in sorted(Path("/kaggle/input").glob("*/residuals.py"))), BESIDE)
-HOME = BESIDE if (BESIDE / "residuals.py").is_file() else HOME
+# Everything else of this folder lies beside it, or on Kaggle in an attached dataset; the second place is today's
+ATTACHED = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))
+HOME = next((folder for folder in (BESIDE, *ATTACHED) if (folder / "residuals.py").is_file()), BESIDE)
 sys.path.insert(0, str(HOME))
 
 from calibrate import shrink_and_clip  # noqa: E402

@@ -7,6 +7,7 @@ bit rate of the challenge's videos, key frames at 0 and 250. DFDC_CLIPS=FOLDER t
 Processor time, not wall time, and the least of several rounds, all ways in turn: a busy machine slows them alike.
 """
 
+import importlib
 import os
 import statistics
 import subprocess
@@ -30,10 +31,10 @@ OVER_DECODING = 1.15  # at most; what was asked for
 VIDEOS = 500  # read one after the other, to see whether memory grows
 GROWTH_BYTES = 8 << 20  # of the most held, from the first half to the second
 
-sys.path.insert(0, str(FOLDER))
 cv2 = pytest.importorskip("cv2", reason="one of the ways is OpenCV's")
-faces = __import__("faces")
-frames = __import__("frames")
+sys.path.insert(0, str(FOLDER))
+frames, faces = (importlib.import_module(name) for name in ("frames", "faces"))
+sys.path.remove(str(FOLDER))  # its main.py and train.py are nobody's to import by chance
 
 
 def make_clip(source: Path, target: Path, seed: int) -> Path:

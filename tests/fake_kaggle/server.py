@@ -172,12 +172,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self, seen: Seen, split: Any, fault: Fault | None) -> None:
         world = self.server.kaggle.world
         if "/datadownload/" in seen.path:
-            return self._part(seen)
+            return self._part(seen, fault)
         if seen.path.startswith("/account/login"):
             return self._send(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><title>Login | Kaggle</title>")
         signature = parse_qs(split.query).get("X-Goog-Signature", [""])[0]
-        name = world.links.get(signature)
-        stored = world.stored(name.replace("%20", " ")) if name else None
+        return self._object(world.links.get(signature, ""), fault)
+
+    def _object(self, name: str, fault: Fault | None) -> None:
+        world = self.server.kaggle.world
+        stored = world.stored(unquote(name)) if name else None
         if stored is None:
             return self._send(403, {"Content-Type": "application/xml"}, storage.EXPIRED)
         status, headers, span = storage.answer(stored, self.headers, fault, world)
@@ -194,13 +197,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return None
         return None
 
-    def _part(self, seen: Seen) -> None:
+    def _part(self, seen: Seen, fault: Fault | None) -> None:
         world = self.server.kaggle.world
         name = seen.path.rsplit("/", 1)[-1]
         if not any(cookie in seen.headers.get("Cookie", "") for cookie in world.cookies):
             return self._send(302, {"Location": "http://www.kaggle.fake/account/login?returnUrl=x"}, b"")
         if name not in world.parts:
             return self._refuse(404, "Not found")
+        if world.parts_directly:
+            return self._object(f"parts/{name}", fault)
         return self._send(302, {"Location": world.sign(f"parts/{name}")}, b"")
 
     def _upload(self, seen: Seen, split: Any, fault: Fault | None) -> None:

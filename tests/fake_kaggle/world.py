@@ -55,6 +55,7 @@ class World:
     accounts: dict[str, str] = field(default_factory=lambda: {USER: KEY})
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: USER})  # token -> user
     cookies: set[str] = field(default_factory=lambda: {COOKIE})
+    parts_directly: bool = False  # parts come from the website itself, without a signed link
     rules_accepted: bool = True
     listed: bool = True  # whether single files can be downloaded at all: no, in some ended competitions
     page_limit: int = 200  # files a page at most

@@ -73,6 +73,9 @@ def split(
     balance: Annotated[
         bool, typer.Option("--balance", help="As many FAKE as REAL on each side; others unused.")
     ] = False,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Meet the share within half a group; sides may move when more data comes.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Cut training and validation so that no original and none of its fakes stands on both sides.
@@ -92,7 +95,7 @@ def split(
     from dfdc_kit.data.split import Plan
     from dfdc_kit.data.split_files import make_split
 
-    report = make_split(paths, to, Plan(share, seed, by, balance), challenges.load())
+    report = make_split(paths, to, Plan(share, seed, by, balance, nearest), challenges.load())
     print_json(report) if as_json else _show_split(report)
 
 
@@ -109,7 +112,7 @@ def _show_split(report: "SplitReport") -> None:
     out.print(table)
     out.print(f"share of validation {report.share_reached:.1%}, asked for {report.share_asked:.1%}; seed {report.seed}")
     if report.nearer_seed is not None:
-        out.print(f"this comes nearer: --seed {report.nearer_seed}")
+        out.print(f"nearer: --seed {report.nearer_seed}; or --nearest, if no more data is to come")
     if report.no_part:
         out.print(
             f"{report.no_part:,} unused: which part they belong to is not known. Take them in with: --by original",
@@ -120,6 +123,8 @@ def _show_split(report: "SplitReport") -> None:
             f"{report.public_test:,} unused: the public test_videos show them, validation must not", soft_wrap=True
         )
     out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
+    if not any(side.linked for side in report.sides.values()):
+        out.print("no video is there to be linked: only the lists were written")
     if report.sides["validation"].linked:
         out.print(f"  next: dfdc run baselines/frame-stats --data {plain(report.folder)}/validation", soft_wrap=True)
 

@@ -40,6 +40,11 @@ class Catalogue:
         """The name of the folder that video `i` stands in."""
         return self.listings[int(self.at[i])].place
 
+    def places(self) -> list[str]:
+        """(n,): the name of each video's folder."""
+        names = [listing.place for listing in self.listings]
+        return [names[at] for at in self.at.tolist()]
+
     def path(self, i: int) -> Path:
         """Where video `i` stands, if it is there."""
         return self.listings[int(self.at[i])].folder / self.names[i]

@@ -10,6 +10,7 @@ CUT_OFF, EMPTY, UNREADABLE, NO_VIDEO, DAMAGED = "cut-off", "empty", "unreadable"
 NO_ACCESS = "no-access"  # the machine's fault, not the file's
 LONG = 1  # the size field of a box whose size follows in 64 bits
 TO_THE_END = 0
+FEWEST_DECODED = 0.9  # of the promised frames: an edit list may hide a few at the beginning
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ def _decode(container: Any) -> None:
             pictures += len(packet.decode()) * (packet.stream.type == "video")
     except av.FFmpegError as error:
         raise BadVideo(DAMAGED, f"after {pictures} of {promised} frames the decoder says: {error.strerror}") from error
-    if pictures < promised or not pictures:
+    if pictures < FEWEST_DECODED * promised or not pictures:
         raise BadVideo(DAMAGED, f"{pictures} frames, where the index promises {promised}")
 
 

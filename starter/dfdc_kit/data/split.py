@@ -1,7 +1,8 @@
-"""Training and validation that share no original: a pure function of group, seed and share, so that no side ever moves.
+"""Training and validation that share no original; drawn so that no side ever moves, or so that the share is met.
 
-A group is a part of the full training set where there are parts (the people of one part are in no other), else an
-original with all its fakes. A group's side comes from its own name alone: what else is there makes no difference.
+A group is a part of the full training set where there are parts (the stricter cut: people may come again within a
+part), else an original with all its fakes. A group's side comes from its own name, the seed and the share alone: what
+else is there makes no difference. Only where the nearest share is asked for, all groups are ranked by their draw.
 """
 
 from collections.abc import Iterator, Set
@@ -27,13 +28,17 @@ Sides = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to cut. share: of the videos, wanted in validation; by: "part", "original", or "auto"; balance: as many FAKE
-    as REAL on each side."""
+    """How to cut.
+
+    share: of the videos, wanted in validation; by: "part", "original", or "auto"; balance: as many FAKE as REAL on each
+    side; nearest: meet the share within half a group, and let sides move when data is added.
+    """
 
     share: float = 0.2
     seed: int = 0
     by: str = "auto"
     balance: bool = False
+    nearest: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageFault if a value does not fit."""
@@ -72,26 +77,21 @@ def split(catalogue: Catalogue, plan: Plan, challenge: Challenge, public_test: S
     groups = _parts(catalogue) if by == "part" else catalogue.roots()
     known = np.array([bool(group) for group in groups])  # (n,) False: of a sample, beside parts
     names, group, sizes = np.unique(np.array(groups, np.str_), return_inverse=True, return_counts=True)
-    sides = _sides_of(names.tolist(), by, plan, challenge)[group]
-    if not known.all():
-        names, sizes = names[1:], sizes[1:]  # without the group "", which is on no side
-    seeds = _Seeds(names.tolist(), sizes, by, plan, challenge)
-    seeds.check(sides)
+    unknown = int(not known.all())  # 1: the first group is "", which is on no side
+    draw = _Draw(names.tolist()[unknown:], sizes[unknown:], by, plan, challenge)
+    of_group = draw.nearest_sides() if plan.nearest else draw.sides(plan.seed)
+    sides = np.concatenate((np.full(unknown, UNUSED, np.uint8), of_group))[group]
+    draw.check(sides)
     shown = np.array([name in public_test for name in catalogue.names]) & (sides == VALIDATION)
     sides[shown] = UNUSED
     if plan.balance:
         _balance(sides, catalogue, plan.seed)
-    return Split(catalogue, by, groups, sides, seeds.nearer(), int((~known).sum()), int(shown.sum()))
+    return Split(catalogue, by, groups, sides, draw.nearer(), int((~known).sum()), int(shown.sum()))
 
 
 def place_of(text: str, seed: int) -> float:
     """A place from 0 to 1 for a text, always the same for the same seed, and as good as random over texts."""
     return int.from_bytes(blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()) / 2**64
-
-
-def _sides_of(names: list[str], by: str, plan: Plan, challenge: Challenge) -> Sides:
-    """(n,) the side of each group; the group "" is on none."""
-    return np.array([_side(name, by, plan, challenge) if name else UNUSED for name in names], np.uint8)
 
 
 def _side(group: str, by: str, plan: Plan, challenge: Challenge) -> int:
@@ -154,14 +154,28 @@ def fakes_as_originals(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seeds:
-    """What other seeds would give: names (n,) of the groups and sizes (n,) in videos."""
+class _Draw:
+    """How groups fall: names (n,) and sizes (n,) in videos."""
 
     names: list[str]
     sizes: npt.NDArray[np.int64]
     by: str
     plan: Plan
     challenge: Challenge
+
+    def sides(self, seed: int) -> Sides:
+        """(n,) the side of each group, drawn for itself."""
+        plan = replace(self.plan, seed=seed)
+        return np.array([_side(name, self.by, plan, self.challenge) for name in self.names], np.uint8)
+
+    def nearest_sides(self) -> Sides:
+        """(n,) the first groups by their draw, as many as meet the share most nearly; at least one on each side."""
+        order = np.argsort([place_of(name, self.plan.seed) for name in self.names], kind="stable")
+        miss = np.abs(np.cumsum(self.sizes[order]) - self.plan.share * self.sizes.sum())[:-1]  # (n - 1,) after each
+        sides = np.full(len(order), TRAIN, np.uint8)
+        if len(miss):
+            sides[order[: np.argmin(miss) + 1]] = VALIDATION
+        return sides
 
     def check(self, sides: Sides) -> None:
         """Raise UsageFault, with a seed that does it, if one of the two sides got nothing."""
@@ -176,21 +190,23 @@ class _Seeds:
 
     def nearer(self) -> int | None:
         """The seed of the first few that comes nearest to the share, if this one is far off and that one is not."""
-        if self._miss(self.plan.seed) <= FAR:
+        if self.plan.nearest or self._miss(self.plan.seed) <= FAR:
             return None
         seed = min(range(SEEDS_TRIED), key=self._miss)
         return seed if self._miss(seed) < self._miss(self.plan.seed) / 2 else None
 
     def _miss(self, seed: int) -> float:
-        held = _sides_of(self.names, self.by, replace(self.plan, seed=seed), self.challenge) == VALIDATION
+        held = self.sides(seed) == VALIDATION
         return abs(float(self.sizes[held].sum() / self.sizes.sum()) - self.plan.share)
 
     def _advice(self) -> str:
-        other = "or add --by original" if self.by == "part" else "or add videos, or choose another --share"
-        for seed in range(SEEDS_TRIED):
-            if len(set(_sides_of(self.names, self.by, replace(self.plan, seed=seed), self.challenge).tolist())) == 2:
-                return f"This seed does: --seed {seed}, {other}"
-        return f"No seed does: {other.removeprefix('or ')}"
+        more = "add --by original" if self.by == "part" else "add videos"
+        if len(self.names) < 2:
+            return f"One group has one side: {more}."
+        seeds = (seed for seed in range(SEEDS_TRIED) if len(set(self.sides(seed).tolist())) == 2)
+        seed = next(seeds, None)
+        found = "" if seed is None else f"--seed {seed} fills both. Or "
+        return f"{found}add --nearest, if no more data is to come; or {more}."
 
 
 def _balance(sides: Sides, catalogue: Catalogue, seed: int) -> None:

@@ -194,15 +194,9 @@ def _write_csv(path: Path, found: Split, challenge: Challenge) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
         rows = found.catalogue
-        places = [listing.place for listing in rows.listings]
-        table.writerows(
-            sorted(
-                (name, places[at], columns.positive if fake else columns.negative, original, SIDES[side])
-                for name, at, fake, original, side in zip(
-                    rows.names, rows.at.tolist(), rows.fake.tolist(), rows.originals, found.sides.tolist(), strict=True
-                )
-            )
-        )
+        labels = [columns.positive if fake else columns.negative for fake in rows.fake.tolist()]
+        sides = [SIDES[side] for side in found.sides.tolist()]
+        table.writerows(sorted(zip(rows.names, rows.places(), labels, rows.originals, sides, strict=True)))
 
 
 def _write_train(folder: Path, found: Split, challenge: Challenge) -> int:

@@ -8,14 +8,14 @@ from typing import TypeVar
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import KitError, SubmissionFault
+from dfdc_kit.errors import KitError, SandboxFault, SubmissionFault
 from dfdc_kit.handin.parcel import Parcel
 from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.harness.rehearsal.record import FILE as REHEARSAL_FILE
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.profiles import Profile
-from dfdc_kit.report.run_report import CSV, RunReport, load
+from dfdc_kit.report.run_report import CSV, LOG, RunReport, load
 from dfdc_kit.report.run_report import FILE as RUN_FILE
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import file_sha256
@@ -60,20 +60,11 @@ def checked(
 ) -> Ready:
     """A complete run of this very code whose CSV is valid, and a rehearsal that passed; made now where it is missing.
 
-    Raises SubmissionFault, saying what is missing or what failed.
+    Raises SubmissionFault, saying what is missing or what failed; KeyboardInterrupt if a run or rehearsal was stopped.
     """
     sha256 = submission.sha256()
     run = fresh_run(runs, sha256) or run_now()
-    if run.judgement.verdict is not Verdict.COMPLETE:
-        raise SubmissionFault(
-            f"The run here was judged {run.judgement.verdict.value}: {run.judgement.why}",
-            hint=f"less {runs / run.run_id / 'log.txt'}",
-        )
-    validation, table = validate(runs / run.run_id / CSV, challenge)
-    if table is None:
-        raise SubmissionFault(
-            f"{validation.file} is not valid: {validation.errors[0].message}", hint=f"dfdc validate {validation.file}"
-        )
+    _check_run(run, runs / run.run_id, challenge)
     if rehearsing is Rehearsing.WAIVE:
         return Ready(run=run, rehearsal=WAIVED)
     rehearsal = fresh_rehearsal(runs, sha256)
@@ -84,12 +75,29 @@ def checked(
             f"This code has not been rehearsed as it is (no full rehearsal of it in {runs}).",
             hint="Add --rehearse to do it now, or --no-rehearsal to go without",
         )
+    if rehearsal.outcome == "interrupted":
+        raise KeyboardInterrupt
     if rehearsal.outcome != "passed":
         raise SubmissionFault(
             f"The rehearsal {rehearsal.rehearsal_id} {_ended(rehearsal)}.",
             hint=f"dfdc rehearse {submission.folder}   (or --no-rehearsal to go without)",
         )
     return Ready(run=run, rehearsal=rehearsal.rehearsal_id)
+
+
+def _check_run(run: RunReport, folder: Path, challenge: Challenge) -> None:
+    verdict, said = run.judgement.verdict, f"The run here was judged {run.judgement.verdict.value}: {run.judgement.why}"
+    if verdict is Verdict.INTERRUPTED:
+        raise KeyboardInterrupt
+    if verdict is Verdict.HARNESS_FAULT:  # ours, not the submission's
+        raise SandboxFault(said, hint="See: dfdc doctor")
+    if verdict is not Verdict.COMPLETE:
+        raise SubmissionFault(said, hint=f"less {folder / LOG}")
+    validation, table = validate(folder / CSV, challenge)
+    if table is None:
+        raise SubmissionFault(
+            f"{validation.file} is not valid: {validation.errors[0].message}", hint=f"dfdc validate {validation.file}"
+        )
 
 
 def fresh_run(runs: Path, sha256: str) -> RunReport | None:

@@ -6,9 +6,11 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 INPUT = Path("/kaggle/input")
+WHEELS = "wheels"  # folder of packages that Kaggle's image lacks: there is no internet to install them from
 
 
 def mounted(*places: str) -> Path:
@@ -25,8 +27,21 @@ def prepare(competition: str, data_set: str) -> Path:
     if not data_set:
         return Path.cwd()
     own = mounted(f"datasets/{data_set}", data_set.split("/")[1])
-    sys.path.insert(0, str(own))
+    installed = install(own / WHEELS)
+    sys.path[:0] = [str(own), *installed]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*installed, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return own
+
+
+def install(wheels: Path) -> list[str]:
+    """Install the wheels of a folder into a temporary one, and nothing else; where they are, if there are any."""
+    found = sorted(str(path) for path in wheels.glob("*.whl"))
+    if not found:
+        return []
+    folder = tempfile.mkdtemp(prefix="wheels-")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-index", "--no-deps", "--target", folder, *found], check=True)
+    return [folder]
 
 
 def main(competition: str, data_set: str, program: str) -> None:

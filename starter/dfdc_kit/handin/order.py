@@ -1,5 +1,7 @@
 """What is to be handed in: the code, the hosted machine it asks for, and the parcel that is sent."""
 
+import re
+
 import msgspec
 
 from dfdc_kit.challenge import Challenge
@@ -65,11 +67,16 @@ def order(
 
 def doubts(wanted: Order) -> list[str]:
     """What may go wrong at Kaggle and cannot be known here, in sentences."""
-    known = load_profile(GPU_PROFILE).software.keys() | wanted.profile.software.keys()  # the image is today's
-    strange = [name for name in wanted.submission.settings.packages if name not in known]
+    image = load_profile(GPU_PROFILE).software.keys() | wanted.profile.software.keys()  # the image is today's
+    known = {_project(name) for name in image}
+    known |= {_project(path.name.split("-")[0]) for path in wanted.parcel.files if path.suffix == ".whl"}
+    strange = [name for name in wanted.submission.settings.packages if _project(name) not in known]
     if not strange:
         return []
-    return [f"not known to be in Kaggle's image, and nothing can be installed there: {', '.join(strange)}"]
+    return [
+        f"not known to be in Kaggle's image, where nothing can be downloaded: {', '.join(strange)};"
+        " bring it along as a wheel in wheels/"
+    ]
 
 
 def run_request(wanted: Order, dataset: Dataset) -> RunRequest:
@@ -92,6 +99,11 @@ def rehearsal_request(wanted: Order, dataset: Dataset) -> RehearsalRequest:
         profile_name=wanted.profile_name,
         profile=wanted.profile,
     )
+
+
+def _project(name: str) -> str:
+    """A package's name as wheels and indexes agree on it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _check_slug(slug: str) -> None:

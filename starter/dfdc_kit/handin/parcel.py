@@ -51,7 +51,7 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
         given = [self.competition, self.data_set(owner)]
         if self.is_notebook:
             return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({_arguments(*given)})\n")
-        return f"{runner}\n\nmain({_arguments(*given, self.program.name)})\n"
+        return f"{runner}\n\nmain({_arguments(*given, self.program.relative_to(self.folder).as_posix())})\n"
 
     @property
     def code_file(self) -> str:

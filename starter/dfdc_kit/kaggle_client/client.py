@@ -47,16 +47,19 @@ class Kaggle:
 
 def connect(*, patience: Patience | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:
     """Import the client and sign in. Raises KaggleFault: package missing, no credentials, not accepted, no network."""
-    if not sources():
+    found = sources()  # now: the client deletes a login that has expired
+    if not found:
         raise no_credentials()
     kaggle = Kaggle(_client(), patience or Patience(), timeout_s)
     try:
         kaggle.call("signing in", lambda api: api.authenticate())
     except SystemExit:  # the client's way to say that nothing worked
-        first = sources()[0]
-        raise bad_token(first.place, first.mend) from None
+        if found[0].kind == "token":
+            raise bad_token(found[0].place, found[0].mend) from None
+        message = f"Kaggle's client can do nothing with what is in {found[0].place}."
+        raise KaggleFault(message, hint=HOW, reason="bad-credentials") from None
     except KaggleFault as fault:
-        token = next((source for source in sources() if source.kind == "token"), None)
+        token = next((source for source in found if source.kind == "token"), None)
         if fault.reason == "bad-credentials" and token:
             raise bad_token(token.place, token.mend) from None
         raise

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,9 @@ def sources() -> list[Source]:
     if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
         place = "the variables KAGGLE_USERNAME and KAGGLE_KEY"
         found.append(Source(kind="key", place=place, mend="unset KAGGLE_USERNAME KAGGLE_KEY"))
-    found += [Source(kind="key", place=str(path), mend=f"rm {path}") for path in _key_files() if "key" in _record(path)]
+    path = _key_file()
+    if "key" in _record(path):
+        found.append(Source(kind="key", place=str(path), mend=f"rm {path}"))
     if _record(_home() / "credentials.json").get("refresh_token"):
         found.append(Source(kind="login", place="~/.kaggle/credentials.json", mend="kaggle auth revoke"))
     return found
@@ -51,7 +54,7 @@ def _secrets() -> set[str]:
     found |= {_text(_home() / name) for name in ("access_token", "access_token.txt")}
     token_file = os.environ.get("KAGGLE_API_V1_TOKEN", "")
     found |= {_text(Path(token_file))} if token_file else set()
-    for path in (*_key_files(), _home() / "credentials.json"):
+    for path in (_key_file(), _home() / "kaggle.json", _home() / "credentials.json"):
         record = _record(path)
         found |= {str(record.get(name, "")) for name in ("key", "token", "refresh_token", "access_token")}
     return {secret for secret in found if len(secret) >= 6}
@@ -61,13 +64,13 @@ def _home() -> Path:
     return Path.home() / ".kaggle"
 
 
-def _key_files() -> list[Path]:
+def _key_file() -> Path:
     """Where the client looks for kaggle.json; its own rule, read from its source."""
-    folder = os.environ.get("KAGGLE_CONFIG_DIR")
-    if folder:
-        return list(dict.fromkeys((Path(folder) / "kaggle.json", _home() / "kaggle.json")))
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [_home() / "kaggle.json", base / "kaggle" / "kaggle.json"]
+    if folder := os.environ.get("KAGGLE_CONFIG_DIR"):
+        return Path(folder) / "kaggle.json"
+    if sys.platform.startswith("linux") and not _home().exists():
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle" / "kaggle.json"
+    return _home() / "kaggle.json"
 
 
 def _text(path: Path) -> str:

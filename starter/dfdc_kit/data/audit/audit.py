@@ -65,10 +65,12 @@ def audit(
         with Inspector(root, state) as inspector:
             videos = inspector.inspect(every, sha256_of=_of_same_size(every), progress=progress)
     listed = {listing.folder for listing in catalogue.listings}
+    sides = None if split is None else read_sides(split)
     evidence = Evidence(
         challenge=challenge,
         catalogue=catalogue,
-        sides=None if split is None else read_sides(split),
+        sides=sides,
+        side=[sides.get(name) if sides else None for name in catalogue.names],
         public_test=public_test,
         on_disk={folder: frozenset(there) for folder, there in files.items() if folder in listed},
         videos=videos,

@@ -38,13 +38,15 @@ def finding(code: str, severity: Severity, what: str, examples: list[str], mend:
 class Evidence:
     """All that the rules look at.
 
-    sides: of each video, by name, where a split was given; public_test: names of the public test's videos; videos: what
-    was seen of the files on disk, by path, empty where none were opened; copies: groups of files with the same bytes.
+    sides: of each video of the split, by name, where a split was given; side (n,): of each video of the catalogue;
+    public_test: names of the public test's videos; videos: what was seen of the files on disk, by path, empty where
+    none were opened; copies: groups of files with the same bytes.
     """
 
     challenge: Challenge
     catalogue: Catalogue
     sides: Mapping[str, str] | None
+    side: list[str | None]
     public_test: frozenset[str]
     on_disk: Mapping[Path, frozenset[str]]  # names of the videos in each folder that metadata is about
     videos: Mapping[Path, Inspection]

@@ -34,8 +34,8 @@ def part_on_both_sides(evidence: Evidence) -> Iterator[Finding]:
         return
     catalogue = evidence.catalogue
     parts = {listing.place for listing in catalogue.listings if listing.part >= 0}
-    places = [catalogue.place(i) for i in range(len(catalogue))]
-    found = {place: seen for place, seen in _groups_on_both_sides(evidence, places).items() if place in parts}
+    places = _groups_on_both_sides(evidence, catalogue.places())
+    found = {place: seen for place, seen in places.items() if place in parts}
     if found:
         yield finding(
             "part-on-both-sides",
@@ -88,7 +88,7 @@ def split_out_of_step(evidence: Evidence) -> Iterator[Finding]:
 def class_balance(evidence: Evidence) -> Iterator[Finding]:
     """A validation, or data, that is not half and half as the tests are."""
     catalogue, sides = evidence.catalogue, evidence.sides
-    held = np.array([sides is None or sides.get(name) == _VALIDATION for name in catalogue.names])
+    held = np.array([sides is None or side == _VALIDATION for side in evidence.side])
     if not held.any() or abs((share := float(catalogue.fake[held].mean())) - 0.5) <= _UNEVEN:
         return
     of_class = [int((held & (catalogue.fake == fake)).sum()) for fake in (True, False)]
@@ -105,10 +105,8 @@ def class_balance(evidence: Evidence) -> Iterator[Finding]:
 
 def _groups_on_both_sides(evidence: Evidence, groups: list[str]) -> dict[str, tuple[int, int]]:
     """Groups with videos on both sides, and how many on each; groups (n,) of the catalogue's videos."""
-    assert evidence.sides is not None  # noqa: S101 - the rules ask only then
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for name, group in zip(evidence.catalogue.names, groups, strict=True):
-        side = evidence.sides.get(name)
+    for side, group in zip(evidence.side, groups, strict=True):
         if side in (_TRAIN, _VALIDATION):
             counts[group][side == _VALIDATION] += 1
     return {group: (train, held) for group, (train, held) in sorted(counts.items()) if train and held}

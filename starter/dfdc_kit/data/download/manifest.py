@@ -16,6 +16,7 @@ from dfdc_kit.data.download.names import OURS
 from dfdc_kit.errors import OutputFault
 
 NAME = Path(OURS) / "files.jsonl"
+TURN = threading.Lock()  # several threads note what they have unpacked
 State = Literal["good", "missing", "damaged", "unknown"]
 
 
@@ -34,7 +35,6 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._turn = threading.Lock()
         self.entries = {entry.name: entry for entry in _read(folder / NAME)}
 
     def add(self, *entries: Entry) -> None:
@@ -43,7 +43,7 @@ class Manifest:
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._turn, path.open("ab") as file:
+            with TURN, path.open("ab") as file:
                 file.write(b"\n" * _is_torn(path) + lines)
         except OSError as error:
             message = f"Cannot write {path}: {error.strerror}."

@@ -48,10 +48,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, headers: Mapping[str, str]) -> "Identity":
         """The object of a whole answer (status 200)."""
         length, tag = headers.get("Content-Length", ""), headers.get("ETag", "")
+        # what is stored packed is unpacked on its way to us: its digest is that of other bytes
+        packed = headers.get("X-Goog-Stored-Content-Encoding", "identity") != "identity"
         return cls(
             size_bytes=int(length) if length.isdigit() else None,
             validator=headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag,
-            digest=published(headers.get("X-Goog-Hash", "")),
+            digest="" if packed else published(headers.get("X-Goog-Hash", "")),
         )
 
 

@@ -1,6 +1,7 @@
 """`dfdc download parts`: the full training set, archive by archive, with the cookies of a browser."""
 
 import time
+from dataclasses import replace
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Literal
@@ -116,11 +117,12 @@ def download_parts(
     """
     started_s = time.monotonic()
     check_room(plan.folder, plan.needed_bytes)
+    wire = replace(wire, session=lambda: new_session(cookies))  # the jar keeps cookies from other hosts
     if not keep_zip:  # of parts whose process was killed between unpacking and this
         for step in plan.steps:
             if step.state == "good":
                 (plan.folder / step.archive).unlink(missing_ok=True)
-    done = run_all(lambda step: _one(challenge, plan, wire, cookies, step, keep_zip), plan.missing, jobs, wire.stop)
+    done = run_all(lambda step: _one(challenge, plan, wire, step, keep_zip), plan.missing, jobs, wire.stop)
     return PartsArrived(
         folder=plan.folder,
         kept=len(plan.steps) - len(plan.missing),
@@ -130,13 +132,11 @@ def download_parts(
     )
 
 
-def _one(
-    challenge: Challenge, plan: PartsPlan, wire: Wire, cookies: CookieJar, step: PartStep, keep_zip: bool
-) -> tuple[TakenIn, int]:
+def _one(challenge: Challenge, plan: PartsPlan, wire: Wire, step: PartStep, keep_zip: bool) -> tuple[TakenIn, int]:
     """Fetch one archive and take it in; the bytes transferred, too."""
     path = plan.folder / step.archive
     url = plan.url.format(part=step.part)
-    wanted = Wanted(name=step.archive, path=path, link=lambda: _link(url, step.archive, cookies, wire))
+    wanted = Wanted(name=step.archive, path=path, link=lambda: _link(url, step.archive, wire))
 
     def take(digest: str) -> TakenIn:
         return take_in(path, plan.folder, challenge, wire.watcher, keep_zip=keep_zip, holds=step.archive, digest=digest)
@@ -144,15 +144,15 @@ def _one(
     return fetch_and_take(wanted, wire, take)
 
 
-def _link(url: str, archive: str, cookies: CookieJar, wire: Wire) -> str:
-    """Where Kaggle sends a signed-in browser for `archive`. The cookies go to Kaggle only."""
-    return persistently(f"asking for {archive}", lambda: _asked(url, archive, cookies, wire.timeout_s), wire.patience)
+def _link(url: str, archive: str, wire: Wire) -> str:
+    """Where Kaggle sends a signed-in browser for `archive`: a signed link to the storage."""
+    return persistently(f"asking for {archive}", lambda: _asked(url, archive, wire), wire.patience)
 
 
-def _asked(url: str, archive: str, cookies: CookieJar, timeout_s: float) -> str:
+def _asked(url: str, archive: str, wire: Wire) -> str:
     with (
-        new_session(cookies) as session,
-        session.get(url, allow_redirects=False, stream=True, timeout=timeout_s) as response,
+        wire.session() as session,
+        session.get(url, allow_redirects=False, stream=True, timeout=wire.timeout_s) as response,
     ):
         status, where = response.status_code, urljoin(url, response.headers.get("Location", ""))
         if status in REDIRECTS and "/login" not in urlsplit(where).path:

@@ -1,6 +1,7 @@
 """How bytes travel: sessions that fetch without credentials, or with the cookies of a browser."""
 
 import threading
+from dataclasses import replace
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ from dfdc_kit.kaggle_client.patience import Patience
 if TYPE_CHECKING:
     import requests
 
+FAILURES = 12  # in a row and without a byte between them: some six minutes
+
 
 def new_wire(watcher: Watcher, patience: Patience, timeout_s: float, stop: threading.Event) -> Wire:
-    """What the transfers of one command share."""
-    return Wire(session=new_session, watcher=watcher, patience=patience, timeout_s=timeout_s, stop=stop)
+    """What the transfers of one command share; they bear more failures than a call, as nights have bad minutes."""
+    patient = replace(patience, failures=FAILURES)
+    return Wire(session=new_session, watcher=watcher, patience=patient, timeout_s=timeout_s, stop=stop)
 
 
 def new_session(cookies: CookieJar | None = None) -> "requests.Session":
