@@ -33,7 +33,7 @@ BASELINES = sorted(path.parent for path in (ROOT / "baselines").glob("*/submissi
 TEMPLATE = ROOT / "starter/dfdc_kit/templates/submission"
 FRAME_STATS = ROOT / "baselines/frame-stats"
 FACE_STATS = ROOT / "baselines/face-stats"
-MAX_FOLDER_BYTES = 1_500_000
+MAX_FOLDER_BYTES = 2_000_000
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # that are not named as what they are imported by
 SHARED = (
     "calibrate.py",

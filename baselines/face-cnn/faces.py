@@ -21,6 +21,7 @@ from frames import Box, Still, UnusableError, stills
 
 MODEL = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 MIN_SCORE = 0.7  # of the detector, 0 to 1
+LEAST = 4  # pixels at full resolution, of a face's shorter side
 MAX_FACES = 2  # a still, largest first: what comes after is background
 REACH = 1.0  # face widths that a face may move between two stills
 GROWTH = 1.6  # times that it may become larger or smaller between two stills
@@ -97,7 +98,7 @@ def follow(path: Path, look: Callable[[Still, Face], Seen], count: int = 32) -> 
     tracks, blanks, stills_read = _follow(path, look, count, turns=0)
     if 2 * len(blanks) > stills_read:
         turns = _turns(blanks[:: -(-len(blanks) // BLANKS)])
-        tracks = _follow(path, look, count, turns)[0] if turns else tracks
+        tracks = (_follow(path, look, count, turns)[0] if turns else []) or tracks
     if not tracks:
         raise UnusableError("no-face")
     return sorted(tracks, key=lambda track: -track.weight)
@@ -135,6 +136,7 @@ def find(still: Still) -> list[Face]:
     faces = [
         Face(*np.rint(row[:4] * still.scale).tolist(), float(row[14]), row[4:14].reshape(5, 2) * still.scale)
         for row in _detect(still.small_bgr)
+        if row[2:4].min() * still.scale >= LEAST
     ]  # in whole pixels: builds of the detector differ in the fifth digit, and what is measured shall not
     return sorted(faces, key=lambda face: -face.side)[:MAX_FACES]
 
