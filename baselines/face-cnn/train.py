@@ -120,10 +120,14 @@ class Job:
 
     def train(self, name: str, entries: list[Entry], held: list[Entry], last: int) -> list[Row]:
         """Train on `entries` up to the step `last`; what was measured on `held` on the way."""
-        listed = json.dumps([(e.video, e.label, e.original, e.crops) for e in entries])
-        training = Training(replace(self.plan, videos_sha256=sha256(listed)), self.machine)
+        training = Training(self.plan_for(entries), self.machine)
         fit(training, entries, self.checkpoint(name), last, lambda now: measured(now, held), self.stop)
         return training.history
+
+    def plan_for(self, entries: list[Entry]) -> Plan:
+        """The plan, with what is trained on."""
+        listed = json.dumps([(e.video, e.label, e.original, e.crops) for e in entries])
+        return replace(self.plan, videos_sha256=sha256(listed))
 
     def checkpoint(self, name: str) -> Path:
         """Where a training leaves what it needs to go on."""
@@ -175,7 +179,7 @@ def provenance(asked: argparse.Namespace, job: Job, entries: list[Entry]) -> dic
         "command": " ".join(["python train.py", *(source.resolve().name for source in asked.sources), *options]),
         "videos": len(entries),
         "fake": sum(entry.label == 1 for entry in entries),
-        "plan": asdict(job.plan),
+        "plan": asdict(job.plan_for(entries)),
         "machine": f"{platform.system()} {platform.machine()}, {cores()} cores, {job.machine.device.type}",
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
