@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,25 @@ from fake_kaggle import FakeKaggle
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `runs_submission` is skipped where a package is missing that the submission says it needs."""
+    if item.get_closest_marker("runs_submission") is None:
+        return
+    folder = item.callspec.params["folder"]
+    described = tomllib.loads((folder / "submission.toml").read_text(encoding="utf-8"))
+    if missing := [package for package in described.get("packages", []) if not installed(package)]:
+        pytest.skip(f"{folder.name} needs {', '.join(missing)}")
+
+
+def installed(distribution: str) -> bool:
+    """Whether a package is there; the kit itself needs neither torch nor OpenCV."""
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import struct
@@ -23,13 +24,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dfdc_kit.harness import drift
+from dfdc_kit.submission import start
+
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "sample_data"
 BASELINES = sorted(path.parent for path in (ROOT / "baselines").glob("*/submission.toml"))
 TEMPLATE = ROOT / "starter/dfdc_kit/templates/submission"
 FRAME_STATS = ROOT / "baselines/frame-stats"
 FACE_STATS = ROOT / "baselines/face-stats"
-MAX_FOLDER_BYTES = 1_500_000
+MAX_FOLDER_BYTES = 2_000_000
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # that are not named as what they are imported by
 SHARED = (
     "calibrate.py",
@@ -106,7 +110,7 @@ def metric() -> ModuleType:
 
 
 def test_the_baselines_are_found():
-    assert {"constant", "class-prior", "frame-stats", "face-stats"} <= {folder.name for folder in BASELINES}
+    assert {"constant", "class-prior", "frame-stats", "face-stats", "face-cnn"} <= {folder.name for folder in BASELINES}
 
 
 @each_submission
@@ -147,12 +151,12 @@ def test_imports_what_it_declares_and_nothing_of_ours(folder: Path):
             "dfdc_kit",
             "evaluate",
             "pickle",
-            "joblib",
             "dill",
             "cloudpickle",
             "shelve",
             "marshal",
         }
+        assert not re.search(r"joblib\S* import .*\b(load|dump)\b|joblib\.(load|dump)", source.read_text("utf-8"))
 
 
 @each_submission
@@ -170,14 +174,15 @@ def test_no_blanket_except(folder: Path):
 def test_folder_is_small_and_plain(folder: Path):
     files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in files) < MAX_FOLDER_BYTES
-    assert {path.suffix for path in files} <= {".py", ".toml", ".json", ".md", ".onnx"}
+    assert {path.suffix for path in files} <= {".py", ".toml", ".json", ".md", ".npz", ".onnx"}
 
 
 @each_submission
 def test_what_comes_from_others_is_listed_with_its_size(folder: Path):
     described = tomllib.loads((folder / "submission.toml").read_text(encoding="utf-8"))
     listed = {external["name"]: external["size_bytes"] for external in described.get("external_data", [])}
-    assert {path.name: path.stat().st_size for path in folder.glob("*.onnx")}.items() <= listed.items()
+    brought = [*folder.glob("*.onnx"), *folder.glob("start.npz")]
+    assert {path.name: path.stat().st_size for path in brought}.items() <= listed.items()
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -189,6 +194,7 @@ def test_copies_of_a_shared_file_are_identical(name: str):
 # ---------------------------------------------------------------------------------------------------------- the sample
 
 
+@pytest.mark.runs_submission
 @each_baseline
 def test_predicts_what_it_is_expected_to(folder: Path, sample_input: Path, tmp_path: Path):
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
@@ -304,6 +310,7 @@ def on_hard_input(hard_input: Path, tmp_path_factory: pytest.TempPathFactory):
     return functools.cache(lambda folder: run(folder, hard_input, tmp_path_factory.mktemp(folder.name) / "work"))
 
 
+@pytest.mark.runs_submission
 @each_submission
 def test_hard_inputs_cost_a_row_each_never_the_run(folder: Path, hard_input: Path, on_hard_input):
     predictions, fallbacks = on_hard_input(folder)
@@ -456,6 +463,7 @@ def in_kaggles_folders(
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare command: mount namespaces cannot be tried")
 @pytest.mark.parametrize("year", MOUNTS)
+@pytest.mark.runs_submission
 @each_submission
 def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Path, tmp_path: Path, year: str):
     mounts = MOUNTS[year]
@@ -473,3 +481,16 @@ def test_the_same_file_runs_on_kaggles_own_paths(folder: Path, sample_input: Pat
         assert predictions == pytest.approx(known["predictions"], abs=known["tolerance"])
     assert len(predictions) == len(table(sample_input / "sample_submission.csv")) - 1
     assert not fallbacks
+
+
+# ----------------------------------------------------------------------------------------------------------- the check
+
+
+def test_the_check_does_not_blame_a_baseline_whose_packages_are_missing(monkeypatch: pytest.MonkeyPatch):
+    here, kept = drift._version, {"constant", "face-cnn"}
+    monkeypatch.setattr(drift, "_version", lambda package: drift.NOT_INSTALLED if package == "torch" else here(package))
+    monkeypatch.setattr(drift, "baselines", lambda: {name: start.baselines()[name] for name in kept})
+    found = {one.name: one for one in drift.check_baselines()}
+    assert (found["constant"].checked, found["constant"].as_expected) == (True, True)
+    assert (found["face-cnn"].checked, found["face-cnn"].as_expected) == (False, False)
+    assert found["face-cnn"].why == "not checked: torch not installed"

@@ -55,6 +55,7 @@ def hosted(tmp_path):
     return call
 
 
+@pytest.mark.runs_submission
 @pytest.mark.parametrize("folder", BASELINES, ids=lambda folder: folder.name)
 def test_every_baseline_predicts_what_it_is_expected_to(folder, hosted, tmp_path):
     done = hosted(folder)

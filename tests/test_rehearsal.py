@@ -76,6 +76,7 @@ def test_the_table_names_what_happened(folder, rehearsed):
     assert all(one.fix for one in found.values() if one.severity in (Severity.ERROR, Severity.WARNING))
 
 
+@pytest.mark.runs_submission
 @pytest.mark.parametrize("folder", BASELINES, ids=lambda folder: folder.name)
 def test_a_baseline_passes(folder, cli):
     """All hard inputs, as a user types it: no warning either."""

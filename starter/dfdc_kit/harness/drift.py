@@ -26,6 +26,7 @@ from dfdc_kit.submission.code import CodeSubmission, files_sha256
 from dfdc_kit.submission.start import baselines
 
 FILE = "expected.json"
+NOT_INSTALLED = "not installed"
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +44,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     as_expected: bool
+    checked: bool  # False where a package that it needs is not installed: nothing is known then
     largest_shift: float | None  # of one prediction; None where there are no two to compare
     where: str  # the video with the largest shift
     tolerance: float
@@ -62,27 +64,34 @@ def check_baselines() -> list[Drift]:
                 f"The sample's test videos are not those that {name} was recorded on.",
                 hint="If you changed them, record anew: dfdc baselines --record. If not, install the kit again.",
             )
-        found.append(_compare(name, expected, *_predictions(submission, sample)))
+        missing = [package for package in submission.settings.packages if _version(package) == NOT_INSTALLED]
+        if missing:
+            found.append(_unchecked(name, expected, missing))
+        else:
+            found.append(_compare(name, expected, *_predictions(submission, sample)))
     return found
 
 
 def record_baselines(tolerance: float = 1e-6) -> list[Path]:
-    """Write each bundled baseline's predictions here as the expected ones; the files written."""
+    """Write each bundled baseline's predictions here as the expected ones; the files written.
+
+    A baseline that has expected predictions keeps its tolerance; a new one gets `tolerance`.
+    """
     sample, digest = _sample()
     written = []
     for name, submission in baselines().items():
         predictions, fault = _predictions(submission, sample)
         if predictions is None:
             raise BadData(f"The baseline {name} cannot be recorded: {fault}")
+        path = submission.folder / FILE
         packages = ["python", *submission.settings.packages]
         expected = Expected(
             sample="test_videos of sample_data",
             sample_sha256=digest,
-            tolerance=tolerance,
+            tolerance=read_expected(path).tolerance if path.exists() else tolerance,
             made_with={package: _version(package) for package in packages},
             predictions=predictions,
         )
-        path = submission.folder / FILE
         write_json(path, expected)
         written.append(path)
     return written
@@ -127,10 +136,17 @@ def _compare(name: str, expected: Expected, predictions: dict[str, float] | None
     return _drift(name, expected, here, (where, shifts[where]), why)
 
 
+def _unchecked(name: str, expected: Expected, missing: list[str]) -> Drift:
+    here = {package: _version(package) for package in expected.made_with}
+    drift = _drift(name, expected, here, None, f"not checked: {', '.join(missing)} not installed")
+    return msgspec.structs.replace(drift, checked=False)
+
+
 def _drift(name: str, expected: Expected, here: dict[str, str], largest: tuple[str, float] | None, why: str) -> Drift:
     return Drift(
         name=name,
         as_expected=not why,
+        checked=True,
         largest_shift=largest[1] if largest else None,
         where=largest[0] if largest else "",
         tolerance=expected.tolerance,
@@ -156,4 +172,4 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
