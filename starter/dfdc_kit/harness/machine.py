@@ -98,9 +98,10 @@ def _spread(paces: list[float]) -> tuple[float, float, float] | None:
 
 
 def _busy() -> tuple[float, float]:
-    """Monotonic time, and the processor seconds that all cores have spent working."""
+    """Monotonic time, and the processor seconds that all cores have spent working, or were taken by other machines."""
     spent = psutil.cpu_times()
-    return time.monotonic(), float(spent.user + spent.system + spent.nice)
+    stolen = getattr(spent, "steal", 0.0)  # by the neighbours of a virtual machine; Linux only
+    return time.monotonic(), float(spent.user + spent.system + spent.nice + stolen)
 
 
 def _version(package: str) -> str:
