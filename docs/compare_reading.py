@@ -2,7 +2,7 @@
 
 The fast mode decodes only frames that others are built upon (`skip_frame=NONREF`) and takes the nearest to each wanted
 one. face-stats is fitted and asked twice, on the exact frames and on the nearest. DATA_FOLDER: as for compare_rules.py;
-default: the bundled sample. frame-stats has no such mode: it compares neighbours, of which one would be left out.
+default: the bundled sample. frame-stats has no such mode: it compares neighbours, one of which is mostly left out.
 """
 
 import sys
