@@ -97,10 +97,16 @@ def row(report: RunReport, folder: Path) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def kernel(system: str) -> str:
+    """System and kernel version alone, of what `platform.platform()` says: "Linux 6.18.44"."""
+    return " ".join(system.split("-")[:2])
+
+
 def machines(reports: list[RunReport]) -> str:
     """Where the runs took place, and with what."""
     places = {
-        f"{r.machine.cpu_cores} cores, {r.machine.memory_bytes / GIB:.0f} GiB, {r.machine.system}" for r in reports
+        f"{r.machine.cpu_cores} cores, {r.machine.memory_bytes / GIB:.0f} GiB, {kernel(r.machine.system)}"
+        for r in reports
     }
     versions = {name: number for r in reports for name, number in sorted(r.machine.packages.items())}
     python = sorted({r.machine.python for r in reports})
@@ -114,7 +120,7 @@ def main() -> None:
     options.add_argument(
         "reports", nargs="+", type=Path, help="run.json files; of several of one baseline the last counts"
     )
-    options.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name} beside this file")
+    options.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     asked = options.parse_args()
     latest: dict[str, tuple[RunReport, Path]] = {}
     for path in asked.reports:
