@@ -131,7 +131,7 @@ def test_behaviour(behaviour, backend, outside, tmp_path, monkeypatch):
     report = run(_request(behaviour, data, truth, places, profile, tmp_path), backend, tmp_path / "runs", Silence())
     took_s = time.monotonic() - started
 
-    folder = next((tmp_path / "runs").iterdir())
+    folder = next((tmp_path / "runs").glob("*/"))
     log = (folder / "log.txt").read_bytes().decode(errors="replace")
     _holds(report, log, expect)
     if "opens-udp" in behaviour:

@@ -51,7 +51,7 @@ def test_a_good_run(run, tmp_path):
     assert report["judgement"]["verdict"] == "complete"
     assert report["score"]["displayed"] == "0.69314"
     assert set(report["score"]["parts"]) == {"Public", "Private"}
-    folder = next((tmp_path / "runs").iterdir())
+    folder = next((tmp_path / "runs").glob("*/"))
     assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "run.json", "submission.csv"]
 
 
@@ -247,7 +247,7 @@ def test_fake_verdicts_and_escape_codes_stay_output(dfdc, code_submission):
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_judging_again_gives_the_same(run, dfdc, tmp_path, source):
     _, report = run(source)
-    done = dfdc("judge-again", next((tmp_path / "runs").iterdir()), "--json")
+    done = dfdc("judge-again", next((tmp_path / "runs").glob("*/")), "--json")
     assert done.returncode == 0, done.stderr
     second = json.loads(done.stdout)
     assert second["differences"] == []
@@ -321,7 +321,7 @@ def test_ctrl_c_leaves_a_report_and_no_process(code_submission, tmp_path):
         said = process.stdout.read()
     assert process.returncode == 130
     assert "interrupted" in said
-    run_folder = next((tmp_path / "runs").iterdir())
+    run_folder = next((tmp_path / "runs").glob("*/"))
     assert sorted(path.name for path in run_folder.iterdir()) == ["log.txt", "run.json"]
     assert run_report.load(run_folder).judgement.verdict.value == "interrupted"
     time.sleep(0.1)
@@ -479,7 +479,7 @@ def test_a_leak_is_seen_from_outside(run, tmp_path, leak_bytes):
         f"    kept.append(b'x' * {leak_bytes})\n"
     )
     run(source, "--backend", "process")  # one process: sampled ten times a second, else once
-    growth = run_report.load(next((tmp_path / "runs").iterdir())).memory_growth
+    growth = run_report.load(next((tmp_path / "runs").glob("*/"))).memory_growth
     assert growth is not None
     assert growth.leaks == (leak_bytes > 0)
     if leak_bytes:
