@@ -53,7 +53,8 @@ class Watchdog:
         if now < self._next:
             return None
         slow = now >= self._next_slow
-        found = self._processes_or_memory(slow) or (self._folders() or self._graphics() if slow else None)
+        tree = below(self._root)
+        found = self._processes_or_memory(tree, slow) or (self._folders() or self._graphics(tree) if slow else None)
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
@@ -61,9 +62,8 @@ class Watchdog:
             self._slow_every_s = min(2 * self._slow_every_s, SLOW_SAMPLE_S)
         return found
 
-    def _processes_or_memory(self, slow: bool) -> Ending | None:
+    def _processes_or_memory(self, tree: list[Seen], slow: bool) -> Ending | None:
         """Resident size counts shared pages once a process, so a tree is judged by its proportional size (PSS)."""
-        tree = below(self._root)
         self.peak_processes = max(self.peak_processes, len(tree))
         if self._limits.processes is not None and sum(seen.threads for seen in tree) > self._limits.processes:
             return Ending.PROCESSES
@@ -98,10 +98,10 @@ class Watchdog:
             return Ending.SCRATCH
         return None
 
-    def _graphics(self) -> Ending | None:
+    def _graphics(self, tree: list[Seen]) -> Ending | None:
         if self._gpu is None:
             return None
-        held = self._gpu.sample({seen.pid for seen in below(self._root)})
+        held = self._gpu.sample({seen.pid for seen in tree})
         limit = self._limits.gpu_memory_bytes
         return Ending.GPU_MEMORY if limit is not None and held > limit else None
 
