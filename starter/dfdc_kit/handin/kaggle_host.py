@@ -111,13 +111,8 @@ class KaggleHost:
     def _call(
         self, doing: str, function: Callable[[Any], Answer], competition: str = "", *, repeatable: bool = True
     ) -> Answer:
-        try:
-            return self._kaggle.call(doing, function, slug=competition, repeatable=repeatable)
-        except KaggleFault as fault:
-            if fault.reason == "not-found":  # the seam's advice is about files of a competition
-                hint = "Check the names on www.kaggle.com; a competition that has ended may not take submissions"
-                raise KaggleFault(str(fault), hint=hint, reason=fault.reason) from None
-            raise
+        hint = "Check the names on www.kaggle.com; a competition that has ended may not take submissions"
+        return self._kaggle.call(doing, function, slug=competition, repeatable=repeatable, not_found=hint)
 
 
 def _data_set(api: Any, ref: str) -> DataSet:

@@ -30,10 +30,19 @@ class Kaggle:
         """The name of the account."""
         return str(self.api.config_values.get("username", ""))
 
-    def call(self, doing: str, function: Callable[[Any], Answer], *, slug: str = "", repeatable: bool = True) -> Answer:
+    def call(
+        self,
+        doing: str,
+        function: Callable[[Any], Answer],
+        *,
+        slug: str = "",
+        repeatable: bool = True,
+        not_found: str = "",
+    ) -> Answer:
         """The answer of `function(api)`, where `api` is a `kaggle.KaggleApi`. Raises KaggleFault.
 
-        `doing` ends the sentence "Kaggle refuses ... while {doing}"; `slug` names the competition for the hints.
+        `doing` ends the sentence "Kaggle refuses ... while {doing}"; `slug` names the competition for the hints, and
+        `not_found` is the hint where Kaggle answers 404, if the caller knows a better one.
         The call is made again after 429, 5xx and broken connections, as `patience` says. With `repeatable=False`
         (it spends a submission, say) only where it certainly did nothing: after 429, or with no connection at all.
         """
@@ -42,7 +51,12 @@ class Kaggle:
             with calm(self.timeout_s):
                 return function(self.api)
 
-        return persistently(doing, attempt, self.patience, slug=slug, repeatable=repeatable)
+        try:
+            return persistently(doing, attempt, self.patience, slug=slug, repeatable=repeatable)
+        except KaggleFault as fault:
+            if not_found and fault.reason == "not-found":
+                raise KaggleFault(str(fault), hint=not_found, reason=fault.reason) from None
+            raise
 
 
 def connect(*, patience: Patience | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from dfdc_kit.errors import KaggleFault
 from dfdc_kit.kaggle_client.client import Kaggle
 
 PAGE = 200  # files; the most that Kaggle gives
@@ -49,16 +48,11 @@ def bundle_link(kaggle: Kaggle, slug: str) -> str:
 
 
 def _asked(kaggle: Kaggle, slug: str, doing: str, ask: Any) -> str:
-    try:
-        return kaggle.call(doing, lambda api: _link(api, ask), slug=slug)
-    except KaggleFault as fault:
-        if fault.reason != "not-found":
-            raise
-        hint = (
-            "Ended competitions do not serve every file this way. "
-            f"Fetch it at https://www.kaggle.com/competitions/{slug}/data in a browser, then: dfdc data add FILE.zip"
-        )
-        raise KaggleFault(str(fault), hint=hint, reason=fault.reason) from None
+    hint = (
+        "Ended competitions do not serve every file this way. "
+        f"Fetch it at https://www.kaggle.com/competitions/{slug}/data in a browser, then: dfdc data add FILE.zip"
+    )
+    return kaggle.call(doing, lambda api: _link(api, ask), slug=slug, not_found=hint)
 
 
 def _link(api: Any, ask: Any) -> str:
