@@ -1,6 +1,7 @@
 """frames.py and faces.py of the baselines: the wanted frames, bit for bit, whatever the file; the main face of them."""
 
 import importlib.util
+import os
 import random
 import struct
 import sys
@@ -73,6 +74,18 @@ KINDS = {
 }
 
 
+@pytest.fixture
+def as_scheduled_before():
+    """As root, SVT-AV1 makes its process a real-time one: what later tests start would starve the rest of them."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    os.sched_setscheduler(0, policy, parameters)
+
+
+@pytest.mark.usefixtures("as_scheduled_before")
 @pytest.mark.parametrize("kind", KINDS)
 def test_wanted_frames_are_bit_for_bit_those_of_plain_decoding(kind: str, tmp_path: Path):
     codec, suffix, options = KINDS[kind]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+OF_PRIORITY = resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO  # a run before all others would keep us from ending it
 PATIENCE_S = 20.0  # for processes that the kernel cannot end at once
 
 
@@ -80,7 +81,8 @@ def _start(command: list[str], orders: "dict[str, Any]", result_fd: int) -> int:
             signal.SIGXFSZ,
         ):  # Python changed them; the command wants its own
             signal.signal(number, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for limit in (resource.RLIMIT_CORE, *OF_PRIORITY):
+            resource.setrlimit(limit, (0, 0))
         if file_bytes := orders.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         if not orders.get("plain"):
