@@ -1,5 +1,6 @@
 """The fetch engine against a storage that misbehaves: bytes arrive whole and right, or a sentence says why not."""
 
+import contextlib
 import hashlib
 import resource
 import subprocess
@@ -303,6 +304,26 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, wir
     assert Partial(wanted.path).have_bytes == 200_000
     assert fetch(wanted, wire).transferred_bytes == len(CONTENT) - 200_000
     assert wanted.path.read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="space is reserved by a call of Linux")
+def test_space_is_reserved_while_a_file_arrives_and_given_back_after_an_interruption(tmp_path):
+    """As its blocks say; the length tells of what has arrived, whatever is reserved."""
+
+    def state() -> tuple[int, int]:
+        found = partial.part.stat()
+        return found.st_size, found.st_blocks * 512
+
+    partial = Partial(tmp_path / "a.mp4")
+    partial.begin(Identity(size_bytes=1 << 20, validator='"1"', digest=""))
+    with contextlib.suppress(Stopped), partial.appending() as append:
+        append(b"x" * 1000)
+        length, on_disk = state()
+        raise Stopped
+    assert length == 1000
+    assert 1 << 20 <= on_disk < (1 << 20) + (1 << 17)  # never more than the file needs, and a little for its own notes
+    length, on_disk = state()
+    assert (length, on_disk < 1 << 17) == (1000, True)
 
 
 def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):

@@ -15,7 +15,7 @@ from dfdc_kit.kaggle_client import connect
 from dfdc_kit.kaggle_client.files import file_link
 
 SIZE_BYTES = 300 << 20
-ROUNDS = 5
+ROUNDS = 12
 TESTS = Path(__file__).resolve().parents[1]
 
 

@@ -4,6 +4,9 @@
 only ever appended, so that the length of the part says how much is there, whenever the process was ended.
 """
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +17,8 @@ from dfdc_kit.data.download.digest import Digest, published
 from dfdc_kit.errors import OutputFault
 
 BLOCK_BYTES = 1 << 20
+RESERVED_BYTES = 64 << 20  # asked of the disk in one go; block by block, as it is written, costs more
+KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of linux/falloc.h: a file's length goes on telling how much of it has arrived
 
 
 @contextmanager
@@ -91,15 +96,25 @@ class Partial:
     def appending(self) -> Iterator[Callable[[bytes], None]]:
         """A function that adds the next bytes; they are on their way to the disk when it returns."""
         self._catch_up()
+        whole = self.identity.size_bytes if self.identity and self.identity.size_bytes else 0
         with self.part.open("ab", buffering=0) as file:
+            at = reserved = self._digest.count_bytes
 
             def append(block: bytes) -> None:
+                nonlocal at, reserved
+                if reserved - at < len(block) and reserved < whole:
+                    reserved += _reserve(file.fileno(), reserved, min(RESERVED_BYTES, whole - reserved))
+                self._digest.update(block)
                 left = memoryview(block)
                 while left:
                     left = left[file.write(left) :]
-                self._digest.update(block)
+                at += len(block)
 
-            yield append
+            try:
+                yield append
+            finally:
+                if reserved > at:  # what was reserved and not used is given back; the length stays
+                    os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size)
 
     def digest(self) -> str:
         """The digest of all bytes so far; those of an earlier process are read once."""
@@ -140,3 +155,13 @@ class Partial:
             return msgspec.json.decode(self.note.read_bytes(), type=Identity)
         except (OSError, msgspec.DecodeError):  # none, or not ours: then the part's bytes are nobody's
             return None
+
+
+def _reserve(handle: int, at: int, count_bytes: int) -> int:
+    """Reserve disk space behind a file's end, its length unchanged; `count_bytes`, whether or not it could be done.
+
+    What cannot be reserved (another system, a file system without the call, a full disk) is seen when it is written.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).fallocate(handle, KEEP_SIZE, ctypes.c_int64(at), ctypes.c_int64(count_bytes))
+    return count_bytes
