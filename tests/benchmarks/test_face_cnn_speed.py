@@ -6,9 +6,11 @@ whole, in one run, and ratios are what counts. By wall time the ratio flatters t
 since it has more threads than a stage; by processor time it does not, and shows what overlapping itself costs.
 
 Run: pytest tests/benchmarks/test_face_cnn_speed.py --benchmark-only -s
+DFDC_CLIPS=FOLDER lets extract.py cut the mp4 files of a folder, say real ones, in place of the sample's small clips.
 """
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ pytest.importorskip("pyarrow", reason="face-cnn's extract.py needs pyarrow")
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "baselines/face-cnn"
 CLIPS = sorted((ROOT / "sample_data/test_videos").glob("*.mp4"))
+TO_CUT = sorted(Path(os.environ["DFDC_CLIPS"]).glob("*.mp4")) if "DFDC_CLIPS" in os.environ else CLIPS
 OF_THE_BOUND = 0.85  # what was asked for
 ROUNDS = 5
 VIDEOS_FOR_MEMORY = 240
@@ -124,7 +127,7 @@ def test_a_second_process_of_extract(benchmark, tmp_path, cnn):
     videos = tmp_path / "videos"
     videos.mkdir()
     for n in range(64):
-        (videos / f"{n}.mp4").symlink_to(CLIPS[n % len(CLIPS)])
+        (videos / f"{n}.mp4").symlink_to(TO_CUT[n % len(TO_CUT)])
 
     def run(name: str, jobs: int) -> tuple[float, float]:
         """Wall time, and processor time of all workers."""
