@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.data.download.amounts import amount
 
 if TYPE_CHECKING:
     from dfdc_kit.data.split_files import SplitReport
@@ -172,7 +173,7 @@ def _show_verify(report: "VerifyReport") -> None:
     kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
     verdict = f"[bold red]NOT WHOLE[/]: {kinds}" if report.problems else "[bold green]WHOLE[/]"
     depth = "decoded to the end" if report.deep else "headers read; --deep decodes the rest"
-    out.print(f"{report.files:,} videos, {_size(report.bytes)}, {report.read:,} of them read now ({depth})")
+    out.print(f"{report.files:,} videos, {amount(report.bytes)}, {report.read:,} of them read now ({depth})")
     if not report.state_kept:
         out.print(
             f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
@@ -214,14 +215,10 @@ def _show_status(report: "StatusReport") -> None:
     out.print(table)
     there = report.parts_in_all - len(report.parts_missing)
     missing = f"; missing {ranges(report.parts_missing)}" if report.parts_missing else ""
-    out.print(f"{report.videos:,} videos, {_size(report.bytes)}; {there} of {report.parts_in_all} parts{missing}")
+    out.print(f"{report.videos:,} videos, {amount(report.bytes)}; {there} of {report.parts_in_all} parts{missing}")
 
 
 def _status_row(found: "FolderStatus") -> tuple[str, ...]:
     numbers = (found.missing, found.fake, found.real, found.originals)
     said = ("-" if number is None else f"{number:,}" for number in numbers)
-    return plain(found.name), f"{found.videos:,}", _size(found.bytes), *said
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:,.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:,.1f} MiB"
+    return plain(found.name), f"{found.videos:,}", amount(found.bytes), *said
