@@ -30,7 +30,7 @@ demo: $(VENV)/.core
 	$(BIN)/dfdc run baselines/frame-stats
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -143,7 +143,9 @@ def test_a_worker_that_dies_costs_no_finished_video(tmp_path: Path):
     assert all(n == 1 for (event, _), n in counted.items() if event == "end")
 
 
-def test_a_video_that_kills_its_worker_is_named_and_the_rest_goes_on(cnn, tmp_path: Path, monkeypatch):
+@pytest.fixture
+def killing(cnn, tmp_path: Path, monkeypatch) -> Iterator[list[str]]:
+    """Names of three clips, of which the second one kills whoever cuts it."""
     names = [clip.name for clip in CLIPS[:3]]
     (tmp_path / "tasks_that_kill.py").write_text(
         "import os, tasks\n"
@@ -154,24 +156,66 @@ def test_a_video_that_kills_its_worker_is_named_and_the_rest_goes_on(cnn, tmp_pa
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(FOLDER)]))
     monkeypatch.setattr(cnn.extract, "attempt", importlib.import_module("tasks_that_kill").attempt)
-    out = tmp_path / "FACES"
+    yield names
+    del sys.modules["tasks_that_kill"]
+
+
+def test_a_video_that_kills_its_worker_is_named_and_the_rest_goes_on(cnn, tmp_path: Path, killing):
+    names, out = killing, tmp_path / "FACES"
     assert cnn.extract.main([*(str(TRAIN / name) for name in names), "--out", str(out), "--jobs", "2"]) == 0
     reasons = {e.video: e.reason for e in cnn.shards.read_index(out)}
     assert reasons == {names[0]: "", names[1]: "worker-died", names[2]: ""}
 
 
-def test_on_a_dask_cluster(cnn, faces: Path, tmp_path: Path):
-    distributed = pytest.importorskip("dask.distributed", reason="dask is not installed")
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A Dask scheduler with two workers, as its own commands start them; its address, and the scheduler's process."""
+    pytest.importorskip("dask.distributed", reason="dask is not installed")
+    told = tmp_path / "scheduler.json"
+
+    def dask(*words: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", *words, "--scheduler-file", told, "--dashboard-address", ":0"]
+        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", "0")
+    workers = dask("worker", "--nworkers", "2", "--nthreads", "1", "--death-timeout", "60")
+    try:
+        while not told.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.05)
+        yield json.loads(told.read_text())["address"], scheduler
+    finally:
+        for process in (workers, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def test_on_a_dask_cluster(cnn, faces: Path, tmp_path: Path, cluster):
     names = [clip.name for clip in CLIPS[:3]]
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
-    ) as cluster:
-        code = cnn.extract.main(
-            [*(str(TRAIN / name) for name in names), "--out", str(tmp_path / "F"), "--dask", cluster.scheduler_address]
-        )
-    assert code == 0
-    crops = {e.video: e.crops for e in cnn.shards.read_index(tmp_path / "F")}
+    out = tmp_path / "F"
+    assert cnn.extract.main([*(str(TRAIN / name) for name in names), "--out", str(out), "--dask", cluster[0]]) == 0
+    crops = {e.video: e.crops for e in cnn.shards.read_index(out)}
     assert crops == {e.video: e.crops for e in cnn.shards.read_index(faces) if e.video in names}
+    assert str(os.getpid()) not in {log.stem.rsplit("-", 1)[1] for log in (out / "log").glob("*.csv")}
+
+
+def test_a_video_that_kills_workers_of_a_dask_cluster_is_named_too(cnn, tmp_path: Path, killing, cluster):
+    names, out = killing, tmp_path / "F"
+    assert cnn.extract.main([*(str(TRAIN / name) for name in names), "--out", str(out), "--dask", cluster[0]]) == 0
+    reasons = {e.video: e.reason for e in cnn.shards.read_index(out)}
+    assert reasons == {names[0]: "", names[1]: "worker-died", names[2]: ""}
+
+
+def test_a_scheduler_that_goes_away_is_said(tmp_path: Path, cluster):
+    address, scheduler = cluster
+    process = start("extract.py", *CLIPS, "--out", tmp_path / "F", "--dask", address, cwd=tmp_path)
+    while not events(tmp_path / "F") and process.poll() is None:
+        time.sleep(0.02)
+    scheduler.kill()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "any more; the same command goes on" in said
+    assert "Traceback" not in said
 
 
 def test_faults_are_said_plainly(tmp_path: Path):
@@ -189,6 +233,8 @@ def test_faults_are_said_plainly(tmp_path: Path):
     said = finish("train.py", tmp_path / "F", cwd=tmp_path, code=2)
     assert "1 videos left out: unreadable" in said
     assert "some of each are needed" in said
+    (tmp_path / "F/index.csv").unlink()
+    assert "has not come to its end" in finish("train.py", tmp_path / "F", cwd=tmp_path, code=2)
 
 
 # -------------------------------------------------------------------------------------------------------- self-blending

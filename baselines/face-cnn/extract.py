@@ -8,14 +8,18 @@ and no finished video is looked at again.
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import shards
 from crops import FRAMES, MARGIN, SIDE
@@ -24,6 +28,7 @@ from joblib import Parallel, delayed, parallel_config
 from shards import StopError
 from tasks import Task, attempt
 
+AHEAD = 2000  # tasks that a cluster is given before it has done any
 EVERY_S = 5.0  # between two lines of progress
 SUFFIX = ".mp4"
 
@@ -83,25 +88,59 @@ def agree_on_settings(faces: Path) -> None:
 
 def results(todo: list[Task], jobs: int, dask: str) -> Iterator[str]:
     """Do every task, in any order; after each, why there is no crop, or nothing."""
-    with on_cluster(dask) if dask else parallel_config("loky", n_jobs=jobs):
+    if dask:
+        yield from on_cluster(todo, dask)
+        return
+    with parallel_config("loky", n_jobs=jobs):
         yield from Parallel(return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)(
             delayed(attempt)(task) for task in todo
         )
 
 
-@contextmanager
-def on_cluster(address: str) -> Iterator[None]:
-    """Let joblib's work run on the Dask cluster at `address`. Raises StopError if it does not answer."""
-    from dask.distributed import Client
+def on_cluster(todo: list[Task], address: str) -> Iterator[str]:
+    """The same on the Dask cluster at `address`. Raises StopError if it does not answer, or goes away.
 
+    Dask tries a task on another worker when one dies of it, four times in all.
+    """
+    from dask.distributed import Client, KilledWorker, as_completed
+
+    for name in ("distributed", "distributed.client", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here
     try:
         client = Client(address, timeout="20s")
     except (OSError, ValueError) as error:
         raise StopError(f"No Dask scheduler answers at {address}: {error}. Start one: dask scheduler") from error
-    with client, parallel_config("dask", n_jobs=-1):
-        here = str(Path(__file__).resolve().parent)
-        client.register_worker_callbacks(lambda: sys.path.insert(0, here))  # where crops.py lies, on later workers too
-        yield
+    here, module, name = str(Path(__file__).resolve().parent), attempt.__module__, attempt.__name__
+
+    def there(fields: dict[str, Any]) -> str:  # sent as it stands: the scheduler need not know our modules
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        task = import_module("tasks").Task(**fields)
+        return str(getattr(import_module(module), name)(task))
+
+    with client:
+        rest = iter(todo)
+        begun = {client.submit(there, asdict(task), pure=False): task for task in islice(rest, AHEAD)}
+        finished = as_completed(begun)
+        for future in finished:
+            task = begun.pop(future)
+            try:
+                yield future.result()
+            except KilledWorker:
+                yield killer(task)
+            except CancelledError as error:
+                raise StopError(f"No Dask scheduler at {address} any more; the same command goes on.") from error
+            for following in islice(rest, 1):
+                submitted = client.submit(there, asdict(following), pure=False)
+                begun[submitted] = following
+                finished.add(submitted)
+
+
+def killer(task: Task) -> str:
+    """Note that workers die of a video; the reason why there is no crop."""
+    reason = "worker-died"
+    shards.replace_with(shards.loose_file(task.faces, task.path.name), shards.table_of([task.row(reason=reason)]))
+    return reason
 
 
 def alone(task: Task) -> str:
@@ -110,10 +149,7 @@ def alone(task: Task) -> str:
         try:
             return pool.submit(attempt, task).result()
         except BrokenProcessPool:
-            shards.replace_with(
-                shards.loose_file(task.faces, task.path.name), shards.table_of([task.row(reason="worker-died")])
-            )
-            return "worker-died"
+            return killer(task)
 
 
 def extract(todo: list[Task], faces: Path, jobs: int, dask: str) -> int:

@@ -76,6 +76,11 @@ def loose_file(faces: Path, video: str) -> Path:
     return faces / "loose" / f"{video}.parquet"
 
 
+def reason_of(loose: Path) -> str:
+    """Why there is no crop in a video's file, or an empty text."""
+    return pq.read_table(loose, columns=["reason"])["reason"][0].as_py() or ""
+
+
 def shard_files(faces: Path) -> list[Path]:
     """All shards, oldest first."""
     return sorted((faces / "shards").glob("part-*.parquet"))

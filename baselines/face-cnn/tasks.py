@@ -31,6 +31,9 @@ class Task:
 
 def attempt(task: Task) -> str:
     """Cut the faces out of one video and leave them in FACES/loose; why there are none, or an empty text."""
+    done = shards.loose_file(task.faces, task.path.name)
+    if done.exists():  # Dask asks again where a worker died before it could say so
+        return shards.reason_of(done)
     note(task, "begin")
     reason = ""
     try:
@@ -42,7 +45,7 @@ def attempt(task: Task) -> str:
     except UnusableError as fault:
         reason = str(fault)
         rows = [task.row(reason=reason)]
-    shards.replace_with(shards.loose_file(task.faces, task.path.name), shards.table_of(rows))
+    shards.replace_with(done, shards.table_of(rows))
     note(task, "end")
     return reason
 

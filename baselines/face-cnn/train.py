@@ -201,6 +201,8 @@ def find_faces(sources: list[Path], work: Path) -> Path:
     """A folder of faces: the one that was given, or one made of the videos that were. Raises StopError."""
     if len(sources) == 1 and (sources[0] / "index.csv").is_file():
         return sources[0]
+    if len(sources) == 1 and (sources[0] / "settings.json").is_file():
+        raise StopError(f"{sources[0]} has no index.csv: extract.py has not come to its end. Run it again, it goes on.")
     faces = work / "faces"
     if code := extract.main([*map(str, sources), "--out", str(faces)]):
         sys.exit(code)
