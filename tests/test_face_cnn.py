@@ -404,3 +404,45 @@ def test_stopped_and_killed_it_ends_with_the_weights_of_one_that_was_not(faces: 
     assert (tmp_path / "w2/curves.png").read_bytes().startswith(b"\x89PNG")
     said = finish(*command, "--seed", "1", cwd=tmp_path, code=2)
     assert "other settings" in said
+
+
+# -------------------------------------------------------------------------------------- mixed precision, graphics cards
+
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that PyTorch can use"),
+]
+DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
+
+
+def losses(cnn, device: str, half: bool, steps: int = 12) -> list[float]:
+    """Of steps on the same crops: random ones, each class with a tint of its own."""
+    recipe = cnn.batches.Recipe(seed=1, pairs=4, self_blended=0.0, side=64)
+    plan = cnn.fit.Plan(1, steps, recipe, 1e-3, start_sha256="", videos_sha256="")
+    training = cnn.fit.Training(plan, cnn.fit.Machine(torch.device(device), half, loaders=0))
+    labels = torch.tensor([0.0, 1.0] * 4)
+    noise = torch.randint(0, 200, (8, 3, recipe.side, recipe.side), generator=torch.Generator().manual_seed(1))
+    crops = (noise + 50 * labels[:, None, None, None]).to(torch.uint8).contiguous(memory_format=torch.channels_last)
+    return [training.step(crops, labels) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_mixed_precision_learns_as_full_precision_does(cnn, device: str):
+    full, half = losses(cnn, "cpu", half=False), losses(cnn, device, half=True)
+    assert half != full
+    assert half[0] == pytest.approx(full[0], abs=0.01)
+    assert half[-1] < half[0] / 2
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_a_gpu_gives_the_answers_of_a_processor(cnn, faces: Path, device: str):
+    net = cnn.model.load(FOLDER / "weights.npz")
+    crops = [crop for entry in cnn.train.usable(faces) for face in cnn.train.faces_of(entry) for crop in face]
+    here, there = (cnn.predict.Scorer(net, torch.device(name), 1).logits(crops) for name in ("cpu", device))
+    assert np.allclose(here, there, atol=0.05)
+
+
+@pytest.mark.parametrize(("free_gib", "crops"), [(0.001, 2), (1, 32), (4, 128), (8, 256), (80, 256)])
+def test_the_batch_fits_half_of_what_is_free_of_a_gpus_memory(cnn, monkeypatch, free_gib: float, crops: int):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_gib * 2**30), 80 << 30))
+    assert cnn.predict.batch_size(torch.device("cuda")) == crops
