@@ -1,5 +1,6 @@
 """`dfdc download sample`, as its user runs it, with the official client against a fake Kaggle."""
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import time
 
 import pytest
 
+from dfdc_kit.data.download.partial import Identity, Partial
+from dfdc_kit.data.download.room import SPARE_BYTES
 from fake_kaggle import KEY, TOKEN
 
 SECRETS = (KEY, TOKEN, "planted", "YWRhOn")
@@ -193,6 +196,24 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_call_goes_on(competition,
     assert dfdc("download", "sample").returncode == 0
     assert "Range" in competition.gets("archive.zip")[-1].headers
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
+
+
+def test_what_is_here_of_single_files_needs_no_room(competition, dfdc_here, tmp_path, monkeypatch):
+    """Of a file that fills most of the disk a half has arrived: the other half fits."""
+    content = bytes(1_000_000)
+    competition.world.files = {**FEW, "test_videos/a.mp4": content}
+    part = Partial(tmp_path / DATA / "test_videos/a.mp4")
+    part.path.parent.mkdir(parents=True)
+    tag = f'"{hashlib.md5(content).hexdigest()}"'  # as the storage makes them
+    part.begin(Identity(size_bytes=len(content), validator=tag, digest=""))
+    with part.appending() as append:
+        append(content[:600_000])
+    monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: SPARE_BYTES + 500_000)
+    plan = dfdc_here("download", "sample", "--dry-run").stdout
+    assert "586 KiB more are here already, from an interrupted download" in plan
+    assert dfdc_here("download", "sample").returncode == 0
+    assert_all_there(tmp_path / DATA, competition.world.files)
+    assert competition.gets("test_videos/a.mp4")[-1].headers["Range"] == "bytes=600000-"
 
 
 @pytest.mark.parametrize("token", [False, True])

@@ -161,7 +161,7 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
     if plan.missing:
         out.print(f"to fetch: about {amount(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
         if plan.have_bytes:
-            out.print(f"of the archive, {amount(plan.have_bytes)} are here already")
+            out.print(f"{amount(plan.have_bytes)} more are here already, from an interrupted download")
         out.print(f"disk: {amount(plan.needed_bytes)} needed at most, {amount(plan.free_bytes)} free")
     else:
         out.print("nothing to fetch")

@@ -41,7 +41,7 @@ class SamplePlan(msgspec.Struct, frozen=True, kw_only=True):
     slug: str
     steps: list[Step]
     as_archive: bool
-    have_bytes: int  # of the archive, from an interrupted download
+    have_bytes: int  # of what is to be fetched, from an interrupted download
     download_bytes: int
     needed_bytes: int  # of disk, at most
     free_bytes: int
@@ -82,9 +82,13 @@ def plan_sample(kaggle: Kaggle, slug: str, folder: Path, patterns: list[str], wa
     lacking = sum(step.state not in ("good", "unknown") for step in steps)  # the unknown need a digest, not a transfer
     is_here = archive_path(folder, slug).exists() and any(step.state != "good" for step in steps)
     as_archive = not patterns and (lacking > FEW or is_here)
-    have = _have_bytes(archive_path(folder, slug)) if as_archive else 0
-    all_bytes = sum(file.size_bytes for file in listed)
-    download_bytes = max(0, all_bytes - have) if as_archive else missing_bytes
+    if as_archive:
+        have, wanted_bytes = _have_bytes(archive_path(folder, slug)), sum(file.size_bytes for file in listed)
+    else:
+        paths = (folder / f"{step.name}{packed}" for step in steps if step.state != "good" for packed in ("", ".zip"))
+        have = sum(Partial(path).have_bytes for path in paths)
+        wanted_bytes = missing_bytes
+    download_bytes = max(0, wanted_bytes - have)
     return SamplePlan(
         folder=folder,
         slug=slug,
