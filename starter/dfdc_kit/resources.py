@@ -1,4 +1,4 @@
-"""Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; digests of files."""
+"""Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; locks; digests of files."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dfdc_kit.errors import MissingData, OutputFault
+from dfdc_kit.errors import MissingData, OutputFault, UsageFault
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -53,6 +53,34 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` whole or not at all."""
     with writing_to(path) as part:
         part.write_bytes(content)
+
+
+@contextmanager
+def holding(path: Path, busy: str, option: str) -> Iterator[None]:
+    """Hold the lock file `path`, made if need be, for this process; the system lets go of it however the process ends.
+
+    Raises UsageFault, with the sentence `busy`, if another process holds it; OutputFault, naming the `option` that
+    chooses another folder.
+    """
+    import fcntl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        message = f"Cannot write {path}: {error.strerror}."
+        raise OutputFault(message, hint=f"Choose a folder that can be written: {option} DIR") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise UsageFault(f"{busy} (process {holder}).", hint="Wait for it, or stop it with Ctrl-C") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
 def file_sha256(path: Path) -> str:

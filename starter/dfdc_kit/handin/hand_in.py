@@ -1,13 +1,12 @@
 """A hand-in from the first look to the score: taken up where it stopped, and never made twice by accident."""
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import OutputFault, UsageFault
+from dfdc_kit.errors import UsageFault
 from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked, worries
 from dfdc_kit.handin.desk import Desk, Pace, Teller
 from dfdc_kit.handin.host import Host
@@ -19,6 +18,7 @@ from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.history.event import Event, Kind
 from dfdc_kit.history.store import note_aloud
 from dfdc_kit.report.run_report import RunReport
+from dfdc_kit.resources import holding
 from dfdc_kit.scoring.metric import displayed
 
 
@@ -148,29 +148,10 @@ def carry_out(wanted: Order, book: Book, runs: Path, host: Host, means: Means) -
     return book.hand_in
 
 
-@contextmanager
-def alone(runs: Path, name: str) -> Iterator[None]:
-    """Only one process at a time hands in this code, or to this notebook. The lock ends with its process.
-
-    Raises UsageFault or OutputFault.
-    """
+def alone(runs: Path, name: str) -> AbstractContextManager[None]:
+    """Only one process at a time hands in this code, or to this notebook. Raises UsageFault or OutputFault."""
     path = runs / f".hand-in-{name}.lock"
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise OutputFault(
-            f"Cannot write {path}: {error.strerror}.", hint="Choose a folder that can be written: --out DIR"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageFault(
-                f"Another process is at it at this moment: {path} is locked.",
-                hint="Wait for it, or stop it with Ctrl-C",
-            ) from error
-        yield
+    return holding(path, f"Another process is at it at this moment: {path} is locked", "--out")
 
 
 def _event(one: HandIn, challenge: Challenge) -> Event:

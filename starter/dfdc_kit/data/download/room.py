@@ -1,42 +1,21 @@
 """The data folder while somebody works on it: one process at a time, and room for what comes."""
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dfdc_kit.data.download.amounts import amount
 from dfdc_kit.data.download.names import OURS
-from dfdc_kit.errors import OutputFault, UsageFault
+from dfdc_kit.errors import OutputFault
+from dfdc_kit.resources import holding
 
 LOCK = Path(OURS) / "lock"
 SPARE_BYTES = 64 << 20  # left free for everybody else
 
 
-@contextmanager
-def working_in(folder: Path) -> Iterator[None]:
+def working_in(folder: Path) -> AbstractContextManager[None]:
     """Hold `folder`, made if need be, for this process. Raises UsageFault if another holds it, OutputFault."""
-    import fcntl
-
-    try:
-        (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        message = f"Cannot write in {folder}: {error.strerror}."
-        raise OutputFault(message, hint="Choose a folder that can be written: --to DIR") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system, however the process ends
-        except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            message = f"Another download is at work in {folder} (process {holder})."
-            raise UsageFault(message, hint="Wait for it, or choose another folder: --to DIR") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
+    return holding(folder / LOCK, f"Another download is at work in {folder}", "--to")
 
 
 def free_bytes(folder: Path) -> int:
