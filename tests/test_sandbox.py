@@ -277,6 +277,19 @@ def test_cores(start):
     assert printed.strip() == b"1"
 
 
+def test_our_own_real_time_priority_is_not_inherited(start):
+    """As root, a library can give it to us unasked: an encoder in the same process, say."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("this user cannot have real-time priority")
+    try:
+        _, printed = start("import os; print(os.sched_getscheduler(0))")
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    assert int(printed) == os.SCHED_OTHER
+
+
 def test_no_handle_of_ours_is_inherited(start):
     _, printed = start("import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))")
     assert printed.strip() == b"[0, 1, 2, 3]"  # 3 is the listing itself

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PR_SET_CHILD_SUBREAPER = 36
 OF_PRIORITY = resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO  # a run before all others would keep us from ending it
+REAL_TIME = os.SCHED_FIFO, os.SCHED_RR
 PATIENCE_S = 20.0  # for processes that the kernel cannot end at once
 
 
@@ -81,6 +82,8 @@ def _start(command: list[str], orders: "dict[str, Any]", result_fd: int) -> int:
             signal.SIGXFSZ,
         ):  # Python changed them; the command wants its own
             signal.signal(number, signal.SIG_DFL)
+        if os.sched_getscheduler(0) in REAL_TIME:  # ours is, and a child's would be
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         for limit in (resource.RLIMIT_CORE, *OF_PRIORITY):
             resource.setrlimit(limit, (0, 0))
         if file_bytes := orders.get("file_bytes"):
