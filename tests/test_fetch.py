@@ -11,7 +11,7 @@ import pytest
 
 from dfdc_kit.data.download.digest import file_digest, is_digest_of, published
 from dfdc_kit.data.download.fetch import DAMAGED, Stopped, Wanted, Wire, fetch
-from dfdc_kit.data.download.partial import Identity, Partial
+from dfdc_kit.data.download.partial import PIECE_BYTES, Identity, Partial
 from dfdc_kit.data.download.several import run_all
 from dfdc_kit.data.download.wire import new_session
 from dfdc_kit.errors import KaggleFault, OutputFault
@@ -315,15 +315,43 @@ def test_space_is_reserved_while_a_file_arrives_and_given_back_after_an_interrup
         return found.st_size, found.st_blocks * 512
 
     partial = Partial(tmp_path / "a.mp4")
-    partial.begin(Identity(size_bytes=1 << 20, validator='"1"', digest=""))
+    partial.begin(Identity(size_bytes=4 << 20, validator='"1"', digest=""))
     with contextlib.suppress(Stopped), partial.appending() as append:
         append(b"x" * 1000)
+        append(b"x" * (1 << 20))
         length, on_disk = state()
         raise Stopped
-    assert length == 1000
-    assert 1 << 20 <= on_disk < (1 << 20) + (1 << 17)  # never more than the file needs, and a little for its own notes
+    assert length == 1 << 20
+    assert 4 << 20 <= on_disk < (4 << 20) + (1 << 17)  # never more than the file needs, and a little for its own notes
     length, on_disk = state()
-    assert (length, on_disk < 1 << 17) == (1000, True)
+    assert length == (1 << 20) + 1000
+    assert on_disk < (1 << 20) + (1 << 17)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[1], [PIECE_BYTES], [PIECE_BYTES - 1, 2], [7] * 2000, [65_536] * 40, [1, PIECE_BYTES] * 3]
+)
+def test_pieces_of_any_size_are_appended_in_their_order(tmp_path, sizes):
+    partial = Partial(tmp_path / "a.mp4")
+    blocks = [bytes([n % 251]) * size for n, size in enumerate(sizes)]
+    partial.begin(Identity(size_bytes=sum(sizes) + 5, validator='"1"', digest=""))
+    for part in (blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :], [b"?" * 5]):
+        with partial.appending() as append:
+            for block in part:
+                append(block)
+    assert partial.part.read_bytes() == b"".join(blocks) + b"?" * 5
+    assert partial.digest() == file_digest(partial.part)
+
+
+def test_a_slow_line_is_written_as_it_comes(tmp_path, monkeypatch):
+    partial = Partial(tmp_path / "a.mp4")
+    partial.begin(Identity(size_bytes=1 << 20, validator='"1"', digest=""))
+    with partial.appending() as append:
+        append(b"x")
+        assert partial.part.stat().st_size == 0
+        monkeypatch.setattr("dfdc_kit.data.download.partial.LONGEST_WAIT_S", -1.0)
+        append(b"x")
+        assert partial.part.stat().st_size == 2
 
 
 def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):

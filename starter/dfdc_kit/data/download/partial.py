@@ -7,6 +7,7 @@ only ever appended, so that the length of the part says how much is there, whene
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from dfdc_kit.data.download.digest import Digest, published
 from dfdc_kit.errors import OutputFault
 
 BLOCK_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
+MOST_WAITING = 512  # blocks; a system takes 1024 in one write
+LONGEST_WAIT_S = 0.05
 RESERVED_BYTES = 64 << 20  # asked of the disk in one go; block by block, as it is written, costs more
 KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of linux/falloc.h: a file's length goes on telling how much of it has arrived
 
@@ -94,27 +98,20 @@ class Partial:
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[bytes], None]]:
-        """A function that adds the next bytes; they are on their way to the disk when it returns."""
+        """A function that adds the next bytes; when the block ends, however it does, all of them are written."""
         self._catch_up()
-        whole = self.identity.size_bytes if self.identity and self.identity.size_bytes else 0
+        whole_bytes = self.identity.size_bytes if self.identity and self.identity.size_bytes else 0
         with self.part.open("ab", buffering=0) as file:
-            at = reserved = self._digest.count_bytes
+            pieces = _Pieces(file.fileno(), self._digest.count_bytes, whole_bytes)
 
             def append(block: bytes) -> None:
-                nonlocal at, reserved
-                if reserved - at < len(block) and reserved < whole:
-                    reserved += _reserve(file.fileno(), reserved, min(RESERVED_BYTES, whole - reserved))
                 self._digest.update(block)
-                left = memoryview(block)
-                while left:
-                    left = left[file.write(left) :]
-                at += len(block)
+                pieces.add(block)
 
             try:
                 yield append
             finally:
-                if reserved > at:  # what was reserved and not used is given back; the length stays
-                    os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size)
+                pieces.end()
 
     def digest(self) -> str:
         """The digest of all bytes so far; those of an earlier process are read once."""
@@ -157,11 +154,64 @@ class Partial:
             return None
 
 
-def _reserve(handle: int, at: int, count_bytes: int) -> int:
-    """Reserve disk space behind a file's end, its length unchanged; `count_bytes`, whether or not it could be done.
+class _Pieces:
+    """Appends what arrives in pieces of PIECE_BYTES that end on multiples of it, and reserves space ahead of them.
+
+    A slow line's bytes wait for LONGEST_WAIT_S at most: that much a kill costs.
+    """
+
+    def __init__(self, handle: int, at_bytes: int, whole_bytes: int) -> None:
+        self._handle, self._whole_bytes = handle, whole_bytes
+        self._at = self._reserved = at_bytes
+        self._waiting: list[memoryview] = []
+        self._waiting_bytes = 0
+        self._written_s = time.monotonic()
+
+    def add(self, block: bytes) -> None:
+        """Take in the next bytes, at most PIECE_BYTES, and write what makes a piece or has waited long."""
+        self._waiting.append(memoryview(block))
+        self._waiting_bytes += len(block)
+        beyond = (self._at + self._waiting_bytes) % PIECE_BYTES  # bytes behind the last end of a piece
+        if beyond < self._waiting_bytes:
+            self._write(beyond)
+        elif len(self._waiting) >= MOST_WAITING or time.monotonic() - self._written_s > LONGEST_WAIT_S:
+            self._write(0)
+
+    def end(self) -> None:
+        """Write the rest, give back what was reserved and not used; the length stays."""
+        try:
+            if self._waiting:
+                self._write(0)
+        finally:
+            if self._reserved > self._at:
+                os.ftruncate(self._handle, self._at)
+
+    def _write(self, but_bytes: int) -> None:
+        """Write all that waits but the last `but_bytes`, which are a part of the last block."""
+        self._written_s = time.monotonic()
+        end = self._at + self._waiting_bytes - but_bytes
+        if self._reserved < min(end, self._whole_bytes):
+            count_bytes = min(RESERVED_BYTES, self._whole_bytes - self._reserved)
+            _reserve(self._handle, self._reserved, count_bytes)
+            self._reserved += count_bytes
+        last = self._waiting.pop()
+        self._waiting += [last[: len(last) - but_bytes], last[len(last) - but_bytes :]]
+        while self._at < end:
+            count = os.writev(self._handle, self._waiting[:-1])
+            self._at += count
+            self._waiting_bytes -= count
+            while count:  # what was written waits no more, even if the next write fails
+                first = self._waiting[0]
+                self._waiting[:1] = [first[count:]] if count < len(first) else []
+                count -= min(count, len(first))
+        if not but_bytes:
+            self._waiting.pop()
+
+
+def _reserve(handle: int, at: int, count_bytes: int) -> None:
+    """Reserve disk space behind a file's end, its length unchanged.
 
     What cannot be reserved (another system, a file system without the call, a full disk) is seen when it is written.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).fallocate(handle, KEEP_SIZE, ctypes.c_int64(at), ctypes.c_int64(count_bytes))
-    return count_bytes
