@@ -35,12 +35,12 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_one_file(kaggle_server, tmp_path, seed):
-    """While 2 MB come at 10 MB/s; then one download to the end."""
+    """While 2 MB come at 5 MB/s; then one download to the end."""
     files = {"a.bin": random.Random(seed).randbytes(2_000_000)}
     kaggle_server.world.files.update(files)
-    kaggle_server.world.bytes_per_s = 10e6
+    kaggle_server.world.bytes_per_s = 5e6
     folder, right = tmp_path / "data", write(tmp_path / "right", files)
-    kill("file", folder, right, seed, 0.1)
+    kill("file", folder, right, seed, 0.35)  # most of the transfer, so that some kills come after a first piece
     kaggle = connect()
     wanted = Wanted(name="a.bin", path=folder / "a.bin", link=lambda: file_link(kaggle, SLUG, "a.bin"))
     fetch(wanted, Wire(session=new_session, watcher=Deaf()))
