@@ -51,7 +51,7 @@ def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: lis
         ready, _, _ = select.select([control_fd, wake_read], [], [])
         if wake_read in ready:
             os.read(wake_read, 4096)
-            status = _reap(main_pid)
+            status, _ = _reap(main_pid)
         ordered_to_stop = control_fd in ready
     wall_time_s = time.monotonic() - started
     left_running, killed_status = _end_all(main_pid, reaped=status is not None)
@@ -106,16 +106,19 @@ def _run(command: list[str]) -> None:
         time.sleep(0.01)
 
 
-def _reap(main_pid: int) -> int | None:
-    """Collect every child that has ended; the main process's status if it is among them."""
+def _reap(main_pid: int) -> "tuple[int | None, bool]":
+    """Collect every child that has ended; the main process's status if it is among them, and whether none is left.
+
+    None is left means that no descendant is: the reaper of orphans is the parent of each one's eldest ancestor alive.
+    """
     found = None
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return found
+            return found, True
         if pid == 0:
-            return found
+            return found, False
         if pid == main_pid:
             found = status
 
@@ -126,7 +129,10 @@ def _end_all(main_pid: int, *, reaped: bool) -> tuple[int, int | None]:
     deadline = time.monotonic() + PATIENCE_S
     if not reaped:
         _signal([main_pid], signal.SIGKILL)  # where it is the first process of a namespace, the rest dies with it
-    while (below := _descendants()) and time.monotonic() < deadline:
+    killed_status, none_left = _reap(main_pid)
+    # until the kernel says so: a look at /proc misses one that is born, and whose parent is gone, while it takes place
+    while not none_left and time.monotonic() < deadline:
+        below = _descendants()
         while (
             new := [pid for pid in below if pid not in seen]
         ) and time.monotonic() < deadline:  # freeze first: what is frozen cannot fork
@@ -135,7 +141,9 @@ def _end_all(main_pid: int, *, reaped: bool) -> tuple[int, int | None]:
             below = _descendants()
         _signal(below, signal.SIGKILL)
         time.sleep(0.001)
-    return len(seen), _reap(main_pid)
+        status, none_left = _reap(main_pid)
+        killed_status = killed_status if status is None else status
+    return len(seen), killed_status
 
 
 def _signal(pids: list[int], number: int) -> None:
