@@ -118,25 +118,28 @@ def on_cluster(todo: list[Task], address: str) -> Iterator[str]:
         task = import_module("tasks").Task(**fields)
         return str(getattr(import_module(module), name)(task))
 
+    rest = iter(todo)
+
+    def begin(count: int) -> dict[Any, Task]:
+        return {client.submit(there, asdict(task), pure=False): task for task in islice(rest, count)}
+
     with client:
-        rest = iter(todo)
-        begun = {client.submit(there, asdict(task), pure=False): task for task in islice(rest, AHEAD)}
+        begun = begin(AHEAD)
         finished = as_completed(begun)
         for future in finished:
             task = begun.pop(future)
             try:
                 yield future.result()
             except KilledWorker:
-                yield killer(task)
+                yield worker_died(task)
             except CancelledError as error:
                 raise StopError(f"No Dask scheduler at {address} any more; the same command goes on.") from error
-            for following in islice(rest, 1):
-                submitted = client.submit(there, asdict(following), pure=False)
-                begun[submitted] = following
-                finished.add(submitted)
+            following = begin(1)
+            begun |= following
+            finished.update(following)
 
 
-def killer(task: Task) -> str:
+def worker_died(task: Task) -> str:
     """Note that workers die of a video; the reason why there is no crop."""
     reason = "worker-died"
     shards.replace_with(shards.loose_file(task.faces, task.path.name), shards.table_of([task.row(reason=reason)]))
@@ -149,7 +152,7 @@ def alone(task: Task) -> str:
         try:
             return pool.submit(attempt, task).result()
         except BrokenProcessPool:
-            return killer(task)
+            return worker_died(task)
 
 
 def extract(todo: list[Task], faces: Path, jobs: int, dask: str) -> int:
