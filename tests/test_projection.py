@@ -122,6 +122,8 @@ def test_few_videos_give_no_upper_bound_and_no_good_news():
     assert here.high_s is None
     assert verdict(here, 1e9) == "cannot tell"
     assert verdict(here, here.low_s / 2) == "does not fit"
+    told = "\n".join(lines(forecast_of(np.full(5, 0.9))))
+    assert "4,000 videos, on this machine: about 60 min, from too few videos to say how sure" in told
 
 
 def test_below_a_twentieth_of_the_videos_the_upper_end_is_raised():

@@ -211,6 +211,6 @@ def _cost_line(forecast: TimeForecast) -> str:
 
 def _range(projection: Projection) -> str:
     if projection.high_s is None:
-        return f"at least {hours(projection.low_s)}"
+        return f"about {hours(projection.median_s)}, from too few videos to say how sure"
     low, high = hours(projection.low_s), hours(projection.high_s)
     return low if low == high else f"{low} to {high}"

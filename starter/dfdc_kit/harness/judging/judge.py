@@ -85,7 +85,7 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
             return what, f"Often the kernel's answer to too much memory; the peak seen was {peak}."
         return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
     last = next((line for line in reversed(seen.last_output) if line.strip()), "")
-    why = f"Exit code {outcome.exit_code}. {last} {_progress(seen)}".strip()
+    why = " ".join(filter(None, (f"Exit code {outcome.exit_code}.", _sentence(last), _progress(seen))))
     if last.startswith("ModuleNotFoundError"):
         return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
     return why, "The traceback stands at the end of the log."
@@ -147,6 +147,10 @@ def _progress(seen: Observation) -> str:
         return "" if seen.reads_caveat else "No video had been opened."
     done = sum(read.closed_s is not None for read in seen.reads)
     return f"{done} of {seen.videos} videos had been read; the last one opened was {seen.reads[-1].name}."
+
+
+def _sentence(line: str) -> str:
+    return line if not line or line.endswith((".", "!", "?")) else f"{line}."
 
 
 def _size(size_bytes: int | None) -> str:
