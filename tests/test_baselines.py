@@ -33,7 +33,7 @@ BASELINES = sorted(path.parent for path in (ROOT / "baselines").glob("*/submissi
 TEMPLATE = ROOT / "starter/dfdc_kit/templates/submission"
 FRAME_STATS = ROOT / "baselines/frame-stats"
 FACE_STATS = ROOT / "baselines/face-stats"
-MAX_FOLDER_BYTES = 2_000_000
+MAX_FOLDER_BYTES = 3_000_000  # the face mesh alone has 2.4 MB
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # that are not named as what they are imported by
 SHARED = (
     "calibrate.py",
@@ -174,14 +174,14 @@ def test_no_blanket_except(folder: Path):
 def test_folder_is_small_and_plain(folder: Path):
     files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in files) < MAX_FOLDER_BYTES
-    assert {path.suffix for path in files} <= {".py", ".toml", ".json", ".md", ".npz", ".onnx"}
+    assert {path.suffix for path in files} <= {".py", ".toml", ".json", ".md", ".npz", ".onnx", ".tflite"}
 
 
 @each_submission
 def test_what_comes_from_others_is_listed_with_its_size(folder: Path):
     described = tomllib.loads((folder / "submission.toml").read_text(encoding="utf-8"))
     listed = {external["name"]: external["size_bytes"] for external in described.get("external_data", [])}
-    brought = [*folder.glob("*.onnx"), *folder.glob("start.npz")]
+    brought = [path for kind in ("*.onnx", "*.tflite", "start.npz") for path in folder.glob(kind)]
     assert {path.name: path.stat().st_size for path in brought}.items() <= listed.items()
 
 
@@ -342,6 +342,25 @@ def test_face_stats_names_the_reason_and_predicts_where_a_face_is(on_hard_input)
     known = min((SAMPLE / "test_videos").glob("*.mp4")).name
     expected = json.loads((FACE_STATS / "expected.json").read_text(encoding="utf-8"))
     assert predictions["renamed.mp4"] == pytest.approx(expected["predictions"][known], abs=expected["tolerance"])
+
+
+@pytest.mark.runs_submission
+@pytest.mark.parametrize("folder", [FACE_STATS, ROOT / "baselines/face-cnn"], ids=lambda path: path.name)
+def test_a_model_of_the_fast_mode_is_asked_about_the_same_frames(folder: Path, sample_input: Path, tmp_path: Path):
+    """Only how videos are read differs; so, by a little, do the answers."""
+    data = stage(tmp_path / "data", few := sorted(path.name for path in (sample_input / "test_videos").iterdir())[:2])
+    for video in few:
+        (data / "test_videos" / video).symlink_to(SAMPLE / "test_videos" / video)
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed, ignore=shutil.ignore_patterns("__pycache__"))
+    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    (changed / "model.json").write_text(json.dumps(model | {"fast": True}), encoding="utf-8")
+    plain, _ = run(folder, data, tmp_path / "plain")
+    fast, fallbacks = run(changed, data, tmp_path / "fast")
+    assert not fallbacks
+    assert fast.keys() == plain.keys() == set(few)
+    assert fast != plain  # some are clipped either way
+    assert all(abs(fast[video] - plain[video]) < 0.01 for video in few)
 
 
 @each_learner

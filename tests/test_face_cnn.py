@@ -108,6 +108,20 @@ def test_stored_crops_are_what_main_sees(cnn, faces: Path):
     assert np.abs(direct.rgb.astype(int) - stored).mean() < 2.0  # JPEG's own loss, in grey levels
 
 
+def test_in_the_fast_mode_other_frames_are_cut_and_the_folder_says_so(cnn, faces: Path, tmp_path: Path, capsys):
+    out, video = tmp_path / "FACES", str(CLIPS[0])
+    assert cnn.extract.main([video, "--out", str(out), "--fast"]) == 0
+    assert cnn.shards.cut_fast(out)
+    assert not cnn.shards.cut_fast(faces)
+    (entry,) = cnn.shards.read_index(out)
+    kept = [crop.frame for crop in cnn.shards.read_crops(entry)]
+    direct = [crop.frame for crop in cnn.crops.crops_of(CLIPS[0], fast=True)[0]]
+    assert kept == direct
+    assert max(kept) < max(crop.frame for crop in cnn.crops.crops_of(CLIPS[0])[0]) / 2
+    assert cnn.extract.main([video, "--out", str(out)]) == 2  # not half so and half so
+    assert "Choose another --out" in capsys.readouterr().err
+
+
 def test_killed_and_started_again_finishes_and_repeats_no_video(cnn, faces: Path, tmp_path: Path):
     out = tmp_path / "FACES"
     process = start("extract.py", *CLIPS, "--out", out, cwd=tmp_path)

@@ -180,6 +180,40 @@ def test_what_nobody_needs_is_not_decoded(tmp_path: Path):
     assert decoder.packets < 60  # and it stops after the last wanted one
 
 
+@pytest.mark.usefixtures("as_scheduled_before")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fast_mode_gives_frames_of_the_beginning_as_they_are(kind: str, tmp_path: Path):
+    """Others than plain reading, but each bit for bit, and read with a third of the packets."""
+    codec, suffix, options = KINDS[kind]
+    try:
+        path = write(tmp_path / f"clip.{suffix}", codec, count=90, **options)
+    except av.codec.codec.UnknownCodecError:
+        pytest.skip(f"this PyAV cannot encode with {codec}")
+    whole = decoded(path)
+    found = list(frames.stills(path, 6, fast=True))
+    numbers = [still.index for still in found]
+    assert 4 <= len(numbers) <= 6
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] < 8
+    assert 20 < numbers[-1] < 36  # B-frames are shown before the frame that was read before them
+    for still in found:
+        assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
+
+
+def test_the_fast_mode_decodes_a_part_of_a_part(tmp_path: Path):
+    path = write(tmp_path / "clip.mp4", bf="3")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = frames._packets(container, stream)
+        decoder = CountingDecoder(stream.codec_context)
+        decoder.decoder.thread_count = 1
+        found = list(frames._early(decoder, packets, 3))
+    assert len(found) == 3
+    assert decoder.packets == 60 // 3
+    assert decoder.given < 0.75 * 60 / 3
+    assert len(list(frames.stills(path, 40, fast=True))) > 15  # who asks for more is given more of the video
+
+
 def test_all_frames_of_a_short_video_and_the_beginning_of_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write(tmp_path / "clip.mp4", count=20)
     assert [still.index for still in frames.stills(path, 32)] == list(range(20))

@@ -30,7 +30,10 @@ def look(still: Still, face: Face) -> Crop:
     return Crop(still.index, still.rgb(box, SIDE), points.astype(np.float32), face.score)
 
 
-def crops_of(path: Path) -> list[list[Crop]]:
-    """The crops of each face that matters, the main face first. Raises UnusableError."""
-    tracks: list[Track[Crop]] = follow(path, look, FRAMES)
+def crops_of(path: Path, *, fast: bool = False) -> list[list[Crop]]:
+    """The crops of each face that matters, the main face first; `fast` as for `stills` of frames.py.
+
+    Raises UnusableError.
+    """
+    tracks: list[Track[Crop]] = follow(path, look, FRAMES, fast=fast)
     return [track.seen for track in tracks if track.weight >= MAIN_SHARE * tracks[0].weight]

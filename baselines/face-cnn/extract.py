@@ -36,7 +36,7 @@ SUFFIX = ".mp4"
 # ------------------------------------------------------------------------------------------------------- what to do
 
 
-def tasks(sources: list[Path], faces: Path) -> list[Task]:
+def tasks(sources: list[Path], faces: Path, *, fast: bool = False) -> list[Task]:
     """One task a video, sorted by name; label and original from metadata.json. Raises StopError."""
     found: dict[str, Task] = {}
     for source in sources:
@@ -49,7 +49,7 @@ def tasks(sources: list[Path], faces: Path) -> list[Task]:
                 raise StopError(f"Two videos have one name: {found[path.name].path} and {path}. Leave one out.")
             said = metadata.get(path.name, {})
             label = {"FAKE": 1, "REAL": 0}.get(said.get("label", ""))
-            found[path.name] = Task(path.absolute(), faces.absolute(), label, said.get("original"))
+            found[path.name] = Task(path.absolute(), faces.absolute(), label, said.get("original"), fast)
     if not found:
         raise StopError(f"No {SUFFIX} file in {', '.join(map(str, sources))}.")
     return [found[name] for name in sorted(found)]
@@ -69,12 +69,10 @@ def read_metadata(folder: Path) -> dict[str, dict]:
     return metadata
 
 
-def agree_on_settings(faces: Path) -> None:
+def agree_on_settings(faces: Path, *, fast: bool = False) -> None:
     """Crops of one folder are all cut alike. Raises StopError."""
-    path, now = (
-        faces / "settings.json",
-        {"frames": FRAMES, "side": SIDE, "margin": MARGIN, "schema": shards.SCHEMA.names},
-    )
+    path = faces / shards.SETTINGS
+    now = {"frames": FRAMES, "side": SIDE, "margin": MARGIN, "fast": fast, "schema": shards.SCHEMA.names}
     if not path.exists():
         part = path.with_name(".settings.json.part")
         part.write_text(json.dumps(now) + "\n", encoding="utf-8")
@@ -210,11 +208,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the faces; about 0.25 MB a video")
     parser.add_argument("--jobs", type=int, default=cores(), help="processes (default: one a core)")
     parser.add_argument("--dask", default="", metavar="ADDRESS", help="work on this Dask cluster instead")
+    parser.add_argument("--fast", action="store_true", help="read the first third of each video only, here and later")
     asked = parser.parse_args(argv)
     try:
-        everything = tasks(asked.videos, asked.out)
+        everything = tasks(asked.videos, asked.out, fast=asked.fast)
         done = shards.tidy(asked.out)
-        agree_on_settings(asked.out)
+        agree_on_settings(asked.out, fast=asked.fast)
         todo = [task for task in everything if task.path.name not in done]
         print(f"{len(everything)} videos, {len(everything) - len(todo)} done before", flush=True)
         extract(todo, asked.out, asked.jobs, asked.dask)

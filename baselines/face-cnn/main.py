@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
@@ -39,9 +40,9 @@ from model import load  # noqa: E402
 from predict import Faces, Scorer, video_logit  # noqa: E402
 
 
-def faces_of(path: Path) -> Faces:
-    """The crops of each face of a video. Raises UnusableError."""
-    return [[crop.rgb for crop in crops] for crops in crops_of(path)]
+def faces_of(path: Path, *, fast: bool) -> Faces:
+    """The crops of each face of a video; `fast` as for `stills` of frames.py. Raises UnusableError."""
+    return [[crop.rgb for crop in crops] for crops in crops_of(path, fast=fast)]
 
 
 def write_csv(name: str, header: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
@@ -97,7 +98,7 @@ def main() -> None:
     scorer = Scorer(load(folder / "weights.npz"), device, cores())
     with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
         ledger = Ledger([row["filename"] for row in csv.DictReader(file)])
-    results = in_order(faces_of, (INPUT / "test_videos" / name for name in ledger.names))
+    results = in_order(partial(faces_of, fast=model["fast"]), (INPUT / "test_videos" / name for name in ledger.names))
     for name, logits in scorer.videos(ledger.usable(results)):
         logit = np.array(video_logit(logits))
         ledger.put(name, float(shrink_and_clip(logit, model["shrinkage"], model["clip"])))

@@ -12,6 +12,7 @@ loose/ is done, everything else is not. index.csv can always be made anew from t
 """
 
 import csv
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ SCHEMA = pa.schema([
     ("jpeg", pa.binary()),  # the crop, square
 ])  # fmt: skip
 INDEX = ("video", "label", "original", "crops", "reason", "shard", "row_group")
+SETTINGS = "settings.json"
 VIDEOS_A_SHARD = 256  # 16 crops of 20 KB each: 80 MB a shard
 
 
@@ -149,6 +151,11 @@ def _rows_of(shard: Path) -> Iterator[tuple[object, ...]]:
             label = "" if first["label"] is None else first["label"]
             crops = 0 if first["reason"] else len(rows)
             yield (first["video"], label, first["original"] or "", crops, first["reason"] or "", shard.name, group)
+
+
+def cut_fast(faces: Path) -> bool:
+    """Whether the crops were cut in the fast mode of frames.py. Raises FileNotFoundError."""
+    return bool(json.loads((faces / SETTINGS).read_text(encoding="utf-8"))["fast"])
 
 
 def read_index(faces: Path) -> list[Entry]:

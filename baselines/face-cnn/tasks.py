@@ -23,6 +23,7 @@ class Task:
     faces: Path
     label: int | None
     original: str | None
+    fast: bool = False  # as for `stills` of frames.py
 
     def row(self, **of_crop: object) -> dict[str, object]:
         """A row for shards.SCHEMA."""
@@ -39,7 +40,7 @@ def attempt(task: Task) -> str:
     try:
         rows = [
             task.row(track=track, frame=crop.frame, score=crop.score, points=crop.points.ravel(), jpeg=jpeg(crop.rgb))
-            for track, crops in enumerate(crops_of(task.path))
+            for track, crops in enumerate(crops_of(task.path, fast=task.fast))
             for crop in crops
         ]
     except UnusableError as fault:

@@ -33,7 +33,7 @@ from frames import cores
 from measure import Held, auc, draw_curves, held_out_report, raw_loss
 from model import SIDE, START
 from predict import Faces, Scorer, batch_size, video_logit
-from shards import Entry, StopError, read_index
+from shards import SETTINGS, Entry, StopError, cut_fast, read_index
 from tasks import from_jpeg
 
 BESIDE = Path(__file__).resolve().parent
@@ -201,7 +201,7 @@ def find_faces(sources: list[Path], work: Path) -> Path:
     """A folder of faces: the one that was given, or one made of the videos that were. Raises StopError."""
     if len(sources) == 1 and (sources[0] / "index.csv").is_file():
         return sources[0]
-    if len(sources) == 1 and (sources[0] / "settings.json").is_file():
+    if len(sources) == 1 and (sources[0] / SETTINGS).is_file():
         raise StopError(f"{sources[0]} has no index.csv: extract.py has not come to its end. Run it again, it goes on.")
     faces = work / "faces"
     if code := extract.main([*map(str, sources), "--out", str(faces)]):
@@ -244,6 +244,7 @@ def run(asked: argparse.Namespace, stop: Event) -> None:
     model = {
         "shrinkage": chosen.shrinkage,
         "clip": chosen.clip,
+        "fast": cut_fast(faces),
         "held_out": held_out_report(held_out, asked.seed),
         "made_with": {**provenance(asked, job, entries), "stopped_after": chosen.model},
     }

@@ -89,29 +89,31 @@ class Track(Generic[Seen]):
         return moved if moved < REACH and 1 / GROWTH < growth < GROWTH else math.inf
 
 
-def follow(path: Path, look: Callable[[Still, Face], Seen], count: int = 32) -> list[Track[Seen]]:
+def follow(
+    path: Path, look: Callable[[Still, Face], Seen], count: int = 32, *, fast: bool = False
+) -> list[Track[Seen]]:
     """The faces of a video, the main one first, from `count` evenly spaced stills; `look` is called for each face.
 
     Where most stills show no face, but do when turned by quarters, the video is turned: rotation flags can be wrong.
-    Raises UnusableError: those of `stills`, and no-face.
+    `fast` as for `stills`. Raises UnusableError: those of `stills`, and no-face.
     """
-    tracks, blanks, stills_read = _follow(path, look, count, turns=0)
+    tracks, blanks, stills_read = _follow(path, look, count, fast, turns=0)
     if 2 * len(blanks) > stills_read:
         turns = _turns(blanks[:: -(-len(blanks) // BLANKS)])
-        tracks = (_follow(path, look, count, turns)[0] if turns else []) or tracks
+        tracks = (_follow(path, look, count, fast, turns)[0] if turns else []) or tracks
     if not tracks:
         raise UnusableError("no-face")
     return sorted(tracks, key=lambda track: -track.weight)
 
 
 def _follow(
-    path: Path, look: Callable[[Still, Face], Seen], count: int, turns: int
+    path: Path, look: Callable[[Still, Face], Seen], count: int, fast: bool, turns: int
 ) -> tuple[list[Track[Seen]], list[np.ndarray], int]:
     """Tracks, the small pictures without a face, and how many stills there were."""
     tracks: list[Track[Seen]] = []
     blanks: list[np.ndarray] = []
     stills_read = 0
-    for still in stills(path, count):
+    for still in stills(path, count, fast=fast):
         still = still.turned(turns)
         stills_read += 1
         found = find(still)

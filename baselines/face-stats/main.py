@@ -1,8 +1,8 @@
 """Noise residuals inside a face, on its rim and around it, over 32 stills; a logistic regression of 27 numbers.
 
-`frames.py` reads the video, `faces.py` finds and follows the main face, `residuals.py` measures it at full resolution,
-`combine.py` makes one probability of those of the stills. `train.py` measures on held-out originals how far the answer
-may leave 0.5 (`calibrate.py`). Only pixels are used, and no scikit-learn is needed here.
+`frames.py` reads the video, `faces.py` finds and follows the main face, `mesh.py` draws its outline, `residuals.py`
+measures it at full resolution, `combine.py` makes one probability of those of the stills. `train.py` measures how far
+the answer may leave 0.5, on held-out originals (`calibrate.py`). Only pixels are used, and no scikit-learn here.
 """
 
 import csv
@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +27,34 @@ sys.path.insert(0, str(HOME))
 
 from calibrate import shrink_and_clip  # noqa: E402
 from combine import mean  # noqa: E402
-from faces import follow  # noqa: E402
-from frames import UnusableError, in_order  # noqa: E402
+from faces import Face, follow  # noqa: E402
+from frames import Still, UnusableError, in_order  # noqa: E402
+from mesh import outline  # noqa: E402
 from residuals import FEATURES, statistics  # noqa: E402
 
 STILLS = 32
 MAX_Z = 4.0  # standard deviations: a face unlike all of the training set shall not buy certainty
 
 
-def features(path: Path) -> np.ndarray:
-    """(n, len(FEATURES)): the main face in each still that shows it, n >= 1. Raises UnusableError."""
-    main_face = follow(path, statistics, STILLS)[0]
-    rows = [row for row in main_face.seen if row is not None]
+def features(path: Path, *, fast: bool = False) -> np.ndarray:
+    """(n, len(FEATURES)): the main face in each still that shows it, n >= 1; `fast` as for `stills` of frames.py.
+
+    Raises UnusableError.
+    """
+    main_face = follow(path, measured, STILLS, fast=fast)[0]
+    rows = [row for row in main_face.seen if not isinstance(row, str)]
     if not rows:
-        raise UnusableError("face-too-small")
+        raise UnusableError(Counter(main_face.seen).most_common(1)[0][0])
     return np.array(rows)
+
+
+def measured(still: Still, face: Face) -> np.ndarray | str:
+    """(len(FEATURES),) of one face, or the reason why there are none."""
+    drawn = outline(still, face)
+    if drawn is None:
+        return "doubtful-face"
+    values = statistics(still, face, drawn)
+    return "face-too-small" if values is None else values
 
 
 def standardise(values: np.ndarray, model: dict) -> np.ndarray:
@@ -81,7 +95,7 @@ def main() -> None:
         names = [row["filename"] for row in csv.DictReader(file)]
     predictions: list[tuple[str, float]] = []
     fallbacks: list[tuple[str, str]] = []
-    results = in_order(features, (INPUT / "test_videos" / name for name in names))
+    results = in_order(partial(features, fast=model["fast"]), (INPUT / "test_videos" / name for name in names))
     for name, result in zip(names, results, strict=True):
         if isinstance(result, UnusableError):
             print(f"{name}: {result}, predicted the prior {model['prior']}", flush=True)

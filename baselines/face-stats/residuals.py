@@ -12,10 +12,11 @@ from faces import Face
 from frames import Box, Still
 
 MARGIN = 0.4  # of the face's longer side, on each side: room for the rim, and for what is around it
-INNER, RIM, OUTER = (0.0, 0.75), (0.95, 1.3), (1.45, 9.0)  # radii of the regions, in half sides of the face's box
+INNER, RIM, OUTER = (0.0, 0.75), (0.95, 1.3), (1.45, 9.0)  # of the regions, in sizes of the face's outline
 MIN_PIXELS = 60  # of a region at half size; fewer say nothing
 LONGEST = 512  # pixels; of larger squares only every second, third ... row is measured
 MAX_NOISE = 20  # grey levels; more is an edge, not noise
+SHIFT = 4  # bits below the pixel, of the corners of an outline
 SMALL = 0.01  # added before a logarithm: a black picture has no noise at all
 
 KERNELS = {
@@ -32,13 +33,16 @@ FEATURES = (
 )
 
 
-def statistics(still: Still, face: Face) -> np.ndarray | None:
-    """(len(FEATURES),) float64; None where the face is so small, or so near the edge, that a region is missing."""
+def statistics(still: Still, face: Face, outline: np.ndarray) -> np.ndarray | None:
+    """(len(FEATURES),) float64; None where the face is so small, or so near the edge, that a region is missing.
+
+    outline: (n, 2) int32 x, y of the face in pixels of the still, convex.
+    """
     box = face.square(still.size, MARGIN)
     luma, blue, red = still.planes(box)
     step = max(1, len(luma) // LONGEST)
-    regions = _regions(face, box, step)  # three of (rows, columns) bool
-    half = [region[::2, ::2] for region in _regions(face, box, 1)]
+    regions = _regions(outline, box, step)  # three of (rows, columns) bool
+    half = [region[::2, ::2] for region in _regions(outline, box, 1)]
     if min(region.sum() for region in half) < MIN_PIXELS:
         return None
     fine = _moments(_residual(luma, "square")[::step], regions)
@@ -71,13 +75,19 @@ def _differences(of: np.ndarray) -> list[float]:
     ]
 
 
-def _regions(face: Face, box: Box, step: int) -> list[np.ndarray]:
-    """Inner, rim, outer: (height / step, width) bool, rings of an ellipse in the face's box."""
+def _regions(outline: np.ndarray, box: Box, step: int) -> list[np.ndarray]:
+    """Inner, rim, outer: (height / step, width) bool, rings between outlines of several sizes about one middle."""
     left, top, width, height = box
-    across = (np.arange(width) + left + 0.5 - face.middle[0]) / (face.width / 2)
-    down = (np.arange(0, height, step) + top + 0.5 - face.middle[1]) / (face.height / 2)
-    radius = np.sqrt(np.add.outer(down**2, across**2))
-    return [(radius >= low) & (radius < high) for low, high in (INNER, RIM, OUTER)]
+    moments = cv2.moments(outline)
+    middle = np.array([moments["m10"], moments["m01"]]) / max(moments["m00"], 1.0)
+
+    def within(size: float) -> np.ndarray:
+        corners = middle + size * (outline - middle) - (left + 0.5, top + 0.5)  # pixel (0, 0) has its middle at 0.5
+        filled = np.zeros((height, width), np.uint8)
+        cv2.fillConvexPoly(filled, np.rint(corners * 2**SHIFT).astype(np.int32), 1, shift=SHIFT)
+        return filled[::step] > 0
+
+    return [within(high) & ~within(low) for low, high in (INNER, RIM, OUTER)]
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:
