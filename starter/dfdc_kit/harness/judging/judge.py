@@ -8,6 +8,7 @@ from dfdc_kit.report.verdicts import MEANINGS, Verdict
 from dfdc_kit.sandbox.base import Ending
 
 GIB = 2**30
+EXAMPLE_FRAMES = 32  # a video: what winners of the challenge looked at
 
 
 def judge(observation: Observation, limits: Limits) -> Judgement:
@@ -60,11 +61,19 @@ def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
     durations = sorted(((r.closed_s - r.opened_s, r.name) for r in seen.reads if r.closed_s is not None), reverse=True)
     if not durations:
         hint = "" if seen.reads else "No video was opened: look at what it does first, in the log."
-        return why, f"{_open_ones(seen)} {hint}".strip()
+        return why, _sentences(_open_ones(seen), hint)
     slowest = ", ".join(f"{name} {duration:.1f} s" for duration, name in durations[:3])
-    factor = seen.videos / len(durations)
-    fit = f"To fit, it must be {factor:.1f} times as fast: fewer frames a video, larger batches, or a smaller model."
-    return why, f"Slowest: {slowest}. {_open_ones(seen)} {fit if factor > 1 else ''}".strip()
+    return why, _sentences(f"Slowest: {slowest}.", _open_ones(seen), _would_have_fitted(seen.videos / len(durations)))
+
+
+def _would_have_fitted(factor: float) -> str:
+    if factor <= 1:
+        return ""
+    frames = int(EXAMPLE_FRAMES / factor)
+    fewer = (
+        f"for example {frames} frames a video in place of {EXAMPLE_FRAMES}" if frames else "far fewer frames a video"
+    )
+    return f"To fit, it must be {factor:.1f} times as fast: {fewer}, a larger batch, or a smaller model."
 
 
 def _open_ones(seen: Observation) -> str:
@@ -85,7 +94,7 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
             return what, f"Often the kernel's answer to too much memory; the peak seen was {peak}."
         return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
     last = next((line for line in reversed(seen.last_output) if line.strip()), "")
-    why = " ".join(filter(None, (f"Exit code {outcome.exit_code}.", _sentence(last), _progress(seen))))
+    why = _sentences(f"Exit code {outcome.exit_code}.", last, _progress(seen))
     if last.startswith("ModuleNotFoundError"):
         return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
     return why, "The traceback stands at the end of the log."
@@ -149,8 +158,9 @@ def _progress(seen: Observation) -> str:
     return f"{done} of {seen.videos} videos had been read; the last one opened was {seen.reads[-1].name}."
 
 
-def _sentence(line: str) -> str:
-    return line if not line or line.endswith((".", "!", "?")) else f"{line}."
+def _sentences(*parts: str) -> str:
+    """Those that are not empty, each with an end."""
+    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part)
 
 
 def _size(size_bytes: int | None) -> str:
