@@ -52,7 +52,7 @@ def test_a_good_run(run, tmp_path):
     assert report["score"]["displayed"] == "0.69314"
     assert set(report["score"]["parts"]) == {"Public", "Private"}
     folder = next((tmp_path / "runs").glob("*/"))
-    assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "run.json", "submission.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "report.html", "run.json", "submission.csv"]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_ctrl_c_leaves_a_report_and_no_process(code_submission, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in said
     run_folder = next((tmp_path / "runs").glob("*/"))
-    assert sorted(path.name for path in run_folder.iterdir()) == ["log.txt", "run.json"]
+    assert sorted(path.name for path in run_folder.iterdir()) == ["log.txt", "report.html", "run.json"]
     assert run_report.load(run_folder).judgement.verdict.value == "interrupted"
     time.sleep(0.1)
     assert not [line for line in subprocess.getoutput("ps -eo args").splitlines() if str(run_folder) in line]

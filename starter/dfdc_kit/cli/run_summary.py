@@ -10,7 +10,7 @@ from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.harness.forecast.growth import passes_at
 from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.report.noise import cautions
-from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, RunReport
+from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, PAGE, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
 
@@ -117,7 +117,7 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 
 
 def _files(folder: Path) -> list[str]:
-    return [name for name in (FILE, LOG, CSV, FALLBACKS) if (folder / name).is_file()]
+    return [name for name in (PAGE, FILE, LOG, CSV, FALLBACKS) if (folder / name).is_file()]
 
 
 def _next(report: RunReport, folder: Path) -> str:

@@ -15,8 +15,8 @@ from dfdc_kit.sandbox.base import Enforcement, Outcome
 from dfdc_kit.scoring.score import Score
 from dfdc_kit.submission.rules import Validation
 
-SCHEMA_VERSION = 2
-FILE, LOG, CSV, FALLBACKS = "run.json", "log.txt", "submission.csv", "fallbacks.csv"
+SCHEMA_VERSION = 3
+FILE, LOG, CSV, FALLBACKS, PAGE = "run.json", "log.txt", "submission.csv", "fallbacks.csv", "report.html"
 
 
 class VideoRead(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,7 +110,7 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
         yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
     if limits.output_bytes is not None:
         largest = _common(limits)["file_bytes"]  # the larger of two limits: the kernel does not know the folders apart
-        how = f"one file: {largest} bytes by RLIMIT_FSIZE; all together sampled every {SLOW_SAMPLE_S:g} s"
+        how = f"one file: {largest / 2**30:.3g} GiB by RLIMIT_FSIZE; all together sampled every {SLOW_SAMPLE_S:g} s"
         yield Enforcement(limit="output", status=WATCHED, how=how)
     if limits.scratch_bytes is not None:
         how = f"all temporary files together sampled every {SLOW_SAMPLE_S:g} s"

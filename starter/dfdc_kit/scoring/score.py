@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 USAGE, PARTS, IGNORED = "Usage", ("Public", "Private"), "Ignored"
 COSTLIEST = 10
+HISTOGRAM_PARTS = 20
 CONSTANT = 0.5  # what everybody can reach who has looked at nothing
 
 Result = TypeVar("Result")
@@ -48,6 +49,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, Part]  # Public, Private; empty if the solution has no Usage
     per_class: dict[str, Part] | None  # mean loss by true class; None: the metric file has no `losses`
     costliest: list[CostlyRow] | None  # highest loss first; None: the same
+    histogram: dict[str, list[int]] | None  # by true class: rows in equal parts of 0 to 1 by prediction; None: the same
     metric: str  # file name
     metric_sha256: str
 
@@ -85,6 +87,7 @@ def score_submission(
         parts=parts,
         per_class=None if table is None else _per_class(table, challenge),
         costliest=None if table is None else _costliest(table),
+        histogram=None if table is None else _histogram(table, challenge),
         metric=metric.path.name,
         metric_sha256=file_sha256(metric.path),
     )
@@ -144,6 +147,14 @@ def _per_class(table: "pd.DataFrame", challenge: Challenge) -> dict[str, Part]:
             value = math.fsum(losses) / len(losses)
             found[name] = Part(value=value, displayed=displayed(value, decimals), rows=len(losses))
     return found
+
+
+def _histogram(table: "pd.DataFrame", challenge: Challenge) -> dict[str, list[int]]:
+    import numpy as np
+
+    columns = challenge.submission
+    predicted = {name: table.loc[table["label"] == name, "predicted"] for name in (columns.positive, columns.negative)}
+    return {name: np.histogram(values, HISTOGRAM_PARTS, (0, 1))[0].tolist() for name, values in predicted.items()}
 
 
 def _costliest(table: "pd.DataFrame") -> list[CostlyRow]:
