@@ -11,7 +11,7 @@ from dfdc_kit.errors import KitError
 from dfdc_kit.handin.checks import Rehearsing
 from dfdc_kit.handin.desk import Pace
 from dfdc_kit.handin.hand_in import Means, hand_in
-from dfdc_kit.handin.kaggle_host import KaggleHost
+from dfdc_kit.handin.hosts.kaggle_host import KaggleHost
 from dfdc_kit.handin.order import order
 from dfdc_kit.handin.record import HandIn
 from dfdc_kit.kaggle_client import connect

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
-from dfdc_kit.data.download.room import working_in
 from dfdc_kit.data.download.sample import download_sample, plan_sample
 from dfdc_kit.data.download.wire import new_session
+from dfdc_kit.data.download.workplace import working_in
 from dfdc_kit.kaggle_client import connect
 from dfdc_kit.kaggle_client.files import file_link
 

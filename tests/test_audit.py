@@ -15,7 +15,7 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit.data.audit import leak
 from dfdc_kit.data.audit.audit import AuditReport, audit
 from dfdc_kit.data.audit.rules import RULES
-from dfdc_kit.data.container import Header, read_header
+from dfdc_kit.data.verify.container import Header, read_header
 from dfdc_kit.errors import KitError
 
 CHALLENGE = challenges.load()
@@ -159,7 +159,7 @@ def test_another_name_of_the_same_file_is_no_copy(data):
 
 
 def test_only_files_of_one_size_are_read_whole(data, monkeypatch):
-    from dfdc_kit.data import inspection
+    from dfdc_kit.data.verify import inspection
 
     read = []
     monkeypatch.setattr(inspection, "sha256_of", lambda path: read.append(path.name) or "digest")

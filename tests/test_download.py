@@ -11,7 +11,7 @@ import time
 import pytest
 
 from dfdc_kit.data.download.partial import Identity, Partial
-from dfdc_kit.data.download.room import SPARE_BYTES
+from dfdc_kit.data.download.workplace import SPARE_BYTES
 from fake_kaggle import KEY, TOKEN
 
 SECRETS = (KEY, TOKEN, "planted", "YWRhOn")
@@ -164,7 +164,7 @@ def test_rules_not_accepted(competition, dfdc_here):
 
 
 def test_another_download_on_the_same_folder_is_refused(competition, dfdc_here, tmp_path):
-    from dfdc_kit.data.download.room import working_in
+    from dfdc_kit.data.download.workplace import working_in
 
     with working_in(tmp_path / DATA):
         done = dfdc_here("download", "sample")
@@ -208,7 +208,7 @@ def test_what_is_here_of_single_files_needs_no_room(competition, dfdc_here, tmp_
     part.begin(Identity(size_bytes=len(content), validator=tag, digest=""))
     with part.appending() as append:
         append(content[:600_000])
-    monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: SPARE_BYTES + 500_000)
+    monkeypatch.setattr("dfdc_kit.data.download.workplace.free_bytes", lambda _: SPARE_BYTES + 500_000)
     plan = dfdc_here("download", "sample", "--dry-run").stdout
     assert "586 KiB more are here already, from an interrupted download" in plan
     assert dfdc_here("download", "sample").returncode == 0

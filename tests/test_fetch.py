@@ -355,7 +355,7 @@ def test_a_slow_line_is_written_as_it_comes(tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: len(CONTENT))
+    monkeypatch.setattr("dfdc_kit.data.download.workplace.free_bytes", lambda _: len(CONTENT))
     with pytest.raises(OutputFault, match="are free"):
         fetch(wanted, wire)
     assert left_beside(wanted.path) == []

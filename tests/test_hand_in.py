@@ -12,7 +12,7 @@ from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleFault, KitError, SubmissionFault, UsageFault
 from dfdc_kit.handin.hand_in import alone
-from dfdc_kit.handin.kaggle_host import KaggleHost
+from dfdc_kit.handin.hosts.kaggle_host import KaggleHost
 from dfdc_kit.handin.order import order
 from dfdc_kit.handin.parcel import pack, parcel
 from dfdc_kit.handin.plan import plan

@@ -9,9 +9,9 @@ from msgspec import structs
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxFault, SubmissionFault, UsageFault
-from dfdc_kit.handin.accelerators import accelerators, choose
 from dfdc_kit.handin.checks import Rehearsing, checked, faults_of_the_parcel, fresh_rehearsal, fresh_run, worries
-from dfdc_kit.handin.hosted_log import log_text
+from dfdc_kit.handin.hosts.accelerators import accelerators, choose
+from dfdc_kit.handin.hosts.hosted_log import log_text
 from dfdc_kit.handin.order import doubts, order
 from dfdc_kit.handin.parcel import default_slug, pack, parcel
 from dfdc_kit.harness.rehearsal import record

@@ -9,9 +9,9 @@ import pytest
 
 from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
 from dfdc_kit.data.download.manifest import Manifest
-from dfdc_kit.data.download.room import working_in
 from dfdc_kit.data.download.sample import download_sample, plan_sample
 from dfdc_kit.data.download.wire import new_session
+from dfdc_kit.data.download.workplace import working_in
 from dfdc_kit.kaggle_client import connect
 from dfdc_kit.kaggle_client.files import file_link
 from killed import SLUG, Deaf, compare

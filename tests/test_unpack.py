@@ -110,7 +110,7 @@ def test_a_list_that_lies_about_a_size_is_found_out(tmp_path):
 
 
 def test_an_archive_that_needs_more_room_than_there_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.download.room.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("dfdc_kit.data.download.workplace.free_bytes", lambda _: 1000)
     with pytest.raises(OutputFault, match="are free"):
         unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.data.container import NO_ACCESS, BadVideo, read_header
-from dfdc_kit.data.inspection import STATE, Inspector, in_parallel, list_videos
-from dfdc_kit.data.status import ranges, status
-from dfdc_kit.data.verify import ExpectedFile, VerifyReport, verify
+from dfdc_kit.data.verify.container import NO_ACCESS, BadVideo, read_header
+from dfdc_kit.data.verify.inspection import STATE, Inspector, in_parallel, list_videos
+from dfdc_kit.data.verify.status import ranges, status
+from dfdc_kit.data.verify.verify import ExpectedFile, VerifyReport, verify
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.resources import file_sha256
 
@@ -107,7 +107,7 @@ def test_frames_that_the_index_promises_and_nobody_finds(tmp_path, monkeypatch):
     """As if a tenth more were promised than there are."""
     faststart(tmp_path / "few.mp4")
     assert read_header(tmp_path / "few.mp4", deep=True).frames == 20
-    monkeypatch.setattr("dfdc_kit.data.container.FEWEST_DECODED", 1.1)
+    monkeypatch.setattr("dfdc_kit.data.verify.container.FEWEST_DECODED", 1.1)
     with pytest.raises(BadVideo, match="20 frames, where the index promises 20"):
         read_header(tmp_path / "few.mp4", deep=True)
 
@@ -192,7 +192,7 @@ def test_what_the_machine_did_not_let_us_read_is_not_remembered(data, monkeypatc
         raise BadVideo(NO_ACCESS, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dfdc_kit.data.inspection.read_header", denied)
+        patch.setattr("dfdc_kit.data.verify.inspection.read_header", denied)
         assert {code for _, code in problems(verify(data, CHALLENGE))} == {"no-access"}
     again = verify(data, CHALLENGE)
     assert (again.read, again.problems) == (32, [])
@@ -279,7 +279,7 @@ def test_names_that_are_no_text(data):
 
 
 def test_several_files_at_a_time_and_no_more_than_are_waited_for(monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.inspection._cores", lambda: 4)
+    monkeypatch.setattr("dfdc_kit.data.verify.inspection._cores", lambda: 4)
     meeting, handed_out = threading.Barrier(4, timeout=10), []
 
     def meet(number: int) -> int:
@@ -301,7 +301,7 @@ def test_several_files_at_a_time_and_no_more_than_are_waited_for(monkeypatch):
 
 
 def test_a_left_loop_does_not_wait_for_what_was_handed_out(monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.inspection._cores", lambda: 2)
+    monkeypatch.setattr("dfdc_kit.data.verify.inspection._cores", lambda: 2)
     left, done = threading.Event(), []
 
     def work(number: int) -> None:
@@ -316,7 +316,7 @@ def test_a_left_loop_does_not_wait_for_what_was_handed_out(monkeypatch):
 
 
 def test_a_fault_of_ours_is_not_hidden(data, monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.inspection.read_header", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("dfdc_kit.data.verify.inspection.read_header", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError), Inspector(data) as inspector:
         inspector.inspect(list_videos(data / TRAIN, ".mp4").values())
 
@@ -407,8 +407,8 @@ EAGER = """
 import sys, time
 from pathlib import Path
 from dfdc_kit import challenge
-from dfdc_kit.data import inspection
-from dfdc_kit.data.verify import verify
+from dfdc_kit.data.verify import inspection
+from dfdc_kit.data.verify.verify import verify
 inspection.FLUSH_S = 0
 def slow(done, total):
     print(done, flush=True)
@@ -418,8 +418,8 @@ verify(Path(sys.argv[1]), challenge.load(), progress=slow)
 
 SLOW = """
 import os, time
-from dfdc_kit.data import inspection
-from dfdc_kit.data.inspection import Inspector
+from dfdc_kit.data.verify import inspection
+from dfdc_kit.data.verify.inspection import Inspector
 read, keep, count = inspection.read_header, Inspector._keep, iter(range(1000))
 def slow(path, *, deep=False):
     time.sleep(3 * (next(count) >= 10))

@@ -10,8 +10,8 @@ from dfdc_kit.data.download.amounts import amount
 
 if TYPE_CHECKING:
     from dfdc_kit.data.split_files import SplitReport
-    from dfdc_kit.data.status import FolderStatus, StatusReport
-    from dfdc_kit.data.verify import VerifyReport
+    from dfdc_kit.data.verify.status import FolderStatus, StatusReport
+    from dfdc_kit.data.verify.verify import VerifyReport
 
 SHOWN = 20  # problems; all are in --json
 HERE = Path()
@@ -155,7 +155,7 @@ def verify(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.counting import counting
     from dfdc_kit.data.download.expected import expected_files
-    from dfdc_kit.data.verify import verify as check
+    from dfdc_kit.data.verify.verify import verify as check
 
     with counting("decoding" if deep else "reading headers") as progress:
         expected = expected_files(folder)
@@ -195,7 +195,7 @@ def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.counting import counting
-    from dfdc_kit.data.status import status as look
+    from dfdc_kit.data.verify.status import status as look
 
     with counting("looking into folders") as progress:
         report = look(folder, challenges.load(), progress)
@@ -205,7 +205,7 @@ def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
 def _show_status(report: "StatusReport") -> None:
     from rich.table import Table
 
-    from dfdc_kit.data.status import ranges
+    from dfdc_kit.data.verify.status import ranges
 
     table = Table("folder", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("videos", "size", "missing", "FAKE", "REAL", "originals"):

@@ -32,8 +32,8 @@ def add(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.transfer import TransferScreen
-    from dfdc_kit.data.download.room import working_in
     from dfdc_kit.data.download.taking_in import take_in
+    from dfdc_kit.data.download.workplace import working_in
 
     challenge = challenges.load()
     taken = []

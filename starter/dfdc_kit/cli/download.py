@@ -60,9 +60,9 @@ def sample(
       dfdc download sample --dry-run
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.data.download.room import working_in
     from dfdc_kit.data.download.sample import download_sample, plan_sample
     from dfdc_kit.data.download.wire import new_wire
+    from dfdc_kit.data.download.workplace import working_in
     from dfdc_kit.kaggle_client import connect
 
     slug = challenges.load().slug
@@ -116,8 +116,8 @@ def parts(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.data.download.cookies import lent_cookies
     from dfdc_kit.data.download.parts import download_parts, parse_parts, parts_of, plan_parts
-    from dfdc_kit.data.download.room import working_in
     from dfdc_kit.data.download.wire import new_wire
+    from dfdc_kit.data.download.workplace import working_in
 
     challenge = challenges.load()
     known = parts_of(challenge)

@@ -113,7 +113,7 @@ def _means(
     from dfdc_kit.data.dataset import find_dataset
     from dfdc_kit.handin.desk import Pace
     from dfdc_kit.handin.hand_in import Means
-    from dfdc_kit.handin.host import Host
+    from dfdc_kit.handin.hosts.host import Host
     from dfdc_kit.handin.order import rehearsal_request, run_request
     from dfdc_kit.harness.noted import rehearse_noted, run_noted
     from dfdc_kit.harness.rehearsal.record import RehearsalReport
@@ -122,7 +122,7 @@ def _means(
     from dfdc_kit.sandbox import choose
 
     def host() -> Host:
-        from dfdc_kit.handin.kaggle_host import KaggleHost
+        from dfdc_kit.handin.hosts.kaggle_host import KaggleHost
         from dfdc_kit.kaggle_client import connect
         from dfdc_kit.kaggle_client.patience import Patience
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import KaggleFault
-from dfdc_kit.handin.host import Host
+from dfdc_kit.handin.hosts.host import Host
 from dfdc_kit.handin.parcel import Parcel
 from dfdc_kit.handin.record import Book
 

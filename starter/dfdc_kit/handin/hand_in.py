@@ -9,7 +9,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import UsageFault
 from dfdc_kit.handin.checks import WAIVED, Ready, Rehearsing, checked, worries
 from dfdc_kit.handin.desk import Desk, Pace, Teller
-from dfdc_kit.handin.host import Host
+from dfdc_kit.handin.hosts.host import Host
 from dfdc_kit.handin.order import Order, doubts
 from dfdc_kit.handin.parcel import parcel
 from dfdc_kit.handin.record import Book, HandIn, books, new_id, open_book

@@ -7,8 +7,8 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import SubmissionFault, UsageFault
-from dfdc_kit.handin.accelerators import CPU_PROFILE, GPU_PROFILE, choose
 from dfdc_kit.handin.checks import faults_of_the_parcel
+from dfdc_kit.handin.hosts.accelerators import CPU_PROFILE, GPU_PROFILE, choose
 from dfdc_kit.handin.parcel import FILES, MOST_CHARACTERS, Parcel, parcel
 from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
 from dfdc_kit.harness.request import RunRequest

@@ -9,9 +9,9 @@ import msgspec
 from dfdc_kit.handin.checks import WAIVED, Ready, fresh_rehearsal, fresh_run
 from dfdc_kit.handin.desk import Pace
 from dfdc_kit.handin.hand_in import Means, carry_out, earlier, new_hand_in
+from dfdc_kit.handin.hosts.rehearsed_host import Call, RehearsedHost
 from dfdc_kit.handin.order import Order, doubts
 from dfdc_kit.handin.record import open_book
-from dfdc_kit.handin.rehearsed_host import Call, RehearsedHost
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from dfdc_kit.errors import KaggleFault, SubmissionFault, UsageFault
 from dfdc_kit.handin.desk import Desk, until
-from dfdc_kit.handin.host import DataSet, Quota, Sent, Session
-from dfdc_kit.handin.hosted_log import log_text
+from dfdc_kit.handin.hosts.host import DataSet, Quota, Sent, Session
+from dfdc_kit.handin.hosts.hosted_log import log_text
 from dfdc_kit.handin.parcel import pack
 from dfdc_kit.handin.record import Stage, books
 from dfdc_kit.resources import write_bytes

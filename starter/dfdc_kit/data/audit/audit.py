@@ -14,9 +14,9 @@ from dfdc_kit.data.audit.finding import SEVERITIES, Evidence, Finding
 from dfdc_kit.data.audit.leak import Leak, measure
 from dfdc_kit.data.audit.rules import RULES
 from dfdc_kit.data.catalogue import Catalogue, read_catalogue
-from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
 from dfdc_kit.data.listing import reading
 from dfdc_kit.data.split_files import public_test_names, read_sides
+from dfdc_kit.data.verify.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
 from dfdc_kit.errors import MissingData, UsageFault
 
 

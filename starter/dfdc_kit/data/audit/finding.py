@@ -11,7 +11,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import CsvText
 from dfdc_kit.data.audit.leak import Leak
 from dfdc_kit.data.catalogue import Catalogue
-from dfdc_kit.data.inspection import Inspection
+from dfdc_kit.data.verify.inspection import Inspection
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

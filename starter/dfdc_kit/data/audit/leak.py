@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_kit.data.container import Header
 from dfdc_kit.data.split import place_of
+from dfdc_kit.data.verify.container import Header
 
 FOLDS = 5
 FEWEST = 10  # originals of each class; below, nothing is said

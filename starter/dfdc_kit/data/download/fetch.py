@@ -12,7 +12,7 @@ import msgspec
 
 from dfdc_kit.data.download.digest import file_digest, is_digest_of
 from dfdc_kit.data.download.partial import Identity, Partial
-from dfdc_kit.data.download.room import check_room
+from dfdc_kit.data.download.workplace import check_room
 from dfdc_kit.errors import KaggleFault, OutputFault
 from dfdc_kit.kaggle_client.faults import explained, from_response, unreachable
 from dfdc_kit.kaggle_client.patience import AGAIN, LONGEST_ASKED_S, UNREACHED, Patience, retry_after_s

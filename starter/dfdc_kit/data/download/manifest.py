@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from dfdc_kit.data.download.digest import is_digest_of
-from dfdc_kit.data.download.names import OURS
+from dfdc_kit.data.download.foreign_names import OURS
 from dfdc_kit.errors import OutputFault
 
 NAME = Path(OURS) / "files.jsonl"

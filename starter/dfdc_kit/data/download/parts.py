@@ -14,10 +14,10 @@ from dfdc_kit.data.download.cookies import HOW
 from dfdc_kit.data.download.fetch import Wanted, Wire
 from dfdc_kit.data.download.manifest import Entry, Manifest
 from dfdc_kit.data.download.partial import Partial
-from dfdc_kit.data.download.room import check_room, free_bytes
 from dfdc_kit.data.download.several import run_all
 from dfdc_kit.data.download.taking_in import TakenIn, fetch_and_take, take_in
 from dfdc_kit.data.download.wire import new_session
+from dfdc_kit.data.download.workplace import check_room, free_bytes
 from dfdc_kit.errors import KaggleFault, UsageFault
 from dfdc_kit.kaggle_client.persistence import persistently
 

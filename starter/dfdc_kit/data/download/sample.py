@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dfdc_kit.data.download.fetch import Fetched, Wanted, Watcher, Wire, fetch
+from dfdc_kit.data.download.foreign_names import danger
 from dfdc_kit.data.download.manifest import Entry, Manifest
-from dfdc_kit.data.download.names import danger
 from dfdc_kit.data.download.partial import Partial
-from dfdc_kit.data.download.room import check_room, free_bytes
 from dfdc_kit.data.download.several import run_all
 from dfdc_kit.data.download.taking_in import fetch_and_take, unpack_watched
 from dfdc_kit.data.download.unpack import members, unpack
+from dfdc_kit.data.download.workplace import check_room, free_bytes
 from dfdc_kit.errors import BadData, UsageFault
 from dfdc_kit.kaggle_client import Kaggle
 from dfdc_kit.kaggle_client.files import RemoteFile, bundle_link, file_link, list_files

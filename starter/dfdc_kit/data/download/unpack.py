@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from dfdc_kit.data.download.digest import Digest
+from dfdc_kit.data.download.foreign_names import danger
 from dfdc_kit.data.download.manifest import Entry
-from dfdc_kit.data.download.names import danger
 from dfdc_kit.data.download.partial import arriving
-from dfdc_kit.data.download.room import check_room
+from dfdc_kit.data.download.workplace import check_room
 from dfdc_kit.errors import BadData, OutputFault
 
 BLOCK_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from dfdc_kit.data.container import NO_ACCESS, BadVideo, Fault, Header, read_header
+from dfdc_kit.data.verify.container import NO_ACCESS, BadVideo, Fault, Header, read_header
 from dfdc_kit.resources import writing_to
 
 STATE = Path(".dfdc") / "inspected.jsonl"  # in the data folder

@@ -9,8 +9,8 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import as_text, read_csv
-from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, relative, silent
 from dfdc_kit.data.listing import read_listings, reading
+from dfdc_kit.data.verify.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, relative, silent
 from dfdc_kit.errors import MissingData
 
 MISSING, NO_VIDEOS, UNLISTED = "missing", "no-videos", "unlisted"

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dfdc_kit.handin.host import DataSet, Pushed, Quota, Sent, Session
+from dfdc_kit.handin.hosts.host import DataSet, Pushed, Quota, Sent, Session
 
 YOU = "YOUR-KAGGLE-NAME"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.data.inspection import Progress, list_videos, silent
 from dfdc_kit.data.listing import NO_PART, Listing, part_of, read_listings, reading
+from dfdc_kit.data.verify.inspection import Progress, list_videos, silent
 from dfdc_kit.errors import MissingData
 
 

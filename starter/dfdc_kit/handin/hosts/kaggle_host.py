@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dfdc_kit.errors import KaggleFault
-from dfdc_kit.handin.host import DataSet, Pushed, Quota, Sent, Session
+from dfdc_kit.handin.hosts.host import DataSet, Pushed, Quota, Sent, Session
 from dfdc_kit.kaggle_client import Kaggle
 
 PAGE = 100  # submissions; a team makes two a day
