@@ -18,7 +18,7 @@ LAYERS = [  # top to bottom; rooms in one row do not know each other
     {"kaggle_client"},
     {"challenge", "profiles", "csvtext"},
     {"settings", "records"},
-    {"resources"},
+    {"resources", "amounts"},
     {"errors"},
 ]
 DEPTH = {room: depth for depth, row in enumerate(LAYERS) for room in row}

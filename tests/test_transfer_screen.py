@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
+from dfdc_kit.amounts import amount, duration
 from dfdc_kit.cli import transfer
 from dfdc_kit.cli.transfer import TransferScreen
-from dfdc_kit.data.download.amounts import amount, duration
 
 MIB = 1 << 20
 

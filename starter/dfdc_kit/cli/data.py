@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import amount
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
-from dfdc_kit.data.download.amounts import amount
 
 if TYPE_CHECKING:
     from dfdc_kit.data.split_files import SplitReport

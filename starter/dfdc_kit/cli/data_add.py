@@ -47,7 +47,7 @@ def add(
 
 
 def _show(taken: "TakenIn") -> None:
-    from dfdc_kit.data.download.amounts import amount
+    from dfdc_kit.amounts import amount
 
     end = "removed" if taken.removed else "kept"
     files = f"{taken.files:,} file{'' if taken.files == 1 else 's'}"

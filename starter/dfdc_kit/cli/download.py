@@ -150,7 +150,7 @@ def _watched() -> Iterator[tuple["TransferScreen", "Patience", threading.Event]]
 
 
 def _show_sample_plan(plan: "SamplePlan") -> None:
-    from dfdc_kit.data.download.amounts import amount
+    from dfdc_kit.amounts import amount
 
     counts: dict[str, int] = {}
     for step in plan.steps:
@@ -168,7 +168,7 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
 
 
 def _show_sample(arrived: "Arrived") -> None:
-    from dfdc_kit.data.download.amounts import amount, duration
+    from dfdc_kit.amounts import amount, duration
 
     again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
     out.print(f"{arrived.kept:,} files kept and verified, {arrived.fetched:,} fetched{again}")
@@ -180,7 +180,7 @@ def _show_sample(arrived: "Arrived") -> None:
 
 
 def _show_parts_plan(plan: "PartsPlan") -> None:
-    from dfdc_kit.data.download.amounts import amount
+    from dfdc_kit.amounts import amount
 
     for step in plan.steps:
         have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
@@ -190,7 +190,7 @@ def _show_parts_plan(plan: "PartsPlan") -> None:
 
 
 def _show_parts(arrived: "PartsArrived") -> None:
-    from dfdc_kit.data.download.amounts import amount, duration
+    from dfdc_kit.amounts import amount, duration
 
     for taken in arrived.taken_in:
         out.print(f"{taken.holds}: {taken.files:,} files, {amount(taken.size_bytes)}")

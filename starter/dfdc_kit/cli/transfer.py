@@ -15,8 +15,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from dfdc_kit.amounts import amount, duration
 from dfdc_kit.cli.console import plain
-from dfdc_kit.data.download.amounts import amount, duration
 
 LINE_EVERY_S = 10.0
 LARGE_BYTES = 16 << 20  # files of this size get lines of their own

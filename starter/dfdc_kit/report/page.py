@@ -10,6 +10,7 @@ from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import NamedTuple
 
+from dfdc_kit.amounts import amount, clock
 from dfdc_kit.report.forecast import Projection, TimeForecast
 from dfdc_kit.report.noise import cautions
 from dfdc_kit.report.run_report import PAGE, RunReport, VideoRead
@@ -23,7 +24,6 @@ LANES = 16  # of the timeline; what overlaps more is drawn in the last
 APART = 120.0  # units, of two marks of an axis
 SLOWEST = 5
 CLOCK = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400, 259200)  # seconds
-GIB = 2**30
 
 
 class Span(NamedTuple):
@@ -71,7 +71,7 @@ def render(report: RunReport) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": clock, "gib": gib}
+    environment.filters |= {"clock": clock, "amount": _known}
     seen, forecast = report.observation, report.forecast
     usage = seen.outcome.usage
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -92,18 +92,6 @@ def render(report: RunReport) -> str:
         noise=list(cautions(seen.noise)),
         open_limits=[limit.limit for limit in report.enforcement if limit.status.startswith("NOT")],
     )
-
-
-def clock(time_s: float) -> str:
-    """A time, in the unit that suits it."""
-    if time_s < 120:
-        return f"{time_s:.3g} s"
-    return f"{time_s / 60:.3g} min" if time_s < 7200 else f"{time_s / 3600:,.3g} h"
-
-
-def gib(size_bytes: float | None) -> str:
-    """A size, in GiB."""
-    return "unknown" if size_bytes is None else f"{size_bytes / GIB:.2f} GiB"
 
 
 # ------------------------------------------------------------------------------------------------------------ drawings
@@ -200,6 +188,10 @@ def bars(rows: Sequence[int], report: RunReport) -> Iterator[Bar]:
     for number, count in enumerate(rows):
         if count:
             yield Bar(WIDE * number / len(rows), count / most, count)
+
+
+def _known(size_bytes: float | None) -> str:
+    return "unknown" if size_bytes is None else amount(size_bytes)
 
 
 def _histogram(report: RunReport) -> dict[str, list[int]]:

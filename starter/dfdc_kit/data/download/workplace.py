@@ -4,7 +4,7 @@ import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from dfdc_kit.data.download.amounts import amount
+from dfdc_kit.amounts import amount
 from dfdc_kit.data.download.foreign_names import OURS
 from dfdc_kit.errors import OutputFault
 from dfdc_kit.resources import holding

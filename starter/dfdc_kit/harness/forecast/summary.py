@@ -5,6 +5,7 @@ from threading import Lock
 
 import numpy as np
 
+from dfdc_kit.amounts import clock
 from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
 from dfdc_kit.harness.forecast.growth import cores_line
@@ -89,7 +90,7 @@ def lines(forecast: TimeForecast) -> list[str]:
         told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
     for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
         told.append(
-            f"decoding every frame of {outlook.videos:,} videos there, no model: {hours(least)} to {hours(most)}"
+            f"decoding every frame of {outlook.videos:,} videos there, no model: {clock(least)} to {clock(most)}"
         )
     told += [f"constant: {source}" for source in forecast.constants]
     if any("not measured" in source for source in forecast.constants):
@@ -99,20 +100,13 @@ def lines(forecast: TimeForecast) -> list[str]:
 
 def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
     """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
-    limit = hours(forecast.limit_s)
+    limit = clock(forecast.limit_s)
     for outlook in forecast.outlooks:
         videos = f"{outlook.videos:,} videos"
         here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
         yield outlook.name, here
         if outlook.hosted is not None:
             yield outlook.name, f"{videos}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}"
-
-
-def hours(time_s: float) -> str:
-    """A time, in the unit that suits it."""
-    if time_s < 120:
-        return f"{time_s:.3g} s"
-    return f"{time_s / 60:.3g} min" if time_s < 7200 else f"{time_s / 3600:,.3g} h"
 
 
 class Forecaster:
@@ -145,8 +139,8 @@ class Forecaster:
         low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().quicker
         if low_s > self._limit_s:
             self.reason = (
-                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {hours(low_s)} here; "
-                f"the limit is {hours(self._limit_s)}."
+                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {clock(low_s)} here; "
+                f"the limit is {clock(self._limit_s)}."
             )
         return bool(self.reason)
 
@@ -211,6 +205,6 @@ def _cost_line(forecast: TimeForecast) -> str:
 
 def _range(projection: Projection) -> str:
     if projection.high_s is None:
-        return f"about {hours(projection.median_s)}, from too few videos to say how sure"
-    low, high = hours(projection.low_s), hours(projection.high_s)
+        return f"about {clock(projection.median_s)}, from too few videos to say how sure"
+    low, high = clock(projection.low_s), clock(projection.high_s)
     return low if low == high else f"{low} to {high}"
