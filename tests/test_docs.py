@@ -1,5 +1,7 @@
 """The documentation does what it says: its commands run, its pages match the code, its links lead somewhere."""
 
+import doctest
+import importlib
 import importlib.util
 import os
 import re
@@ -18,6 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("baselines/*.md"), *ROOT.glob("sample_data/*.md")]
 )
+
+
+WITH_EXAMPLES = [path for path in (ROOT / "starter").rglob("*.py") if ">>>" in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_hold(path: Path):
+    name = ".".join(path.relative_to(ROOT / "starter").with_suffix("").parts)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def blocks(page: Path, language: str) -> list[str]:
