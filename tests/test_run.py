@@ -297,6 +297,25 @@ def test_no_submission_there(dfdc, tmp_path, wrong):
     assert "next:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("wall_time_s", "nan"), ("wall_time_s", "inf"), ("wall_time_s", "-5.0"), ("cpu_cores", "0")]
+)
+def test_limits_that_are_none(dfdc, code_submission, tmp_path, key, value):
+    path = tmp_path / "odd.toml"
+    path.write_text(f'title = "odd"\nas_of = "2026-11-26"\n[limits]\n{key} = {value}\n[hardware]\n[source]\n')
+    done = dfdc("run", code_submission(GOOD), "--profile", path)
+    assert done.returncode == 3
+    assert f"$.limits.{key}" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("limit", ["0", "-5", "nan", "inf"])
+def test_a_rehearsal_needs_a_limit_above_zero(dfdc, code_submission, limit):
+    done = dfdc("rehearse", code_submission(GOOD), "--limit", limit)
+    assert done.returncode == 2
+    assert f"--limit {limit}: a number of seconds above 0 is needed." in done.stderr
+
+
 def test_unknown_profile(dfdc, code_submission):
     done = dfdc("run", code_submission(GOOD), "--profile", "kaggle-2021")
     assert done.returncode == 2

@@ -128,3 +128,16 @@ def test_broken_csv(write, content, said):
 )
 def test_which_csv_is_a_solution(write, content, is_solution):
     assert holds_solution(write("x.csv", content), CHALLENGE) == is_solution
+
+
+def test_a_sample_submission_is_not_the_truth(sample, dfdc, tmp_path):
+    """Its 0 in every row would call all videos REAL, and no score would look strange."""
+    done = dfdc("score", sample / "sample_submission.csv", sample / "sample_submission.csv")
+    assert done.returncode == 3
+    assert "calls all 16 videos REAL (0), as a sample submission does" in done.stderr
+    done = dfdc("run", "baselines/constant", "--solution", sample / "sample_submission.csv", cwd=sample.parent)
+    assert done.returncode == 3
+    rows = (sample / "sample_submission.csv").read_text().split()
+    said = tmp_path / "truth.csv"
+    said.write_text("\n".join([rows[0] + ",Usage", *(f"{row},Public" for row in rows[1:])]) + "\n")
+    assert dfdc("score", sample / "sample_submission.csv", said).returncode == 0

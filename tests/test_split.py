@@ -248,8 +248,11 @@ def test_metadata_that_cannot_tell_what_belongs_together():
     with pytest.raises(BadData, match=r"1 FAKE videos name no original, the first is f.mp4 in x"):
         split(join([orphan], CHALLENGE), Plan(), CHALLENGE)
     chain = Listing(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "g.mp4"], np.array([True, True]), ["g.mp4", "r.mp4"])
-    with pytest.raises(BadData, match=r"The original of f.mp4 is g.mp4, which has an original of its own"):
+    with pytest.raises(BadData, match=r"The original of f.mp4 is g.mp4, which is FAKE or has an original of its"):
         split(join([chain], CHALLENGE), Plan(), CHALLENGE)
+    itself = Listing(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "r.mp4"], np.array([True, False]), ["f.mp4", ""])
+    with pytest.raises(BadData, match=r"The original of f.mp4 is f.mp4, which is FAKE"):
+        split(join([itself], CHALLENGE), Plan(), CHALLENGE)
     apart = [listing(1, {"a": (True, 1)}), listing(2, {"b": (True, 1)})]
     apart[1].originals[1] = "a.mp4"
     with pytest.raises(BadData, match=r"The original a.mp4 of b-0.mp4 \(part 2\) has videos in part 1, too"):

@@ -1,11 +1,17 @@
 """What a challenge is: its slug, files, columns, metric and sizes, read from `challenges/<name>.toml`."""
 
+import os
 from pathlib import Path
 
+from msgspec import structs
+
+from dfdc_kit.errors import MissingData
 from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.settings import Settings, read_toml
 
 FOLDER = PACKAGE / "challenges"
+BUNDLED = "dfdc"
+CHOSEN_BY = "DFDC_CHALLENGE"  # environment variable: another challenge's name, or its TOML file
 
 
 class SubmissionFile(Settings, frozen=True, kw_only=True):
@@ -37,6 +43,11 @@ class Metric(Settings, frozen=True, kw_only=True):
     name: str
     lower_is_better: bool
     displayed_decimals: int
+
+    @property
+    def is_log_loss(self) -> bool:
+        """Whether a sure and wrong row costs 34.5: some advice holds for log loss alone."""
+        return self.name == "log loss"
 
 
 class Sizes(Settings, frozen=True, kw_only=True):
@@ -73,11 +84,23 @@ class Challenge(Settings, frozen=True, kw_only=True):
 
     @property
     def metric_path(self) -> Path:
-        """The metric file: beside the challenge's TOML file if it is there, else the bundled one."""
-        own = FOLDER / self.metric.file
-        return own if own.is_file() else bundled(self.metric.file)
+        """The metric file: the challenge's own if `load` found one beside its TOML file, else the bundled one."""
+        own = Path(self.metric.file)
+        return own if own.is_absolute() else bundled(self.metric.file)
 
 
-def load(name: str = "dfdc") -> Challenge:
-    """The challenge `name`, e.g. "dfdc". Raises MissingData or BadData."""
-    return read_toml(FOLDER / f"{name}.toml", Challenge)
+def load(name: str = "") -> Challenge:
+    """The challenge `name`, or the one in the TOML file `name`; else that of the variable DFDC_CHALLENGE, else DFDC.
+
+    A metric file beside the TOML file goes before a bundled one. Raises MissingData or BadData.
+    """
+    name = name or os.environ.get(CHOSEN_BY) or BUNDLED
+    path = Path(name).absolute() if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise MissingData(f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=f"A TOML file, or one of: {known}")
+    challenge = read_toml(path, Challenge)
+    own = path.parent / challenge.metric.file
+    if not own.is_file():
+        return challenge
+    return structs.replace(challenge, metric=structs.replace(challenge.metric, file=str(own)))

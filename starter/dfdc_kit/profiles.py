@@ -1,6 +1,7 @@
 """Runtime profiles: the hosted machines and their limits, as data in `profiles/<name>.toml`, each with its source."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -12,24 +13,28 @@ FOLDER = PACKAGE / "profiles"
 DEFAULT = "kaggle-2020-gpu"
 
 
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # 30 years: neither infinite nor NaN
+Count = Annotated[int, msgspec.Meta(gt=0)]
+
+
 class Limits(Settings, frozen=True, kw_only=True):
     """What a run may use; None means that nothing is limited."""
 
-    wall_time_s: float | None = None
-    cpu_cores: int | None = None  # that the run may use at once
-    memory_bytes: int | None = None  # of the whole process tree
-    gpu_memory_bytes: int | None = None  # of the whole process tree, on one card
-    processes: int | None = None  # processes and threads at once, of the whole tree
-    output_bytes: int | None = None  # in the working folder
-    scratch_bytes: int | None = None  # in the folder for temporary files, which is not kept
-    log_bytes: int | None = None  # standard output and standard error together
+    wall_time_s: Seconds | None = None
+    cpu_cores: Count | None = None  # that the run may use at once
+    memory_bytes: Count | None = None  # of the whole process tree
+    gpu_memory_bytes: Count | None = None  # of the whole process tree, on one card
+    processes: Count | None = None  # processes and threads at once, of the whole tree
+    output_bytes: Count | None = None  # in the working folder
+    scratch_bytes: Count | None = None  # in the folder for temporary files, which is not kept
+    log_bytes: Count | None = None  # standard output and standard error together
     network: bool = False  # whether the run may use the network
 
 
 class Hardware(Settings, frozen=True, kw_only=True):
     """The hosted machine, for comparison with this one; not a limit."""
 
-    cpu_cores: int | None = None
+    cpu_cores: Count | None = None
     gpu: str = ""  # empty: none
 
 
@@ -37,7 +42,7 @@ class Profile(Settings, frozen=True, kw_only=True):
     """One hosted runtime."""
 
     title: str
-    test_videos: int | None = None  # how many videos the hidden test holds
+    test_videos: Count | None = None  # how many videos the hidden test holds
     external_data_bytes: int | None = None
     image: str = ""  # container image for the backend `oci`; empty: that backend cannot run this profile
     limits: Limits

@@ -1,5 +1,6 @@
 """Words and output that every command shares: option types, consoles, JSON, errors."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,8 +35,32 @@ RunsOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", help="The folder of all runs, with their history.")
 ]
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+class ReaderGoneError(Exception):
+    """Whoever read our output, `head` for instance, has gone."""
+
+
+class Terminal(Console):
+    """A console that says when its reader is gone, in place of ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises ReaderGoneError."""
+        raise ReaderGoneError
+
+
+def open_streams() -> None:
+    """Have two streams that can be written to: a closed one leads nowhere, what cannot be encoded is spelt out."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+open_streams()
+out = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Terminal(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def fail(error: KitError) -> int:
@@ -55,7 +80,11 @@ def print_json(record: object) -> None:
     """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
     from dfdc_kit.records import to_json
 
-    sys.stdout.write(to_json(record).decode())
+    try:
+        sys.stdout.write(to_json(record).decode())
+        sys.stdout.flush()
+    except BrokenPipeError as error:  # typer would end the program with the code 1
+        raise ReaderGoneError from error
 
 
 def wanted(limits: str) -> list[str]:

@@ -32,10 +32,12 @@ def add(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.transfer import TransferScreen
-    from dfdc_kit.data.download.taking_in import take_in
+    from dfdc_kit.data.download.taking_in import take_in, there
     from dfdc_kit.data.download.workplace import working_in
 
     challenge = challenges.load()
+    for archive in archives:
+        there(archive)  # before the folder is made, and before an hour of unpacking the others
     taken = []
     with TransferScreen(err) as screen, working_in(to):
         for archive in archives:

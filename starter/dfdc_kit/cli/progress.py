@@ -1,5 +1,7 @@
 """What a person sees while a submission runs: its output, and a bar that counts the videos it has opened."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
@@ -13,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dfdc_kit.cli.console import plain
+from dfdc_kit.cli.console import ReaderGoneError, plain
 
 
 class Screen:
@@ -44,7 +46,8 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._line:
             self.output(b"\n")
-        self._progress.stop()
+        with self._or_blind():
+            self._progress.stop()
 
     def staged(self, done: int, total: int) -> None:
         """`done` of `total` videos are in place."""
@@ -61,9 +64,22 @@ class Screen:
         if self._show_output:
             for line in lines:
                 text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
-                self._progress.console.print(f"[dim]|[/] {plain(text)}", soft_wrap=True)
+                with self._or_blind():
+                    self._progress.console.print(f"[dim]|[/] {plain(text)}", soft_wrap=True)
+
+    @contextmanager
+    def _or_blind(self) -> Iterator[None]:
+        """Where nothing can be shown any more (a full disk, a reader that is gone), the run goes on unseen."""
+        try:
+            yield
+        except (ReaderGoneError, OSError):
+            self._show_output, self._progress.disable = False, True
 
     def _show(self, what: str, name: str, done: int, total: int) -> None:
+        with self._or_blind():
+            self._draw(what, name, done, total)
+
+    def _draw(self, what: str, name: str, done: int, total: int) -> None:
         if self._task is None or self._progress.tasks[-1].description != what:
             if self._task is not None:
                 self._progress.remove_task(self._task)

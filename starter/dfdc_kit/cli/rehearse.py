@@ -21,6 +21,7 @@ from dfdc_kit.cli.console import (
     warn,
 )
 
+LONGEST_S = 1e9
 EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
 
 
@@ -69,6 +70,7 @@ def rehearse(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.rehearsal_summary import show
     from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.errors import UsageFault
     from dfdc_kit.harness.noted import rehearse_noted
     from dfdc_kit.harness.rehearsal.hard_inputs import chosen
     from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
@@ -76,6 +78,8 @@ def rehearse(
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
 
+    if limit is not None and not 0 < limit < LONGEST_S:
+        raise UsageFault(f"--limit {limit:g}: a number of seconds above 0 is needed.", hint="For example: --limit 30")
     challenge = challenges.load()
     request = RehearsalRequest(
         submission=read_code_submission(submission),

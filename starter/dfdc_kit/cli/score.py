@@ -37,7 +37,7 @@ def score(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.validate import _show as show_validation
     from dfdc_kit.cli.validate import _show_violations as show_warnings
-    from dfdc_kit.data.solution import read_solution
+    from dfdc_kit.data.solution import raise_if_sample, read_solution
     from dfdc_kit.history.event import of_score
     from dfdc_kit.history.store import note_aloud
     from dfdc_kit.scoring.metric import load_metric
@@ -48,6 +48,7 @@ def score(
     challenge = challenges.load()
     loaded = load_metric(metric or challenge.metric_path)
     truth = read_solution(solution, challenge)
+    raise_if_sample(truth, challenge)
     expected = Expected.from_truth(truth.ids, truth.truth, f"the solution {truth.path}")
     validation, table = validate(submission, challenge, expected)
     if table is None:

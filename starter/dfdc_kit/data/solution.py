@@ -53,6 +53,16 @@ def read_solution(path: Path, challenge: Challenge) -> Solution:
     return solution
 
 
+def raise_if_sample(solution: Solution, challenge: Challenge) -> None:
+    """A file that calls every video 0 and has no Usage is a sample submission, not the truth. Raises BadData."""
+    if solution.usage is None and len(solution.ids) > 1 and not solution.truth.any():
+        negative = challenge.submission.negative
+        raise BadData(
+            f"{solution.path} calls all {len(solution.ids):,} videos {negative} (0), as a sample submission does.",
+            hint=f"Name the file with the truth. If all are {negative} indeed, say so with a column {USAGE}: Public.",
+        )
+
+
 def find_solution(path: Path, challenge: Challenge) -> Path:
     """The file that holds the truth: `path` itself, or the only one in the folder `path`. Raises MissingData."""
     if not path.is_dir():

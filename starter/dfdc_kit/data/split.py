@@ -140,16 +140,19 @@ def _check_chains(catalogue: Catalogue) -> None:
     if chained:
         name, original = chained[0]
         raise BadData(
-            f"The original of {name} is {original}, which has an original of its own ({len(chained):,} such videos).",
+            f"The original of {name} is {original}, which is FAKE or has an original of its own"
+            f" ({len(chained):,} such videos).",
             hint="Get the metadata again: an original is a REAL video.",
         )
 
 
 def fakes_as_originals(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
-    """Videos whose original is said to be made from another one: name and original."""
+    """Videos whose original is made from another one, or FAKE (itself, for instance): name and original."""
     roots = dict(zip(catalogue.names, catalogue.roots(), strict=True))
+    fakes = {name for name, fake in zip(catalogue.names, catalogue.fake.tolist(), strict=True) if fake}
+    named = {name for name, original in zip(catalogue.names, catalogue.originals, strict=True) if original}
     for name, root in roots.items():
-        if roots.get(root, root) != root:
+        if name in named and (roots.get(root, root) != root or root in fakes):
             yield name, root
 
 
@@ -205,8 +208,8 @@ class _Draw:
             return f"One group has one side: {more}."
         seeds = (seed for seed in range(SEEDS_TRIED) if len(set(self.sides(seed).tolist())) == 2)
         seed = next(seeds, None)
-        found = "" if seed is None else f"--seed {seed} fills both. Or "
-        return f"{found}add --nearest, if no more data is to come; or {more}."
+        found = "Add" if seed is None else f"--seed {seed} fills both. Or add"
+        return f"{found} --nearest, if no more data is to come; or {more}."
 
 
 def _balance(sides: Sides, catalogue: Catalogue, seed: int) -> None:

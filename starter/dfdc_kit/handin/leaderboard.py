@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from dfdc_kit import challenge as challenges
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import KaggleFault, OutputFault, UsageFault
+from dfdc_kit.errors import KaggleFault, MissingData, OutputFault, UsageFault
 from dfdc_kit.harness.forecast.calibration import cache_folder
 from dfdc_kit.history.event import now
 from dfdc_kit.kaggle_client import Kaggle
@@ -61,13 +62,13 @@ def board(challenge: Challenge, connect: Callable[[], Kaggle], *, offline: bool 
     """The freshest board that can be had. A fetched one is kept in the cache folder, in a file of its own."""
     kept = cache_folder() / f"leaderboard-{challenge.slug}.json"
     if offline:
-        return _older(kept, "")
+        return _older(kept, challenge, "")
     try:
         rows = _rows(leaderboard(connect(), challenge.slug))
         if not rows:
-            return _older(kept, "no fresh leaderboard: Kaggle shows no rows")
+            return _older(kept, challenge, "no fresh leaderboard: Kaggle shows no rows")
     except KaggleFault as fault:
-        return _older(kept, f"no fresh leaderboard: {fault} {fault.hint}".strip())
+        return _older(kept, challenge, f"no fresh leaderboard: {fault} {fault.hint}".strip())
     fetched = Board(
         title=f"leaderboard of {challenge.slug}",
         metric=challenge.metric.name,
@@ -105,14 +106,20 @@ def place(score: float, on: Board, *, lower_is_better: bool) -> Place:
     )
 
 
-def _older(kept: Path, note: str) -> Shown:
-    """The copy of the last time; without one, or with one that cannot be read, the final board."""
+def _older(kept: Path, challenge: Challenge, note: str) -> Shown:
+    """The copy of the last time; without one, or with one that cannot be read, the final board.
+
+    Raises MissingData if nothing is known of a board of this challenge.
+    """
     try:
         return Shown(board=msgspec.json.decode(kept.read_bytes(), type=Board), fresh=False, note=note)
     except FileNotFoundError:
-        return Shown(board=final_board(), fresh=False, note=note)
+        pass
     except (OSError, msgspec.DecodeError) as error:
-        return Shown(board=final_board(), fresh=False, note=f"{note} {kept} cannot be read: {error}".strip())
+        note = f"{note} {kept} cannot be read: {error}".strip()
+    if challenge.slug != challenges.load(challenges.BUNDLED).slug:
+        raise MissingData(f"No leaderboard of {challenge.slug} is known here. {note}".strip())
+    return Shown(board=final_board(), fresh=False, note=note)
 
 
 def _rows(standings: list[Standing]) -> list[Row]:

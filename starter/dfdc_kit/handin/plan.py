@@ -31,7 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(wanted: Order, runs: Path) -> Plan:
     """What `hand_in` would do, by doing it in a folder that is gone afterwards. Nothing is sent, run or kept."""
-    host = RehearsedHost()
+    host = RehearsedHost(wanted.challenge)
     host.quota(wanted.challenge.slug)  # as it is asked at the beginning, too
     sha256 = wanted.submission.sha256()
     run, rehearsal = fresh_run(runs, sha256), fresh_rehearsal(runs, sha256)

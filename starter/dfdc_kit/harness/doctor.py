@@ -126,7 +126,7 @@ def _credentials() -> list[Finding]:
 def _metric() -> list[Finding]:
     import pandas as pd
 
-    metric = load_metric(challenges.load().metric_path)
+    metric = load_metric(challenges.load(challenges.BUNDLED).metric_path)
     truth = pd.DataFrame({"filename": ["a.mp4", "b.mp4"], "label": [0, 1]})
     value = displayed(metric.score(truth, truth.assign(label=0.5), "filename"))
     return [_finding("Kit", "metric", value != "0.69314", f"constant 0.5 scores {value}", "dfdc parity")]
@@ -135,7 +135,7 @@ def _metric() -> list[Finding]:
 def _decoding() -> list[Finding]:
     import av
 
-    clip = min((bundled("sample_data") / challenges.load().data.test_videos).glob("*.mp4"))
+    clip = min((bundled("sample_data") / challenges.load(challenges.BUNDLED).data.test_videos).glob("*.mp4"))
     started, frames, pixels = time.process_time(), 0, 0
     with av.open(str(clip)) as container:
         for frame in container.decode(video=0):

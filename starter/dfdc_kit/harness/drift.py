@@ -98,7 +98,7 @@ def record_baselines(tolerance: float = 1e-6) -> list[Path]:
 
 
 def _sample() -> tuple[Dataset, str]:
-    sample = find_dataset(bundled("sample_data"), challenges.load())
+    sample = find_dataset(bundled("sample_data"), challenges.load(challenges.BUNDLED))
     return sample, files_sha256(sample.videos[0].parent, sample.videos)
 
 
@@ -107,7 +107,7 @@ def _predictions(submission: CodeSubmission, sample: Dataset) -> tuple[dict[str,
     request = RunRequest(
         submission=submission,
         dataset=sample,
-        challenge=challenges.load(),
+        challenge=challenges.load(challenges.BUNDLED),
         profile_name=profiles.DEFAULT,
         profile=profiles.load(),
     )

@@ -37,5 +37,5 @@ MEANINGS: dict[Verdict, Meaning] = {
     ),
     Verdict.SCORING_ERROR: Meaning("Submission Scoring Error", "submission.csv breaks a rule of the format.", 1),
     Verdict.HARNESS_FAULT: Meaning("Kaggle Error", "The harness failed; this says nothing about the submission.", 5),
-    Verdict.INTERRUPTED: Meaning("", "The person at the keyboard stopped the run.", 130),
+    Verdict.INTERRUPTED: Meaning("", "The run was stopped from outside: Ctrl-C, or a signal to end.", 130),
 }

@@ -115,4 +115,5 @@ GOLDEN: tuple[GoldenVector, ...] = (
     GoldenVector("float32 0 and 1", *_both(0.0, 1.0), "float32", "the clip is lost in float32: the loss is infinite"),
     GoldenVector("float32 1e-15, 1 - 2**-24", *_both(single(1e-15), 1 - 2**-24), "float32", "extremes in float32"),
     GoldenVector("4,000 rows", *_many(4000), "float64", "as many as the public test"),
+    GoldenVector("70,001 rows", *_many(70_001), "float64", "more than any piece in which a file may take them"),
 )

@@ -1,8 +1,10 @@
 """What a metric must do beside computing: match rows by id, blame only the guilty, leave its inputs as they are."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dfdc_kit.challenge import Challenge, SubmissionFile
 from dfdc_kit.scoring.checks import Check, Outcome, call, frames, value_check
@@ -25,6 +27,14 @@ def rows(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
     renamed = [frame.rename(columns={columns.row_id: "another_id"}) for frame in (solution, submission)]
     outcome = call(metric, renamed[0], renamed[1], "another_id")
     yield value_check("Rows", "row id column of another name", outcome, expected, "its name is an argument")
+    shared = solution.assign(Usage=["Public", "Private", "Public", "Private", "Public"])
+    outcome = call(metric, shared, submission.copy(), columns.row_id)
+    yield value_check("Rows", "solution with a column Usage", outcome, expected, "both parts count, in one call")
+    ignored = solution.assign(Usage=["Public", "Private", "Public", "Ignored", "Public"])
+    outcome = call(metric, ignored, submission.copy(), columns.row_id)
+    counted = reference([*TRUTH[:3], TRUTH[4]], [*GUESS[:3], GUESS[4]])
+    check = value_check("Rows", "solution with an Ignored row", outcome, counted, "")
+    yield replace(check, ok=None, why="dfdc leaves it out itself; run by hand, a file should")
 
 
 def _guises(
@@ -53,20 +63,38 @@ def _guises(
 
 
 def faults(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
-    """A submission at fault must be refused, in an error that its author is shown."""
+    """A submission at fault must be refused, in an error that its author is shown; a faulty solution, in another."""
+    import pandas as pd
+
     columns = challenge.submission
     solution, submission = frames(TRUTH, GUESS, columns)
     for name, broken in _broken(submission, columns).items():
         outcome = call(metric, solution.copy(), broken, columns.row_id)
         yield _error_check(metric, name, outcome)
-    outcome = call(metric, solution.assign(**{columns.label: [1, 0, 1, 2, 0]}), submission, columns.row_id)
+    wrong_label = solution.assign(**{columns.label: [1, 0, 1, 2, 0]})
+    yield _host_check(metric, "a solution with a label of 2", wrong_label, submission, columns.row_id, demanded=True)
+    twice = pd.concat([solution, solution[:1]], ignore_index=True)
+    yield _host_check(metric, "a solution with a row twice", twice, submission, columns.row_id, demanded=False)
+
+
+def _host_check(
+    metric: LoadedMetric,
+    name: str,
+    solution: "pd.DataFrame",
+    submission: "pd.DataFrame",
+    row_id: str,
+    *,
+    demanded: bool,
+) -> Check:
+    """A fault of the host's file is not the participant's; those not `demanded` a metric may leave to the host."""
+    outcome = call(metric, solution, submission, row_id)
     blamed = isinstance(outcome.error, Exception) and metric.blames_participant(outcome.error)
-    yield Check(
+    return Check(
         group="Faults",
-        name="a solution with a label of 2",
+        name=name,
         expected="another error",
         seen=str(outcome),
-        ok=outcome.error is not None and not blamed,
+        ok=outcome.error is not None and not blamed if demanded else None,
         why="a fault of the host's file is not the participant's",
     )
 
@@ -143,6 +171,10 @@ def manners(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
         outcome = _mean_loss(metric, solution, submission[::-1], columns)
         why = "what each row costs must add up to the score"
         yield value_check("Manners", "mean of losses", outcome, reference(TRUTH, GUESS), why)
+        for at, name in enumerate(solution[columns.row_id]):
+            outcome = _mean_loss(metric, solution, submission[::-1], columns, [name])
+            why = "the costliest videos are named by it"
+            yield value_check("Manners", f"loss of row {at + 1}", outcome, reference([TRUTH[at]], [GUESS[at]]), why)
 
 
 def _unchanged(
@@ -168,11 +200,19 @@ def _same(one: "pd.DataFrame", other: "pd.DataFrame") -> bool:
 
 
 def _mean_loss(
-    metric: LoadedMetric, solution: "pd.DataFrame", submission: "pd.DataFrame", columns: SubmissionFile
+    metric: LoadedMetric,
+    solution: "pd.DataFrame",
+    submission: "pd.DataFrame",
+    columns: SubmissionFile,
+    names: Sequence[str] | None = None,
 ) -> Outcome:
-    """The mean of the file's `losses`, each asked for by its row id; KeyError if they are not indexed by it."""
+    """The mean of the file's `losses` over the rows `names` (default: all), asked for by row id.
+
+    KeyError in the outcome if they are not indexed by it.
+    """
+    names = list(solution[columns.row_id]) if names is None else names
     try:
         losses = metric.losses(solution, submission, columns.row_id)
-        return Outcome(value=math.fsum(losses[name] for name in solution[columns.row_id]) / len(solution))  # type: ignore[index]
+        return Outcome(value=math.fsum(losses[name] for name in names) / len(names))  # type: ignore[index]
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's file may raise anything
         return Outcome(error=error)

@@ -48,7 +48,7 @@ def load_metric(path: Path) -> LoadedMetric:
     sys.modules[name] = module  # dataclasses and pickles of the file look themselves up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # somebody else's file may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's file may raise anything
         del sys.modules[name]
         raise MetricFault(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "score", None)):

@@ -173,7 +173,7 @@ def _is_hard(case: Case) -> bool:
 
 
 def _is_log_loss(case: Case) -> bool:
-    return case.challenge.metric.name == "log loss"
+    return case.challenge.metric.is_log_loss
 
 
 def _share(case: Case, rows: Numbers) -> str:

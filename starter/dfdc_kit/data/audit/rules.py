@@ -43,7 +43,7 @@ def originals(evidence: Evidence) -> Iterator[Finding]:
         yield finding(
             "original-is-no-original",
             "error",
-            "videos are made from one that is itself made from another: groups cannot be told apart",
+            "videos are made from one that is FAKE, or itself made from another: groups cannot be told apart",
             [f"{name} from {original}" for name, original in chained],
             "Get the metadata again: an original is a REAL video.",
         )
@@ -85,12 +85,13 @@ def untouched_rows(evidence: Evidence) -> Iterator[Finding]:
     if ids is None or labels is None:
         return
     untouched = as_text(ids[labels == b"0"])
+    sure = f": each costs 34.5 where the video is {columns.positive}"
+    cost = sure if evidence.challenge.metric.is_log_loss else ""
     if untouched:
         yield finding(
             "untouched-rows",
             "error",
-            f"rows still hold the sample's 0, of {len(ids):,} in {evidence.submission.path}:"
-            " each costs 34.5 where the video is FAKE",
+            f"rows still hold the sample's 0, of {len(ids):,} in {evidence.submission.path}{cost}",
             untouched,
             "Predict every row; where that fails, write 0.5. More: dfdc validate FILE --against sample_submission.csv",
         )

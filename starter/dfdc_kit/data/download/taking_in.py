@@ -26,6 +26,12 @@ class TakenIn(msgspec.Struct, frozen=True, kw_only=True):
     removed: bool  # the archive itself
 
 
+def there(archive: Path) -> None:
+    """Raises MissingData if there is no such file."""
+    if not archive.is_file():
+        raise MissingData(f"There is no archive {archive}.", hint="Give the file that the browser has saved.")
+
+
 def take_in(
     archive: Path,
     folder: Path,
@@ -41,8 +47,7 @@ def take_in(
     Raises MissingData; BadData if it is damaged, hostile, or not of this challenge (not `holds`, if that is given).
     The caller holds the folder (`working_in`).
     """
-    if not archive.is_file():
-        raise MissingData(f"There is no archive {archive}.", hint="Give the file that the browser has saved.")
+    there(archive)
     found = _what_it_holds(archive, challenge)
     if holds and found != holds:
         raise BadData(f"{archive} holds {found}, not {holds}.", hint=f"rm {archive}   then fetch it again")

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from dfdc_kit.challenge import Challenge
 from dfdc_kit.handin.hosts.host import DataSet, Pushed, Quota, Sent, Session
 
 YOU = "YOUR-KAGGLE-NAME"
@@ -21,9 +22,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class RehearsedHost:
     """A `Host` for --dry-run."""
 
-    def __init__(self, owner: str = "") -> None:
+    def __init__(self, challenge: Challenge, owner: str = "") -> None:
         self.calls: list[Call] = []
-        self._owner = owner or YOU
+        self._owner, self._challenge = owner or YOU, challenge
         self._uploaded: set[str] = set()
         self._sent: list[Sent] = []
 
@@ -69,7 +70,9 @@ class RehearsedHost:
     def fetch_output(self, kernel: str, version: int, name: str, folder: Path) -> bool:
         """There, with one row: what the hosted run would write is not known here."""
         self._note("kernels_output", "ListKernelSessionOutput, GET", kernel=f"{kernel}/{version}", file=name)
-        (folder / name).write_text("filename,label\nx.mp4,0.5\n")
+        columns = self._challenge.submission
+        row = f"x{self._challenge.data.video_suffix},0.5"
+        (folder / name).write_text(f"{columns.row_id},{columns.label}\n{row}\n", encoding="utf-8")
         return True
 
     def submit(self, competition: str, kernel: str, version: int, name: str, description: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dfdc_kit.errors import BadData, KitError, MissingData
+from dfdc_kit.errors import BadData, KitError, MissingData, OutputFault
 from dfdc_kit.harness.forecast import measure
 from dfdc_kit.records import write_json
 from dfdc_kit.resources import PACKAGE
@@ -96,7 +96,10 @@ def cache_folder() -> Path:
 def keep(calibration: Calibration, name: str = HERE) -> Path:
     """Keep a calibration as `name` in the cache folder; where it lies. Raises OutputFault."""
     path = cache_folder() / name
-    write_json(path, calibration)
+    try:
+        write_json(path, calibration)
+    except OutputFault as fault:
+        raise OutputFault(str(fault), hint="Set XDG_CACHE_HOME to a folder that can be written.") from fault
     return path
 
 

@@ -136,7 +136,7 @@ def _harness_fault(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 
 def _interrupted(seen: Observation, limits: Limits) -> tuple[str, str]:
-    return f"Stopped from the keyboard after {seen.outcome.usage.wall_time_s:.1f} s. {_progress(seen)}", ""
+    return f"Stopped by whoever started it, after {seen.outcome.usage.wall_time_s:.1f} s. {_progress(seen)}", ""
 
 
 _REASONS = {

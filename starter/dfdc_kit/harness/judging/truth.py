@@ -8,13 +8,14 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import Texts
-from dfdc_kit.data.solution import Solution, read_solution
+from dfdc_kit.data.solution import Solution, raise_if_sample, read_solution
 from dfdc_kit.errors import BadData
 
 
 def read_truth(path: Path, challenge: Challenge, ids: Texts) -> Solution:
     """The solution's rows with one of `ids` (n,), in the solution's own order. Raises BadData if it lacks some."""
     solution = read_solution(path, challenge)
+    raise_if_sample(solution, challenge)
     wanted = set(ids.tolist())
     rows = np.array([row in wanted for row in solution.ids.tolist()])  # (n_solution,)
     if rows.sum() < len(wanted):

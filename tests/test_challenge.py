@@ -1,0 +1,107 @@
+"""Another challenge by DFDC_CHALLENGE: its columns, files and metric go through every command that speaks of one."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+TOML = """
+slug = "bird-songs"
+title = "Bird songs"
+source = "ours"
+as_of = "2026-11-26"
+[submission]
+name = "answers.csv"
+row_id = "clip_id"
+label = "p_bird"
+positive = "BIRD"
+negative = "FROG"
+[data]
+test_videos = "clips"
+train_videos = "train_clips"
+metadata = "metadata.json"
+sample_submission = "sample_submission.csv"
+solution = "truth.csv"
+video_suffix = ".avi"
+[metric]
+file = "auc.py"
+name = "AUC"
+lower_is_better = false
+displayed_decimals = 4
+[sizes]
+public_test_videos = 100
+private_test_videos = 200
+"""
+AUC = """
+from sklearn.metrics import roc_auc_score
+
+class ParticipantVisibleError(Exception):
+    pass
+
+def score(solution, submission, row_id_column_name):
+    both = solution.merge(submission, on=row_id_column_name, suffixes=("_truth", "_guess"))
+    return float(roc_auc_score(both["p_bird_truth"], both["p_bird_guess"]))
+"""
+PROGRAM = """
+import csv, os, pathlib
+folder = pathlib.Path(os.environ["DFDC_INPUT_DIR"])
+with open("answers.csv", "w", newline="") as file:
+    table = csv.writer(file)
+    table.writerow(["clip_id", "p_bird"])
+    for at, row in enumerate(csv.DictReader((folder / "sample_submission.csv").open())):
+        table.writerow([row["clip_id"], (at * 3 % 8) / 10])
+"""
+
+
+@pytest.fixture
+def birds(tmp_path, sample, monkeypatch) -> Path:
+    """A data folder of the other challenge; the environment names its TOML file."""
+    folder = tmp_path / "birds"
+    (folder / "clips").mkdir(parents=True)
+    clips = sorted((sample / "test_videos").glob("*.mp4"))[:8]
+    names = [f"{clip.stem}.avi" for clip in clips]
+    for clip, name in zip(clips, names, strict=True):
+        shutil.copy(clip, folder / "clips" / name)
+    for file, label in (("sample_submission.csv", lambda at: 0), ("truth.csv", lambda at: at % 2)):
+        with (folder / file).open("w", newline="") as out:
+            table = csv.writer(out)
+            table.writerows([("clip_id", "p_bird"), *((name, label(at)) for at, name in enumerate(names))])
+    (tmp_path / "birds.toml").write_text(TOML)
+    (tmp_path / "auc.py").write_text(AUC)
+    monkeypatch.setenv("DFDC_CHALLENGE", str(tmp_path / "birds.toml"))
+    return folder
+
+
+def test_it_is_run_judged_and_judged_again(birds, code_submission, dfdc, tmp_path):
+    code_submission(PROGRAM)
+    done = dfdc("run", "trial", "--data", birds, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["score"]["displayed"] == "0.6250"
+    assert report["challenge"]["slug"] == "bird-songs"
+    run = next((tmp_path / "runs").glob("*/"))
+    assert dfdc("judge-again", run).returncode == 0
+    scored = dfdc("score", run / "submission.csv", birds / "truth.csv")
+    assert scored.returncode == 0, scored.stderr
+    assert "0.6250" in scored.stdout
+
+
+def test_nothing_is_said_of_it_that_holds_for_the_other_alone(birds, code_submission, dfdc):
+    code_submission(PROGRAM)
+    assert dfdc("doctor").returncode == 0
+    board = dfdc("leaderboard", "--offline", "--place", "0.8")
+    assert board.returncode == 3
+    assert "No leaderboard of bird-songs is known here." in board.stderr
+    audit = dfdc("audit", birds, "--submission", birds / "sample_submission.csv")
+    assert "34.5" not in audit.stdout + audit.stderr
+    plan = dfdc("submit", "trial", "--dry-run")
+    assert "answers.csv of the hosted run is not valid" not in plan.stdout + plan.stderr
+
+
+def test_a_challenge_that_is_not_there_is_named(dfdc):
+    done = dfdc("validate", "x.csv", DFDC_CHALLENGE="frogs")
+    assert done.returncode == 3
+    assert "There is no challenge 'frogs' (DFDC_CHALLENGE)." in done.stderr
+    assert "one of: dfdc" in done.stderr
