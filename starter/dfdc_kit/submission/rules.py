@@ -142,7 +142,7 @@ RULES: tuple[Rule, ...] = (
          "Write a decimal number such as 0.5 or 1e-3.", labels.label_not_number),
     Rule("label-out-of-range", ERROR, SCORING, "Numbers below 0 or above 1.",
          "Write a probability from 0 to 1.", labels.label_out_of_range),
-    Rule("label-blanks", ERROR, SCORING, "Blanks before or after a label.",
+    Rule("label-blanks", ERROR, SCORING, "Blanks before or after a label (stricter than evaluate.py, whose reader drops them).",
          "Write the label without blanks.", labels.label_blanks, repairable=True),
     Rule("bom", WARNING, ACCEPTED, "A UTF-8 byte order mark at the start; some readers take it for part of the header.",
          "Write with encoding utf-8, not utf-8-sig.",
