@@ -288,11 +288,11 @@ def test_a_plain_folder_of_labelled_videos(run, sample):
     assert report["truth"].endswith("metadata.json")
 
 
-@pytest.mark.parametrize("wrong", ["no-such-folder", "file"])
-def test_no_submission_there(dfdc, tmp_path, wrong):
+@pytest.mark.parametrize(("wrong", "code"), [("no-such-folder", 2), ("file", 1)])
+def test_no_submission_there(dfdc, tmp_path, wrong, code):
     (tmp_path / "file").write_text("x")
     done = dfdc("run", tmp_path / wrong)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert "next:" in done.stderr
 
@@ -504,3 +504,45 @@ def test_a_leak_is_seen_from_outside(run, tmp_path, leak_bytes):
     if leak_bytes:
         assert growth.low_bytes <= 1.5 * leak_bytes
         assert growth.high_bytes >= 0.5 * leak_bytes
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "raise RuntimeError('Error(s) in loading:\\n\\tMissing key(s): w.\\n\\tUnexpected key(s): v.')",
+            "RuntimeError: Error(s) in loading: Missing key(s): w. Unexpected key(s): v. No",
+        ),
+        ("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('w') from e", "KeyError: 'w'. No video"),
+        ("import sys\nprint('bye')\nsys.exit(3)", "Exit code 3. bye."),
+    ],
+)
+def test_an_error_of_several_lines_is_told_whole(run, source, said):
+    _, report = run(source)
+    assert said in report["judgement"]["why"]
+    assert ("traceback stands" in report["judgement"]["fix"]) is ("raise" in source)
+
+
+def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, tmp_path, sample):
+    """Weights in a linked folder travel along; a sample submission that we make is proper CSV."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "w.txt").write_text("0.5")
+    data = tmp_path / "data"
+    data.mkdir()
+    clip = next((sample / "test_videos").glob("*.mp4"))
+    for name in ("a,b.mp4", 'q"uote.MP4'):
+        shutil.copy(clip, data / name)
+    source = (
+        "import csv, os, pathlib\n"
+        "value = (pathlib.Path(__file__).parent / 'linked/w.txt').read_text()\n"
+        "folder = pathlib.Path(os.environ['DFDC_INPUT_DIR'])\n"
+        "rows = list(csv.DictReader((folder / 'sample_submission.csv').open()))\n"
+        "assert all((folder / 'test_videos' / row['filename']).is_file() for row in rows)\n"
+        "table = csv.writer(open('submission.csv', 'w', newline=''))\n"
+        "table.writerows([('filename', 'label'), *((row['filename'], value) for row in rows)])\n"
+    )
+    folder = code_submission(source)
+    (folder / "linked").symlink_to(tmp_path / "weights")
+    done = dfdc("run", folder, "--data", data, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["rows"] == 2

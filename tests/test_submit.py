@@ -209,4 +209,4 @@ def test_no_credentials_are_said_before_anything_is_run(dfdc, mine, kaggle_serve
 def test_usage_faults(dfdc, mine):
     done = dfdc("submit", mine, "--accelerator", "NvidiaTeslaP100", "--dry-run")
     assert (done.returncode, "Ask for it: --accelerator NvidiaTeslaT4" in done.stderr) == (2, True)
-    assert dfdc("submit", "nowhere", "--dry-run").returncode == 1
+    assert dfdc("submit", "nowhere", "--dry-run").returncode == 2

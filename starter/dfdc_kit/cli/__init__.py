@@ -41,6 +41,8 @@ def _call() -> int | str | None:
         _forget_output()
         return READER_GONE
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return fail(UsageFault(f"A name is too long: {str(error.filename)[:80]} ...", hint="Choose a shorter one."))
         if error.errno != errno.ENOSPC:
             raise
         _forget_output()

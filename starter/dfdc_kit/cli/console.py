@@ -1,6 +1,7 @@
 """Words and output that every command shares: option types, consoles, JSON, errors."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -96,6 +97,11 @@ def shown(path: Path) -> Path:
     """A path as short as it can be typed: relative where it lies below the current folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def typed(path: Path) -> str:
+    """A path as it is to be typed into a shell."""
+    return shlex.quote(str(shown(path)))
 
 
 def plain(text: str) -> str:

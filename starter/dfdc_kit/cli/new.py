@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import out
+from dfdc_kit.cli.console import out, plain, typed
 
 
 def new(
@@ -27,5 +27,5 @@ def new(
     from dfdc_kit.submission.start import start
 
     written = start(name, source)
-    out.print(f"[bold]{name}[/] holds: {', '.join(written)}", soft_wrap=True)
-    out.print(f"  next: dfdc run {name}", soft_wrap=True)
+    out.print(f"[bold]{plain(str(name))}[/] holds: {', '.join(written)}", soft_wrap=True)
+    out.print(f"  next: dfdc run {plain(typed(name))}", soft_wrap=True)

@@ -62,6 +62,10 @@ class Screen:
         *lines, rest = (self._line + data).split(b"\n")
         self._line = rest[:LINE_BYTES]
         if self._show_output:
+            if self._console.is_terminal and len(lines) > MOST_LINES:  # drawing more would take the run's own time
+                with self._or_blind():
+                    self._progress.console.print(f"[dim]| ... {len(lines) - MOST_LINES} lines: see log.txt[/]")
+                del lines[:-MOST_LINES]
             for line in lines:
                 text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
                 with self._or_blind():
@@ -88,3 +92,4 @@ class Screen:
 
 
 LINE_BYTES = 2000
+MOST_LINES = 50  # of one piece of output, 64 KiB, on a terminal

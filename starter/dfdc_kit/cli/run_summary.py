@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
-from dfdc_kit.cli.console import out, plain, shown
+from dfdc_kit.cli.console import out, plain, shown, typed
 from dfdc_kit.harness.forecast.growth import passes_at
 from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.report.noise import cautions
@@ -60,8 +60,8 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     usage, profile = report.observation.outcome.usage, report.profile
     allowed = profile.seconds_per_video
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
-    time = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
-    yield "time", time
+    whole = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
+    yield "time", whole if report.judgement.verdict is Verdict.COMPLETE else f"{usage.wall_time_s:.1f} s, not complete"
     for name, said in outlook_lines(report.forecast) if report.forecast else ():  # what it rests on is in the report
         yield f"  {name}", plain(said)
     if said := " and ".join(cautions(report.observation.noise)):
@@ -121,11 +121,11 @@ def _files(folder: Path) -> list[str]:
 
 
 def _next(report: RunReport, folder: Path) -> str:
-    csv = shown(folder / CSV)
+    csv = typed(folder / CSV)
     if report.judgement.verdict is Verdict.SCORING_ERROR and (folder / CSV).is_file():
-        return f"dfdc validate {csv} --against {shown(Path(report.data_folder))}"
+        return f"dfdc validate {csv} --against {typed(Path(report.data_folder))}"
     if report.judgement.verdict is not Verdict.COMPLETE:
-        return f"less {shown(folder / LOG)}"
+        return f"less {typed(folder / LOG)}"
     if report.score is None:
-        return f"dfdc validate {csv} --against {shown(Path(report.data_folder))}"
-    return f"dfdc score {csv} {shown(Path(report.truth))}"
+        return f"dfdc validate {csv} --against {typed(Path(report.data_folder))}"
+    return f"dfdc score {csv} {typed(Path(report.truth))}"

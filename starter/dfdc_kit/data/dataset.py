@@ -27,7 +27,8 @@ def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) 
         raise MissingData(f"There is no folder {folder}.", hint="Without --data, the bundled sample is used.")
     layout = challenge.data
     videos_in = folder / layout.test_videos if (folder / layout.test_videos).is_dir() else folder
-    videos = sorted(path for path in videos_in.iterdir() if path.suffix == layout.video_suffix and path.is_file())
+    suffix = layout.video_suffix.lower()
+    videos = sorted(path for path in videos_in.iterdir() if path.suffix.lower() == suffix and path.is_file())
     if not videos:
         raise MissingData(
             f"{videos_in} holds no *{layout.video_suffix} file.",

@@ -1,5 +1,7 @@
 """One run, in one straight line: prepare, observe, judge, score, report."""
 
+import csv
+import io
 import secrets
 from contextlib import suppress
 from dataclasses import replace
@@ -97,8 +99,11 @@ def _rows(request: RunRequest) -> tuple[Expected, bytes]:
     if sample is not None:
         return Expected.from_sample(sample, request.challenge), sample.read_bytes()
     names = [video.name for video in request.dataset.videos]
-    lines = [f"{columns.row_id},{columns.label}", *(f"{name},0" for name in names)]  # an integer 0, as the official one
-    return Expected.from_names(names, str(request.dataset.folder)), ("\n".join(lines) + "\n").encode()
+    made = io.StringIO()
+    table = csv.writer(made, lineterminator="\n")
+    table.writerow((columns.row_id, columns.label))
+    table.writerows((name, 0) for name in names)  # an integer, as in the official one
+    return Expected.from_names(names, str(request.dataset.folder)), made.getvalue().encode()
 
 
 def _score(

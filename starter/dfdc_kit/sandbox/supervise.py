@@ -26,6 +26,7 @@ from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_
 
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
+BEYOND_BYTES = 1 << 20  # that a single file may grow beyond the limit: so it is seen to be over it
 TAIL_BYTES = 1 << 16  # of a log that was cut: tracebacks stand at the end
 PATIENCE_S = 30.0  # after the order to stop, for the supervisor to report
 
@@ -73,9 +74,10 @@ def supervise(
         watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits, gpu)
         stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
+    too_much = watchdog.folders_over()  # what was written since the last look counts as well
     usage = Usage(
         wall_time_s=said["wall_time_s"],
-        cpu_time_s=said["cpu_time_s"],
+        cpu_time_s=max(said["cpu_time_s"], watchdog.cpu_time_s),  # the kernel counts only who was waited for
         peak_memory_bytes=max(watchdog.peak_memory_bytes, said["largest_process_bytes"]),
         output_bytes=folder_bytes(job.working),
         log_bytes=log.seen_bytes,
@@ -84,12 +86,13 @@ def supervise(
         gpu=gpu.usage() if gpu else None,
     )
     _prune(job)
-    return _outcome(said, stopped_for, usage, (started_unix_s, supervisor.stopped_unix_s))
+    return _outcome(said, stopped_for, too_much, usage, (started_unix_s, supervisor.stopped_unix_s))
 
 
 def _common(limits: Limits) -> Orders:
     """What every backend asks of the supervisor."""
     largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)  # one number for both folders
+    largest += BEYOND_BYTES if largest else 0
     if limits.cpu_cores is None:
         return {"file_bytes": largest}
     return {"file_bytes": largest, "cores": cores(limits), "filter": not why_not("filter")}
@@ -140,13 +143,19 @@ def _cores(limits: Limits) -> Enforcement:
 
 
 def _outcome(
-    said: dict[str, Any], stopped_for: Ending | None, usage: Usage, clock: tuple[float, float | None]
+    said: dict[str, Any],
+    stopped_for: Ending | None,
+    too_much: Ending | None,
+    usage: Usage,
+    clock: tuple[float, float | None],
 ) -> Outcome:
     status: int | None = said["status"]
     killed_by = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
     ending = Ending.SIGNAL if killed_by else Ending.EXIT
     if killed_by == signal.SIGXFSZ:  # one file grew past the limit of output
         ending = Ending.OUTPUT
+    if too_much is not None:
+        ending = too_much
     if stopped_for is not None and not said["ended_by_itself"]:
         ending = stopped_for
     return Outcome(

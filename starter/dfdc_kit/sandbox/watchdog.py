@@ -17,6 +17,7 @@ SLOW_SAMPLE_S = 1.0  # proportional memory and the folders: dearer to measure
 LARGEST = 32  # of so many processes the proportional size is read, of the rest the resident size
 SHARE = 5  # a measurement that takes long is repeated after SHARE times as long, at the earliest
 OUT_OF_REACH_BYTES = 1 << 40  # what lies below a path too long to be opened counts as this much: nobody needs that
+TICKS_A_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -26,6 +27,7 @@ class Seen(NamedTuple):
     pid: int
     threads: int
     resident_bytes: int
+    cpu_time_s: float
 
 
 class Watchdog:
@@ -34,6 +36,7 @@ class Watchdog:
     def __init__(self, pid: int, working: Path, temporary: Path, limits: Limits, gpu: GpuWatch | None = None) -> None:
         self.peak_memory_bytes = 0
         self.peak_processes = 0
+        self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
         self._sample_every_s, self._next_sample = SAMPLE_S, 0.0
         self._root = pid
@@ -54,7 +57,9 @@ class Watchdog:
             return None
         slow = now >= self._next_slow
         tree = below(self._root)
-        found = self._processes_or_memory(tree, slow) or (self._folders() or self._graphics(tree) if slow else None)
+        for seen in tree:
+            self._cpu_s_of[seen.pid] = max(seen.cpu_time_s, self._cpu_s_of.get(seen.pid, 0.0))
+        found = self._processes_or_memory(tree, slow) or (self.folders_over() or self._graphics(tree) if slow else None)
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
@@ -90,7 +95,13 @@ class Watchdog:
             self._sample_every_s *= 2
         self._next_sample = at + self._sample_every_s
 
-    def _folders(self) -> Ending | None:
+    @property
+    def cpu_time_s(self) -> float:
+        """Of every process that was seen, as it was seen last: also of those that nobody waited for."""
+        return sum(self._cpu_s_of.values())
+
+    def folders_over(self) -> Ending | None:
+        """The limit that the working folder or that for temporary files has passed, or None."""
         limits = self._limits
         if limits.output_bytes is not None and folder_bytes(self._working) > limits.output_bytes:
             return Ending.OUTPUT
@@ -118,7 +129,8 @@ def below(root: int) -> list[Seen]:
         except OSError:  # it ended meanwhile
             continue
         fields = stat[stat.rindex(b")") + 2 :].split(maxsplit=22)  # see proc_pid_stat(5), from the field `state`
-        seen = Seen(int(name), int(fields[17]), int(fields[21]) * PAGE_BYTES)
+        cpu_time_s = (int(fields[11]) + int(fields[12])) / TICKS_A_S
+        seen = Seen(int(name), int(fields[17]), int(fields[21]) * PAGE_BYTES, cpu_time_s)
         children.setdefault(int(fields[1]), []).append(seen)
     found: list[Seen] = []
     level = [root]

@@ -2,15 +2,18 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from dfdc_kit.errors import BadData, SubmissionFault
+from dfdc_kit.errors import BadData, SubmissionFault, UsageFault
 from dfdc_kit.resources import bundled, file_sha256
 from dfdc_kit.settings import Settings, read_toml
 
 SETTINGS_FILE = "submission.toml"
 RUNNABLE = (".py", ".ipynb")
-LEFT_BEHIND = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", ".DS_Store", "runs"}  # never part of a submission
+LEFT_BEHIND = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", ".DS_Store"}  # never part of a submission
+RUNS = "runs"  # nor what `dfdc run` leaves, right below its folder
+MOST_LETTERS = 80  # of a name that becomes a part of file names
 
 
 class ExternalData(Settings, frozen=True, kw_only=True):
@@ -43,14 +46,24 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The submission's own name, fit for a file name."""
-        return re.sub(r"[^\w.-]+", "-", self.settings.name).strip("-.") or "submission"
+        return re.sub(r"[^\w.-]+", "-", self.settings.name)[:MOST_LETTERS].strip("-.") or "submission"
 
     def files(self) -> list[Path]:
         """Every file that belongs to it, sorted; caches, version control and old runs are left out."""
         if self.alone:
             return [self.folder / self.settings.entry_point]
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        return sorted(path for path in found if LEFT_BEHIND.isdisjoint(path.relative_to(self.folder).parts))
+        return sorted(self._below(self.folder, set()))
+
+    def _below(self, folder: Path, entered: set[Path]) -> Iterator[Path]:
+        """Files below `folder`; a linked folder is entered as if it lay there, none a second time."""
+        entered = {*entered, folder.resolve()}
+        for path in folder.iterdir():
+            if path.name in LEFT_BEHIND or (path.name == RUNS and folder == self.folder):
+                continue
+            if path.is_file():
+                yield path
+            elif path.is_dir() and path.resolve() not in entered:
+                yield from self._below(path, entered)
 
     def sha256(self) -> str:
         """A digest over the names and contents of its files."""
@@ -60,18 +73,18 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 def read_code_submission(path: Path) -> CodeSubmission:
     """The code submission `path`: a folder, one .py or .ipynb file, or from anywhere `baselines/<name>`.
 
-    Raises SubmissionFault for a folder that is none, or whose `submission.toml` is faulty.
+    Raises UsageFault if there is none; SubmissionFault if it is no submission, or its `submission.toml` is faulty.
     """
     if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
         path = bundled("baselines") / path.name
     if path.is_file() and path.suffix in RUNNABLE:
         alone = SubmissionSettings(name=path.stem, entry_point=path.name)
         return CodeSubmission(folder=path.resolve().parent, settings=alone, alone=True)
+    hint = "The bundled ones: dfdc baselines. One of your own: dfdc new my-detector"
+    if not path.exists():
+        raise UsageFault(f"There is no folder {path}.", hint=hint)
     if not path.is_dir():
-        raise SubmissionFault(
-            f"{path} is neither a folder nor a .py or .ipynb file." if path.exists() else f"There is no folder {path}.",
-            hint="The bundled ones: dfdc baselines. One of your own: dfdc new my-detector",
-        )
+        raise SubmissionFault(f"{path} is neither a folder nor a .py or .ipynb file.", hint=hint)
     settings_path = path / SETTINGS_FILE
     if settings_path.is_file():
         try:

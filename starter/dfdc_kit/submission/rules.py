@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule("file-missing", ERROR, NOT_FOUND, "There is no such file.",
          "Write submission.csv into the working folder.",
          file.whole_file("file-missing", "there is no file {file}")),
-    Rule("file-kind", ERROR, NOT_FOUND, "It is a folder, a pipe or a device, not an ordinary file.",
+    Rule("file-kind", ERROR, SCORING, "It is a folder, a pipe or a device, not an ordinary file.",
          "Write an ordinary file.",
          file.whole_file("file-kind", "this is {seen}, not an ordinary file")),
     Rule("file-size", ERROR, SCORING, "It is larger than 2 GiB, or has more than 25 million lines.",

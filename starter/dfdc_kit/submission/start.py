@@ -1,5 +1,6 @@
 """Start a code submission: a copy of the template or of a bundled baseline, under a name of its own."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -36,7 +37,8 @@ def start(folder: Path, baseline: str = "") -> list[str]:
             (part / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / file, part / file)
         settings = part / SETTINGS_FILE
-        named = re.sub(r'(?m)^name = ".*"$', f'name = "{folder.name}"', settings.read_text("utf-8"), count=1)
+        name = f"name = {json.dumps(folder.name, ensure_ascii=False)}"  # TOML's strings have JSON's escapes
+        named = re.sub(r'(?m)^name = ".*"$', lambda _: name, settings.read_text("utf-8"), count=1)
         settings.write_text(named, "utf-8")
         part.rename(folder)
     except OSError as error:

@@ -28,6 +28,7 @@ class SecondJudgement(msgspec.Struct, frozen=True, kw_only=True):
 def judge_again(folder: Path) -> SecondJudgement:
     """Judge the run in `folder` again. Raises BadData if its CSV or the metric is not the one that was judged."""
     report = load(folder)
+    folder = folder if folder.is_dir() else folder.parent
     csv = folder / CSV
     _check_unchanged(csv, report.submission_csv_sha256)
     judgement = judge(report.observation, report.profile.limits)

@@ -1,5 +1,6 @@
 """The judge: from an observation to a verdict, and nothing else, so that a saved report can be judged again."""
 
+import re
 import signal as signals
 
 from dfdc_kit.profiles import Limits
@@ -8,6 +9,12 @@ from dfdc_kit.report.verdicts import MEANINGS, Verdict
 from dfdc_kit.sandbox.base import Ending
 
 GIB = 2**30
+TELLING = 0.05  # of the wall time: durations of less say little about where the time went
+MOST_CHARACTERS = 300  # of an error
+CRASHES = {signals.SIGSEGV, signals.SIGABRT, signals.SIGBUS, signals.SIGILL, signals.SIGFPE}
+TRACEBACK = "Traceback (most recent call last)"
+RAISED = re.compile(r"[A-Za-z_][\w.]*(: |$)")  # the line of a traceback that names what was raised
+NAMED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 EXAMPLE_FRAMES = 32  # a video: what winners of the challenge looked at
 
 
@@ -63,17 +70,20 @@ def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
         hint = "" if seen.reads else "No video was opened: look at what it does first, in the log."
         return why, _sentences(_open_ones(seen), hint)
     slowest = ", ".join(f"{name} {duration:.1f} s" for duration, name in durations[:3])
-    return why, _sentences(f"Slowest: {slowest}.", _open_ones(seen), _would_have_fitted(seen.videos / len(durations)))
+    telling = sum(duration for duration, _ in durations) > TELLING * time_s  # else it reads a file at once, then works
+    return why, _sentences(f"Slowest: {slowest}." if telling else "", _open_ones(seen), _would_have_fitted(seen))
 
 
-def _would_have_fitted(factor: float) -> str:
+def _would_have_fitted(seen: Observation) -> str:
+    factor = seen.videos / sum(read.closed_s is not None for read in seen.reads)
     if factor <= 1:
         return ""
     frames = int(EXAMPLE_FRAMES / factor)
     fewer = (
         f"for example {frames} frames a video in place of {EXAMPLE_FRAMES}" if frames else "far fewer frames a video"
     )
-    return f"To fit, it must be {factor:.1f} times as fast: {fewer}, a larger batch, or a smaller model."
+    needed = f"To end these {seen.videos:,} videos in time, it must be {factor:.1f} times as fast"
+    return f"{needed}: {fewer}, a larger batch, or a smaller model."
 
 
 def _open_ones(seen: Observation) -> str:
@@ -92,12 +102,30 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
         if outcome.signal == signals.SIGKILL:
             peak = _size(outcome.usage.peak_memory_bytes)
             return what, f"Often the kernel's answer to too much memory; the peak seen was {peak}."
-        return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
-    last = next((line for line in reversed(seen.last_output) if line.strip()), "")
-    why = _sentences(f"Exit code {outcome.exit_code}.", last, _progress(seen))
-    if last.startswith("ModuleNotFoundError"):
+        if outcome.signal in CRASHES:
+            return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
+        return f"{what} {_progress(seen)}", "It ended itself so, or one of its own programs did."
+    error = _error(seen.last_output)
+    why = _sentences(f"Exit code {outcome.exit_code}.", error, _progress(seen))
+    if error.startswith("ModuleNotFoundError"):
         return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
-    return why, "The traceback stands at the end of the log."
+    if any(TRACEBACK in line for line in seen.last_output) or NAMED.match(error):
+        return why, "The traceback stands at the end of the log."
+    return why, "It left no traceback: look what it does last."
+
+
+def _error(lines: list[str]) -> str:
+    """What was raised, from the last lines of a log: its name and message, else the last line. Empty if all are."""
+    lines = [line.replace("\\x09", " ").rstrip() for line in lines]
+    begins = max((at for at, line in enumerate(lines) if TRACEBACK in line), default=None)
+    named = [at for at, line in enumerate(lines) if NAMED.match(line)]
+    if begins is not None:
+        named = [at for at in range(begins + 1, len(lines)) if RAISED.match(lines[at])][:1] or named
+    if named:
+        message = " ".join(line.strip() for line in lines[named[-1] : named[-1] + 3] if line.strip())
+    else:
+        message = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + " ..."
 
 
 def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
