@@ -103,7 +103,7 @@ def test_the_command_line(monkeypatch):
         --hostname localhost --user {os.getuid()}:{os.getgid()} --network none
         --shm-size 1073741824 --ulimit core=0 --ulimit nofile=4096:4096 --ulimit nproc=32768:32768
         --memory 1073741824 --memory-swap 1073741824
-        --pids-limit 64 --cpuset-cpus {core} --ulimit fsize=2097152
+        --pids-limit 64 --cpuset-cpus {core} --ulimit fsize=3145728
         --volume /runs/1/stage/kaggle/input:/kaggle/input:ro --volume /runs/1/stage/kaggle/src:/kaggle/src:ro
         --volume /runs/1/stage/kaggle/working:/kaggle/working --volume /runs/1/stage/tmp:/tmp
         --workdir /kaggle/working --env LANG=C.UTF-8 --env DFDC_INPUT_DIR=/kaggle/input/a

@@ -27,7 +27,7 @@ from dfdc_kit.sandbox.control_group import Contained, Gauge, Reading
 from dfdc_kit.sandbox.gpu import find
 from dfdc_kit.sandbox.mechanisms import cores, shared_memory_bytes
 from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import Orders, supervise, supervised, translated
+from dfdc_kit.sandbox.supervise import Orders, file_bytes, supervise, supervised, translated
 
 ENGINES = ("docker", "podman")
 ANSWER_S = 60.0  # for an engine to answer a question
@@ -122,7 +122,7 @@ def _sizes(limits: Limits) -> Iterator[str]:
             yield from ("--cpuset-cpus", ",".join(map(str, given)))  # so that the program counts what it has, too
         else:
             yield from ("--cpus", str(min(limits.cpu_cores, os.cpu_count() or 1)))  # more than there are is an error
-    if largest := max(limits.output_bytes or 0, limits.scratch_bytes or 0):
+    if largest := file_bytes(limits):
         yield from ("--ulimit", f"fsize={largest}")
 
 

@@ -89,10 +89,15 @@ def supervise(
     return _outcome(said, stopped_for, too_much, usage, (started_unix_s, supervisor.stopped_unix_s))
 
 
+def file_bytes(limits: Limits) -> int:
+    """How large a single file may grow: one number for both folders, a little over their limit; 0: no limit."""
+    largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)
+    return largest + BEYOND_BYTES if largest else 0
+
+
 def _common(limits: Limits) -> Orders:
     """What every backend asks of the supervisor."""
-    largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)  # one number for both folders
-    largest += BEYOND_BYTES if largest else 0
+    largest = file_bytes(limits)
     if limits.cpu_cores is None:
         return {"file_bytes": largest}
     return {"file_bytes": largest, "cores": cores(limits), "filter": not why_not("filter")}
@@ -112,7 +117,7 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
     if limits.processes is not None:
         yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
     if limits.output_bytes is not None:
-        largest = _common(limits)["file_bytes"]  # the larger of two limits: the kernel does not know the folders apart
+        largest = file_bytes(limits)  # the larger of two limits: the kernel does not know the folders apart
         how = f"one file: {largest / 2**30:.3g} GiB by RLIMIT_FSIZE; all together sampled every {SLOW_SAMPLE_S:g} s"
         yield Enforcement(limit="output", status=WATCHED, how=how)
     if limits.scratch_bytes is not None:
