@@ -6,6 +6,7 @@ import random
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -167,14 +168,18 @@ class CountingDecoder:
         return found
 
 
-def test_what_nobody_needs_is_not_decoded(tmp_path: Path):
-    path = write(tmp_path / "clip.mp4", bf="3")
+def counted(path: Path, way: Callable) -> tuple[list[tuple[int, av.VideoFrame]], CountingDecoder]:
+    """Three frames of a video, got in one way of frames.py, and what that cost."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets = frames._packets(container, stream)
         decoder = CountingDecoder(stream.codec_context)
         decoder.decoder.thread_count = 1
-        found = list(frames._wanted(decoder, packets, 3))
+        return list(way(decoder, packets, 3)), decoder
+
+
+def test_what_nobody_needs_is_not_decoded(tmp_path: Path):
+    found, decoder = counted(write(tmp_path / "clip.mp4", bf="3"), frames._wanted)
     assert [number for number, _ in found] == [10, 30, 50]
     assert decoder.given < 0.75 * 60  # B-frames that no frame refers to are left out
     assert decoder.packets < 60  # and it stops after the last wanted one
@@ -202,12 +207,7 @@ def test_the_fast_mode_gives_frames_of_the_beginning_as_they_are(kind: str, tmp_
 
 def test_the_fast_mode_decodes_a_part_of_a_part(tmp_path: Path):
     path = write(tmp_path / "clip.mp4", bf="3")
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        packets = frames._packets(container, stream)
-        decoder = CountingDecoder(stream.codec_context)
-        decoder.decoder.thread_count = 1
-        found = list(frames._early(decoder, packets, 3))
+    found, decoder = counted(path, frames._early)
     assert len(found) == 3
     assert decoder.packets == 60 // 3
     assert decoder.given < 0.75 * 60 / 3
