@@ -546,3 +546,22 @@ def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, t
     done = dfdc("run", folder, "--data", data, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["rows"] == 2
+
+
+@pytest.mark.parametrize("inside", ["truth", "runs"])
+def test_labels_that_a_submission_could_read_are_refused(dfdc, code_submission, sample, tmp_path, monkeypatch, inside):
+    """Python's own folder is shown to it: what lies below that is no secret."""
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "prefix"))
+    from dfdc_kit.sandbox.places import shown_in
+
+    assert shown_in(tmp_path / "prefix/data/solution.csv") == tmp_path / "prefix"
+    assert shown_in(tmp_path / "data/solution.csv") is None
+    folder = code_submission(GOOD)
+    code = "import sys; sys.prefix = sys.argv.pop(1); from dfdc_kit.cli import main; main()"
+    (tmp_path / "prefix").mkdir()
+    shutil.copy(sample / "solution/solution.csv", tmp_path / "prefix")
+    given = {"truth": ["--solution", tmp_path / "prefix/solution.csv"], "runs": ["--out", tmp_path / "prefix/runs"]}
+    command = [sys.executable, "-c", code, tmp_path / "prefix", "run", folder, *given[inside]]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "which a submission may read" in " ".join(done.stderr.split())

@@ -98,7 +98,9 @@ def main() -> None:
     scorer = Scorer(load(folder / "weights.npz"), device, cores())
     with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
         ledger = Ledger([row["filename"] for row in csv.DictReader(file)])
-    results = in_order(partial(faces_of, fast=model["fast"]), (INPUT / "test_videos" / name for name in ledger.names))
+    results = in_order(
+        partial(faces_of, fast=model.get("fast", False)), (INPUT / "test_videos" / name for name in ledger.names)
+    )
     for name, logits in scorer.videos(ledger.usable(results)):
         logit = np.array(video_logit(logits))
         ledger.put(name, float(shrink_and_clip(logit, model["shrinkage"], model["clip"])))

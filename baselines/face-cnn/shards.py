@@ -155,7 +155,7 @@ def _rows_of(shard: Path) -> Iterator[tuple[object, ...]]:
 
 def cut_fast(faces: Path) -> bool:
     """Whether the crops were cut in the fast mode of frames.py. Raises FileNotFoundError."""
-    return bool(json.loads((faces / SETTINGS).read_text(encoding="utf-8"))["fast"])
+    return bool(json.loads((faces / SETTINGS).read_text(encoding="utf-8")).get("fast", False))
 
 
 def read_index(faces: Path) -> list[Entry]:

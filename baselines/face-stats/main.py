@@ -95,7 +95,9 @@ def main() -> None:
         names = [row["filename"] for row in csv.DictReader(file)]
     predictions: list[tuple[str, float]] = []
     fallbacks: list[tuple[str, str]] = []
-    results = in_order(partial(features, fast=model["fast"]), (INPUT / "test_videos" / name for name in names))
+    results = in_order(
+        partial(features, fast=model.get("fast", False)), (INPUT / "test_videos" / name for name in names)
+    )
     for name, result in zip(names, results, strict=True):
         if isinstance(result, UnusableError):
             print(f"{name}: {result}, predicted the prior {model['prior']}", flush=True)

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from dfdc_kit import __version__
 from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault
+from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault, UsageFault
 from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
 from dfdc_kit.harness.forecast.growth import memory_growth
 from dfdc_kit.harness.forecast.summary import summarise
@@ -31,6 +31,7 @@ from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, Part
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import file_sha256
 from dfdc_kit.sandbox.base import SandboxBackend
+from dfdc_kit.sandbox.places import shown_in
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import SubmissionTable
@@ -66,6 +67,8 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     wrong is a verdict, and so is Ctrl-C.
     """
     prepared = _prepare(request)
+    if backend.name != "oci":
+        _refuse_open_labels(request, runs)
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
     try:
@@ -78,6 +81,17 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     report = _report(request, backend, prepared, folder, started, scored)
     save(report, folder)
     return report
+
+
+def _refuse_open_labels(request: RunRequest, runs: Path) -> None:
+    """Labels, and reports of earlier runs, must not lie where a submission may read. Raises UsageFault."""
+    for what, path in (("The truth", request.dataset.truth), ("The folder of runs", runs)):
+        place = None if path is None else shown_in(path)
+        if place is not None:
+            raise UsageFault(
+                f"{what}, {path}, lies below {place}, which a submission may read, as it needs Python and libraries.",
+                hint="Move it, or make the Python environment in a folder of its own.",
+            )
 
 
 def _prepare(request: RunRequest) -> Prepared:

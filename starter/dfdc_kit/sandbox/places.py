@@ -27,6 +27,15 @@ def ours() -> list[Path]:
     return sorted(folder for folder in kit if folder.is_dir() and any(folder.is_relative_to(place) for place in shown))
 
 
+def shown_in(path: Path) -> Path | None:
+    """The place below which `path` lies that a run may read, but in a container; None if it is hidden from it."""
+    resolved = path.resolve()
+    if any(resolved.is_relative_to(folder.resolve()) for folder in ours()):
+        return None
+    places = [*map(Path, SYSTEM), *python_prefixes()]
+    return next((place for place in places if resolved.is_relative_to(place.resolve())), None)
+
+
 def readable() -> tuple[list[str], list[str]]:
     """Every place that a run may read, without ours; and the folders of which it may list the names.
 

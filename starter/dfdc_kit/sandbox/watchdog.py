@@ -152,7 +152,7 @@ def folder_bytes(folder: Path) -> int:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
         except OSError as error:  # the program removed it, or forbade it to itself, meanwhile
-            if error.errno == errno.ENAMETOOLONG:
+            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):  # who hides what it wrote has written too much
                 return total + OUT_OF_REACH_BYTES
     return total
 
