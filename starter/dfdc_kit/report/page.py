@@ -74,6 +74,8 @@ def render(report: RunReport) -> str:
     environment.filters |= {"clock": clock, "amount": _known}
     seen, forecast = report.observation, report.forecast
     usage = seen.outcome.usage
+    histogram = (report.score.histogram or {}) if report.score else {}
+    highest = max((count for rows in histogram.values() for count in rows), default=0)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         good=report.judgement.verdict is Verdict.COMPLETE,
@@ -88,7 +90,7 @@ def render(report: RunReport) -> str:
         slowest=slowest(seen.reads),
         never_opened=0 if seen.reads_caveat or not seen.reads else max(seen.videos - len(seen.reads), 0),
         memory=curve(usage.memory_samples, usage.wall_time_s),
-        bars={name: list(bars(rows, report)) for name, rows in _histogram(report).items()},
+        bars={name: list(bars(rows, highest)) for name, rows in histogram.items()},
         noise=list(cautions(seen.noise)),
         open_limits=[limit.limit for limit in report.enforcement if limit.status.startswith("NOT")],
     )
@@ -182,17 +184,12 @@ def curve(samples: Sequence[tuple[float, int]], wall_time_s: float) -> str:
     )
 
 
-def bars(rows: Sequence[int], report: RunReport) -> Iterator[Bar]:
-    """One class's predictions; the highest bar of both classes has height 1."""
-    most = max((count for counts in _histogram(report).values() for count in counts), default=0) or 1
+def bars(rows: Sequence[int], highest: int) -> Iterator[Bar]:
+    """One class's predictions; a bar of `highest` rows, the most of both classes, has height 1."""
     for number, count in enumerate(rows):
         if count:
-            yield Bar(WIDE * number / len(rows), count / most, count)
+            yield Bar(WIDE * number / len(rows), count / highest, count)
 
 
 def _known(size_bytes: float | None) -> str:
     return "unknown" if size_bytes is None else amount(size_bytes)
-
-
-def _histogram(report: RunReport) -> dict[str, list[int]]:
-    return (report.score.histogram or {}) if report.score else {}

@@ -20,11 +20,17 @@ def python_prefixes() -> list[Path]:
     return sorted(prefix for prefix in outside if not any(prefix.is_relative_to(o) for o in outside - {prefix}))
 
 
+def places() -> list[Path]:
+    """All that a run may read of this machine's programs and libraries."""
+    return [*map(Path, SYSTEM), *python_prefixes()]
+
+
 def ours() -> list[Path]:
     """Folders of this kit inside what a run may see: not part of the hosted machine, and they hold labels."""
-    shown = [*python_prefixes(), *map(Path, SYSTEM)]
     kit = {PACKAGE, Path(sysconfig.get_path("purelib")) / PACKAGE.name}
-    return sorted(folder for folder in kit if folder.is_dir() and any(folder.is_relative_to(place) for place in shown))
+    return sorted(
+        folder for folder in kit if folder.is_dir() and any(folder.is_relative_to(place) for place in places())
+    )
 
 
 def shown_in(path: Path) -> Path | None:
@@ -32,8 +38,7 @@ def shown_in(path: Path) -> Path | None:
     resolved = path.resolve()
     if any(resolved.is_relative_to(folder.resolve()) for folder in ours()):
         return None
-    places = [*map(Path, SYSTEM), *python_prefixes()]
-    return next((place for place in places if resolved.is_relative_to(place.resolve())), None)
+    return next((place for place in places() if resolved.is_relative_to(place.resolve())), None)
 
 
 def readable() -> tuple[list[str], list[str]]:
@@ -43,14 +48,14 @@ def readable() -> tuple[list[str], list[str]]:
     """
     read, listed = [f"/etc/{name}" for name in SETTINGS], []
     hidden = [folder.resolve() for folder in ours()]
-    places = [Path(folder) for folder in SYSTEM] + python_prefixes()
-    while places:
-        place = places.pop()
+    left = places()
+    while left:
+        place = left.pop()
         resolved = place.resolve()
         inside = [folder for folder in hidden if folder.is_relative_to(resolved)]
         if not inside:
             read.append(str(place))
         elif resolved not in inside:
             listed.append(str(place))
-            places += resolved.iterdir()
+            left += resolved.iterdir()
     return read, listed

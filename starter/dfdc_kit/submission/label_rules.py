@@ -73,7 +73,11 @@ def label_sample_value(case: Case) -> Iterator[Finding]:
         return
     rows = _rows_at(case, value)
     if len(rows):
-        cost = f"; a wrong one costs {WORST:.2f} in that row" if value in (0, 1) and _is_log_loss(case) else ""
+        cost = (
+            f"; a wrong one costs {WORST:.2f} in that row"
+            if value in (0, 1) and case.challenge.metric.is_log_loss
+            else ""
+        )
         message = f"{_share(case, rows)} still at the sample submission's {value:g}{cost}"
         yield Finding(len(rows), message, _examples(case, rows, "a prediction"))
 
@@ -98,14 +102,14 @@ def label_extreme(case: Case) -> Iterator[Finding]:
     sample_value = None if case.expected is None else case.expected.sample_value  # has its own rule
     rows = np.sort(np.concatenate([_rows_at(case, value) for value in (0.0, 1.0) if value != sample_value]))
     if len(rows):
-        cost = f": one that is wrong costs {WORST:.2f} in that row" if _is_log_loss(case) else ""
+        cost = f": one that is wrong costs {WORST:.2f} in that row" if case.challenge.metric.is_log_loss else ""
         yield Finding(len(rows), f"{_share(case, rows)} at exactly 0 or 1{cost}", _examples(case, rows, "0.01 or 0.99"))
 
 
 def label_classes(case: Case) -> Iterator[Finding]:
     """Nothing but 0 and 1: classes, not probabilities."""
     if _is_hard(case):
-        cost = f": each one that is wrong costs {WORST:.2f}" if _is_log_loss(case) else ""
+        cost = f": each one that is wrong costs {WORST:.2f}" if case.challenge.metric.is_log_loss else ""
         message = f"all {counted(len(case.numbers), 'label')} are 0 or 1{cost}"
         yield Finding(len(case.numbers), message, _examples(case, case.numbers, "a probability"))
 
@@ -170,10 +174,6 @@ def _is_hard(case: Case) -> bool:
         return False
     values = case.labels.values[case.numbers]
     return bool(((values == 0) | (values == 1)).all() and values.min() < values.max())
-
-
-def _is_log_loss(case: Case) -> bool:
-    return case.challenge.metric.is_log_loss
 
 
 def _share(case: Case, rows: Numbers) -> str:

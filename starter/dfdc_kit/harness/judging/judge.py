@@ -71,18 +71,20 @@ def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
         return why, _sentences(_open_ones(seen), hint)
     slowest = ", ".join(f"{name} {duration:.1f} s" for duration, name in durations[:3])
     telling = sum(duration for duration, _ in durations) > TELLING * time_s  # else it reads a file at once, then works
-    return why, _sentences(f"Slowest: {slowest}." if telling else "", _open_ones(seen), _would_have_fitted(seen))
+    return why, _sentences(
+        f"Slowest: {slowest}." if telling else "", _open_ones(seen), _would_have_fitted(seen.videos, len(durations))
+    )
 
 
-def _would_have_fitted(seen: Observation) -> str:
-    factor = seen.videos / sum(read.closed_s is not None for read in seen.reads)
+def _would_have_fitted(videos: int, read: int) -> str:
+    factor = videos / read
     if factor <= 1:
         return ""
     frames = int(EXAMPLE_FRAMES / factor)
     fewer = (
         f"for example {frames} frames a video in place of {EXAMPLE_FRAMES}" if frames else "far fewer frames a video"
     )
-    needed = f"To end these {seen.videos:,} videos in time, it must be {factor:.1f} times as fast"
+    needed = f"To end these {videos:,} videos in time, it must be {factor:.1f} times as fast"
     return f"{needed}: {fewer}, a larger batch, or a smaller model."
 
 
@@ -116,7 +118,7 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
 
 def _error(lines: list[str]) -> str:
     """What was raised, from the last lines of a log: its name and message, else the last line. Empty if all are."""
-    lines = [line.replace("\\x09", " ").rstrip() for line in lines]
+    lines = [line.rstrip() for line in lines]
     begins = max((at for at, line in enumerate(lines) if TRACEBACK in line), default=None)
     named = [at for at, line in enumerate(lines) if NAMED.match(line)]
     if begins is not None:
