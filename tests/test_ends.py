@@ -47,6 +47,17 @@ def test_a_run_goes_on_when_nobody_can_see_it(where: str, code: int, code_submis
     assert the_run(tmp_path).score.displayed == "0.69314"
 
 
+def test_a_reader_that_pauses_does_not_stop_the_watch(code_submission, tmp_path):
+    """More than a pipe holds, and nobody reads until long after the limit: as with Ctrl-S, or in a pager."""
+    code_submission("print('x' * 99 + '\\n', end='', flush=True)\nfor _ in range(5000): print('y' * 99)\n" + CHATTY)
+    limits = 'title = "t"\nas_of = "2026-11-26"\n[limits]\nwall_time_s = 4\n[hardware]\n[source]\n'
+    (tmp_path / "tight.toml").write_text(limits)
+    done = shell("dfdc run trial --profile tight.toml | (sleep 9; tail -5)", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert the_run(tmp_path).judgement.verdict.value == "complete"
+    assert the_run(tmp_path).observation.outcome.usage.wall_time_s < 4
+
+
 def test_what_a_terminal_cannot_show_is_spelt_out(code_submission, tmp_path):
     code_submission(CHATTY)
     done = shell("dfdc run trial", tmp_path, PYTHONIOENCODING="ascii")

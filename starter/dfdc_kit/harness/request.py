@@ -22,13 +22,13 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audience(Protocol):
-    """Who is told how a run goes, while it goes."""
+    """Who is told how a run goes, while it goes. `opened` and `output` come from a thread of their own."""
 
     def staged(self, done: int, total: int) -> None:
         """`done` of `total` videos are in place."""
 
     def opened(self, name: str, count: int, total: int) -> None:
-        """`count` different videos have been opened; `name` is the newest. Called from another thread."""
+        """`count` different videos have been opened; `name` is the newest."""
 
     def output(self, data: bytes) -> None:
         """A piece of what the submission prints, as it is."""

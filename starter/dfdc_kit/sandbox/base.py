@@ -112,7 +112,8 @@ class SandboxBackend(Protocol):
     def run(
         self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
     ) -> Outcome:
-        """Run the job to its end. `on_output` gets each piece of its output as it comes; `hopeless` is asked many times
-        a second, and once it says yes, the job is stopped. Raises SandboxFault.
+        """Run the job to its end. `on_output` gets each piece of its output as it comes and must return at once, for
+        nothing is watched meanwhile; `hopeless` is asked many times a second, and once it says yes, the job is stopped.
+        Raises SandboxFault.
         """
         ...

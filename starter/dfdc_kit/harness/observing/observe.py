@@ -7,6 +7,7 @@ from pathlib import Path
 from dfdc_kit.csvtext import as_text
 from dfdc_kit.harness.forecast.summary import Forecaster
 from dfdc_kit.harness.machine import NoiseWatch
+from dfdc_kit.harness.observing.aside import Aside
 from dfdc_kit.harness.observing.collect import collect, collect_fallbacks, last_lines
 from dfdc_kit.harness.observing.stage import Staged
 from dfdc_kit.harness.observing.watch import VideoWatch
@@ -30,12 +31,12 @@ def observe(
 ) -> tuple[Observation, SubmissionTable | None]:
     """Stage, run, watch, collect, validate. The stage is gone afterwards, whatever happened."""
     total = len(request.dataset.videos)
-    opened = 0
+    opened, aside = 0, Aside(audience)
 
     def on_open(name: str) -> None:
         nonlocal opened
         opened += 1
-        audience.opened(name, opened, total)
+        aside.opened(name, opened, total)
 
     with Staged(folder / "stage", request.challenge) as staged:
         staged.fill(request.submission, request.dataset, sample, audience.staged)
@@ -48,11 +49,11 @@ def observe(
             log=folder / LOG,
             gpu=request.profile.offers_gpu,
         )
-        with NoiseWatch() as noises:
+        with aside, NoiseWatch() as noises:
             forecaster = _forecaster(request, noises)
             with VideoWatch(staged.videos, on_open, forecaster.completed if forecaster else None) as watch:
                 outcome = backend.run(
-                    job, request.profile.limits, audience.output, forecaster.hopeless if forecaster else never
+                    job, request.profile.limits, aside.output, forecaster.hopeless if forecaster else never
                 )
             noise = noises.noise(outcome.usage.cpu_time_s)
         csv = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
