@@ -42,12 +42,12 @@ def test_who_listens_again_is_told_what_was_missed(monkeypatch):
     listener = Listener()
     with Aside(listener) as aside:
         aside.output(b"first ")
-        while not aside._waiting.empty():  # noqa: SLF001
+        while not aside._waiting.empty():
             time.sleep(0.001)
         for _ in range(10):
             aside.output(b"12345678")
         listener.free.set()
-        while not aside._waiting.empty():  # noqa: SLF001
+        while not aside._waiting.empty():
             time.sleep(0.001)
         aside.output(b"last")
     note = b"\n[dfdc: 56 bytes are not shown here; log.txt has them]\n"
@@ -63,5 +63,5 @@ def test_who_never_listens_is_left(monkeypatch):
             aside.output(b"x")
     assert listener.heard == b""
     listener.free.set()
-    aside._thread.join(5)  # noqa: SLF001
+    aside._thread.join(5)
     assert listener.heard == b"x"

@@ -8,7 +8,6 @@ import selectors
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Ending, Enforcement, Job, Outcome, Usage
 from dfdc_kit.sandbox.gpu import NO_CARD, GpuWatch, find
+from dfdc_kit.sandbox.log import Log
 from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, why_not
 from dfdc_kit.sandbox.removal import prune
 from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_bytes
@@ -27,7 +27,6 @@ from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
 BEYOND_BYTES = 1 << 20  # that a single file may grow beyond the limit: so it is seen to be over it
-TAIL_BYTES = 1 << 16  # of a log that was cut: tracebacks stand at the end
 PATIENCE_S = 30.0  # after the order to stop, for the supervisor to report
 
 
@@ -61,7 +60,7 @@ def supervise(
     orders: Orders = {**_common(limits), **(confinement or {})}
     started_unix_s = time.time()
     with (
-        _Log(job.log, limits.log_bytes) as log,
+        Log(job.log, limits.log_bytes) as log,
         _Supervisor(command, environment, job.working, orders) as supervisor,
     ):
 
@@ -304,42 +303,3 @@ class _Supervisor:
         with contextlib.suppress(ValueError):
             while data := self._output.read(PIECE_BYTES):
                 keep(data)
-
-
-class _Log:
-    """A log file of limited size: the beginning, and, if something had to be dropped, the end."""
-
-    def __init__(self, path: Path, limit_bytes: int | None) -> None:
-        self.seen_bytes = 0
-        self._limit = limit_bytes
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-        try:
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise OutputFault(f"Cannot write {path}: {error.strerror}.") from error
-
-    def write(self, data: bytes) -> None:
-        """Keep `data` while there is room, afterwards only the last of it."""
-        room = len(data) if self._limit is None else max(0, self._limit - self.seen_bytes)
-        self.seen_bytes += len(data)
-        try:
-            self._file.write(data[:room])
-        except OSError as error:
-            raise OutputFault(f"Cannot write {self._file.name}: {error.strerror}.") from error
-        if data[room:]:
-            self._tail.append(data[room:])
-            self._tail_bytes += len(data[room:])
-            while self._tail_bytes - len(self._tail[0]) >= TAIL_BYTES:
-                self._tail_bytes -= len(self._tail.popleft())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._limit is not None and self._tail_bytes:
-            dropped = self.seen_bytes - self._limit - self._tail_bytes
-            self._file.write(b"\n[dfdc: %d bytes of output dropped here]\n" % dropped + b"".join(self._tail))
-        self._file.close()
