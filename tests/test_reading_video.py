@@ -126,22 +126,41 @@ def test_no_structure_of_references_changes_a_wanted_frame(seed: int, tmp_path: 
         assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all(), drawn
 
 
-def test_an_edit_list_that_shows_a_part(tmp_path: Path):
-    """Frames before time 0 are there for the decoder, and never shown."""
-    path = tmp_path / "clip.mp4"
+def with_hidden_start(path: Path, count: int, hidden: int, **options: str) -> Path:
+    """A video whose edit list shows none of the first `hidden` frames: they are there for the decoder alone."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"bf": "2"})
+        stream = container.add_stream("libx264", rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 30)
-        for number in range(60):
-            frame = av.VideoFrame.from_ndarray(np.full((160, 192, 3), 4 * number, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = number - 20, Fraction(1, 30)
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(np.full((160, 192, 3), 2 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number - hidden, Fraction(1, 30)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_an_edit_list_that_shows_a_part(tmp_path: Path):
+    path = with_hidden_start(tmp_path / "clip.mp4", 60, 20, bf="2")
     whole = decoded(path)
     assert len(whole) == 40
     found = list(frames.stills(path, 8))
     assert [still.index for still in found] == [2, 7, 12, 17, 22, 27, 32, 37]
+    for still in found:
+        assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
+
+
+@pytest.mark.parametrize("b_frames", ["0", "2"])
+@pytest.mark.parametrize("hidden", [20, 40, 70])
+def test_the_fast_mode_begins_where_an_edit_list_does(hidden: int, b_frames: str, tmp_path: Path):
+    """What is hidden is no part of the first third: else there might be no frame, or fewer than in another file."""
+    path = with_hidden_start(tmp_path / "clip.mp4", hidden + 48, hidden, bf=b_frames)
+    whole = decoded(path)
+    assert len(whole) == 48
+    found = list(frames.stills(path, 4, fast=True))
+    assert 3 <= len(found) <= 4
+    assert found[0].index < 6
+    assert 10 < found[-1].index < 48 // 3 + 4  # B-frames are shown before the frame that was read before them
     for still in found:
         assert (still.frame.to_ndarray(format="yuv420p") == whole[still.index]).all()
 

@@ -179,12 +179,12 @@ def _wanted(decoder: av.VideoCodecContext, packets: list[av.Packet], count: int)
 def _early(decoder: av.VideoCodecContext, packets: list[av.Packet], count: int) -> Iterator[tuple[int, av.VideoFrame]]:
     """As _wanted, in the fast mode: of the beginning, for each wanted one the next that others are built upon."""
     times = _times(packets)
-    packets = packets[: max(count, len(packets) // FAST_PART)]
+    packets = _beginning(packets, max(count, len(times) // FAST_PART))
     if not _tell_apart(times):
         yield from _wanted(decoder, packets, count)
         return
     number_of = {time: number for number, time in enumerate(sorted(times))}
-    numbers = _spread(min(len(packets), len(times)), count)
+    numbers = _spread(len(_times(packets)), count)
     if decoder.name in SKIPPING:
         decoder.skip_frame = "NONREF"
     for packet in [*packets, None]:
@@ -193,6 +193,12 @@ def _early(decoder: av.VideoCodecContext, packets: list[av.Packet], count: int) 
             if number is not None and numbers and number >= numbers[0]:
                 yield number, frame
                 numbers = [later for later in numbers if later > number]
+
+
+def _beginning(packets: list[av.Packet], count: int) -> list[av.Packet]:
+    """Up to the `count`th that is shown, or all of fewer; the decoder needs those that an edit list hides, too."""
+    shown = [place for place, packet in enumerate(packets, 1) if not packet.is_discard]
+    return packets[: shown[count - 1]] if count <= len(shown) else packets
 
 
 def _times(packets: list[av.Packet]) -> list[int | None]:
