@@ -20,7 +20,8 @@ from dfdc_kit.sandbox.base import Ending, Job, never
 from dfdc_kit.sandbox.probe import tried
 from dfdc_kit.sandbox.process import ProcessBackend
 from dfdc_kit.sandbox.removal import prune
-from dfdc_kit.sandbox.watchdog import below, folder_bytes
+from dfdc_kit.sandbox.tree import below
+from dfdc_kit.sandbox.watchdog import Watchdog, folder_bytes
 
 MIB = 1 << 20
 
@@ -112,6 +113,13 @@ def test_memory_of_one_process(start):
     assert outcome.usage.peak_memory_bytes > 200 * MIB
 
 
+def test_memory_that_was_taken_between_two_looks_counts(start, monkeypatch):
+    monkeypatch.setattr(Watchdog, "over", lambda self: None)
+    outcome, _ = start(f"x = bytearray({400 * MIB})", memory_bytes=200 * MIB)
+    assert outcome.ending is Ending.MEMORY
+    assert outcome.exit_code == 0
+
+
 def test_memory_of_the_whole_tree(start):
     """Three children below the limit, together above it: a limit per process would let them pass."""
     source = f"import os, time\nfor _ in range(2): os.fork()\nx = bytearray({80 * MIB})\ntime.sleep(30)"
@@ -126,6 +134,38 @@ def test_shared_memory_is_not_counted_twice(start):
     outcome, _ = start(source, memory_bytes=400 * MIB)
     assert outcome.ending is Ending.EXIT
     assert 150 * MIB <= outcome.usage.peak_memory_bytes < 400 * MIB
+
+
+HOLDS = {  # ways to hold 100 MiB that neither a folder nor a process's own size shows
+    "memfd": ("f = os.memfd_create('x')\nfor _ in range(100): os.write(f, bytes(1 << 20))", Ending.MEMORY),
+    "shm": ("x = bytearray(50 << 20)\nopen('/dev/shm/x', 'wb').write(bytes(50 << 20))", Ending.MEMORY),
+    "removed": (
+        "f = open('x', 'wb', 0)\nos.remove('x')\nfor _ in range(100): f.write(bytes(1 << 20))",
+        Ending.SCRATCH,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS)
+def test_what_has_no_name_counts(start, kind):
+    source, ending = HOLDS[kind]
+    source = f"import os, time\n{source}\ntime.sleep(20)"
+    outcome, _ = start(source, memory_bytes=80 * MIB, scratch_bytes=80 * MIB, output_bytes=8 << 30)
+    assert outcome.ending is ending
+
+
+@pytest.mark.parametrize("make", ["os.memfd_create('x')", "os.open('/dev/shm/x', os.O_RDWR | os.O_CREAT)"])
+def test_shared_memory_that_is_mapped_counts_once(start, make):
+    source = f"""import mmap, os, time
+f = {make}
+os.ftruncate(f, {100 * MIB})
+m = mmap.mmap(f, {100 * MIB})
+for at in range(0, len(m), 4096): m[at] = 1
+if os.fork(): time.sleep(2.5)
+else: time.sleep(2)"""
+    outcome, _ = start(source, memory_bytes=180 * MIB)
+    assert outcome.ending is Ending.EXIT
+    assert 100 * MIB <= outcome.usage.peak_memory_bytes < 150 * MIB
 
 
 def test_a_daemon_that_left_its_session_is_ended(start):

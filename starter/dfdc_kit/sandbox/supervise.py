@@ -73,7 +73,6 @@ def supervise(
         watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits, gpu)
         stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
-    too_much = watchdog.folders_over()  # what was written since the last look counts as well
     usage = Usage(
         wall_time_s=said["wall_time_s"],
         cpu_time_s=max(said["cpu_time_s"], watchdog.cpu_time_s),  # the kernel counts only who was waited for
@@ -84,8 +83,16 @@ def supervise(
         memory_samples=watchdog.memory_samples,
         gpu=gpu.usage() if gpu else None,
     )
+    over = _over_in_the_end(usage, limits, watchdog)
     _prune(job)
-    return _outcome(said, stopped_for, too_much, usage, (started_unix_s, supervisor.stopped_unix_s))
+    return _outcome(said, stopped_for, over, usage, (started_unix_s, supervisor.stopped_unix_s))
+
+
+def _over_in_the_end(usage: Usage, limits: Limits, watchdog: Watchdog) -> Ending | None:
+    """What happened between two looks counts as well: the kernel knows the largest process, the folders are there."""
+    if limits.memory_bytes is not None and (usage.peak_memory_bytes or 0) > limits.memory_bytes:
+        return Ending.MEMORY
+    return watchdog.folders_over()
 
 
 def file_bytes(limits: Limits) -> int:
@@ -149,7 +156,7 @@ def _cores(limits: Limits) -> Enforcement:
 def _outcome(
     said: dict[str, Any],
     stopped_for: Ending | None,
-    too_much: Ending | None,
+    over: Ending | None,
     usage: Usage,
     clock: tuple[float, float | None],
 ) -> Outcome:
@@ -158,8 +165,8 @@ def _outcome(
     ending = Ending.SIGNAL if killed_by else Ending.EXIT
     if killed_by == signal.SIGXFSZ:  # one file grew past the limit of output
         ending = Ending.OUTPUT
-    if too_much is not None:
-        ending = too_much
+    if over is not None:
+        ending = over
     if stopped_for is not None and not said["ended_by_itself"]:
         ending = stopped_for
     return Outcome(

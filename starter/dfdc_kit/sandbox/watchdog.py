@@ -4,30 +4,18 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.sandbox.gpu import GpuWatch
+from dfdc_kit.sandbox.tree import NOTHING, Seen, Unnamed, below, memory_bytes, unnamed
 
 START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
 MOST_SAMPLES = 500  # of memory, kept for the report
 SLOW_SAMPLE_S = 1.0  # proportional memory and the folders: dearer to measure
-LARGEST = 32  # of so many processes the proportional size is read, of the rest the resident size
 SHARE = 5  # a measurement that takes long is repeated after SHARE times as long, at the earliest
 OUT_OF_REACH_BYTES = 1 << 40  # what lies below a path too long to be opened counts as this much: nobody needs that
-TICKS_A_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-
-
-class Seen(NamedTuple):
-    """One process of the tree at one moment."""
-
-    pid: int
-    threads: int
-    resident_bytes: int
-    cpu_time_s: float
 
 
 class Watchdog:
@@ -59,7 +47,10 @@ class Watchdog:
         tree = below(self._root)
         for seen in tree:
             self._cpu_s_of[seen.pid] = max(seen.cpu_time_s, self._cpu_s_of.get(seen.pid, 0.0))
-        found = self._processes_or_memory(tree, slow) or (self.folders_over() or self._graphics(tree) if slow else None)
+        nameless = unnamed(tree) if slow else None
+        found = self._processes_or_memory(tree, nameless)
+        if nameless is not None and found is None:
+            found = self.folders_over(nameless) or self._graphics(tree)
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
@@ -67,22 +58,20 @@ class Watchdog:
             self._slow_every_s = min(2 * self._slow_every_s, SLOW_SAMPLE_S)
         return found
 
-    def _processes_or_memory(self, tree: list[Seen], slow: bool) -> Ending | None:
-        """Resident size counts shared pages once a process, so a tree is judged by its proportional size (PSS)."""
+    def _processes_or_memory(self, tree: list[Seen], nameless: Unnamed | None) -> Ending | None:
+        """Resident sizes are quick to add up, but count shared pages once a process: judged is by the exact size."""
         self.peak_processes = max(self.peak_processes, len(tree))
         if self._limits.processes is not None and sum(seen.threads for seen in tree) > self._limits.processes:
             return Ending.PROCESSES
         limit = self._limits.memory_bytes
         memory = sum(seen.resident_bytes for seen in tree)
-        over = limit is not None and memory > limit
-        if len(tree) > 1:
-            if not (slow or over):
-                return None
-            memory = _proportional_bytes(tree)
-            over = limit is not None and memory > limit
+        if nameless is not None or (limit is not None and memory > limit):
+            memory = memory_bytes(tree, nameless or unnamed(tree))
+        elif len(tree) > 1:
+            return None
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         self._keep_sample(memory)
-        return Ending.MEMORY if over else None
+        return Ending.MEMORY if limit is not None and memory > limit else None
 
     def _keep_sample(self, memory_bytes: int) -> None:
         """Keep at most `MOST_SAMPLES`, evenly spaced: when there are too many, every second one goes."""
@@ -100,13 +89,18 @@ class Watchdog:
         """Of every process that was seen, as it was seen last: also of those that nobody waited for."""
         return sum(self._cpu_s_of.values())
 
-    def folders_over(self) -> Ending | None:
-        """The limit that the working folder or that for temporary files has passed, or None."""
-        limits = self._limits
-        if limits.output_bytes is not None and folder_bytes(self._working) > limits.output_bytes:
+    def folders_over(self, nameless: Unnamed = NOTHING) -> Ending | None:
+        """The limit that the working folder or that for temporary files has passed, or None.
+
+        A file without a name lies in no folder: it counts as a temporary one, where they have a limit.
+        """
+        limits, hidden = self._limits, nameless.disk_bytes
+        if limits.scratch_bytes is not None:
+            if folder_bytes(self._temporary) + hidden > limits.scratch_bytes:
+                return Ending.SCRATCH
+            hidden = 0
+        if limits.output_bytes is not None and folder_bytes(self._working) + hidden > limits.output_bytes:
             return Ending.OUTPUT
-        if limits.scratch_bytes is not None and folder_bytes(self._temporary) > limits.scratch_bytes:
-            return Ending.SCRATCH
         return None
 
     def _graphics(self, tree: list[Seen]) -> Ending | None:
@@ -115,30 +109,6 @@ class Watchdog:
         held = self._gpu.sample({seen.pid for seen in tree})
         limit = self._limits.gpu_memory_bytes
         return Ending.GPU_MEMORY if limit is not None and held > limit else None
-
-
-def below(root: int) -> list[Seen]:
-    """Every process below `root`, zombies included, by one reading of /proc: 15 microseconds a process."""
-    children: dict[int, list[Seen]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208  # ten times a second: pathlib would double its cost
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                stat = file.read()
-        except OSError:  # it ended meanwhile
-            continue
-        fields = stat[stat.rindex(b")") + 2 :].split(maxsplit=22)  # see proc_pid_stat(5), from the field `state`
-        cpu_time_s = (int(fields[11]) + int(fields[12])) / TICKS_A_S
-        seen = Seen(int(name), int(fields[17]), int(fields[21]) * PAGE_BYTES, cpu_time_s)
-        children.setdefault(int(fields[1]), []).append(seen)
-    found: list[Seen] = []
-    level = [root]
-    while level:
-        grown = [child for pid in level for child in children.pop(pid, ())]
-        found += grown
-        level = [child.pid for child in grown]
-    return found
 
 
 def folder_bytes(folder: Path) -> int:
@@ -155,17 +125,3 @@ def folder_bytes(folder: Path) -> int:
             if error.errno in (errno.ENAMETOOLONG, errno.EACCES):  # who hides what it wrote has written too much
                 return total + OUT_OF_REACH_BYTES
     return total
-
-
-def _proportional_bytes(tree: list[Seen]) -> int:
-    """The tree's memory, a shared page counted once; what is not among the largest counts in full."""
-    largest = sorted(tree, key=lambda seen: seen.resident_bytes, reverse=True)
-    return sum(map(_pss_bytes, largest[:LARGEST])) + sum(seen.resident_bytes for seen in largest[LARGEST:])
-
-
-def _pss_bytes(seen: Seen) -> int:
-    try:
-        with open(f"/proc/{seen.pid}/smaps_rollup", "rb") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
-    except (OSError, StopIteration):  # ended, not ours to read, or no PSS on this system
-        return seen.resident_bytes
