@@ -3,7 +3,7 @@
 Each is a code submission, run through the whole harness. A program prints ESCAPED when something worked that must not.
 `expect.toml`: `verdict` and `ending` (one or several), `why_contains`, `log_contains`; `needs`, the limits whose
 enforcement it tries: where the report itself says NOT ENFORCED HERE, it is skipped with that reason; `[limits]`,
-changes of TIGHT; `[<backend>]`, what differs there, with its `reason`.
+changes of TIGHT; `[<backend>]`, what differs there, with its `reason`, and `escapes` where ESCAPED is no escape.
 """
 
 import contextlib
@@ -45,6 +45,7 @@ AT_MOST_S = 60.0  # none takes a tenth of that; what hangs takes all of it
 LEFT = {"run.json", "log.txt", "submission.csv", "fallbacks.csv"}
 FILES = ["submission.csv", "fallbacks.csv"]  # of the run folder, that a program has a say in
 SHM_KEY = 0x0DFDC
+KEYS = {"verdict", "ending", "why_contains", "log_contains", "needs", "limits", "escapes"}
 CASES = sorted(path.parent.name for path in PROGRAMS.glob("*/expect.toml"))
 
 
@@ -223,7 +224,7 @@ def test_there_are_enough_and_each_exception_has_a_reason():
     assert len(CASES) >= 40
     for behaviour in CASES:
         expect = tomllib.loads((PROGRAMS / behaviour / "expect.toml").read_text())
-        unknown = expect.keys() - {"verdict", "ending", "why_contains", "log_contains", "needs", "limits", *BACKENDS}
+        unknown = expect.keys() - {*KEYS, *BACKENDS}
         assert not unknown, behaviour
         for name in BACKENDS:
             assert expect.get(name, {"reason": "none"}).get("reason"), behaviour

@@ -56,8 +56,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_bytes: int | None  # sampled: sum of proportional set sizes, at least the largest process's peak
     output_bytes: int  # in the working folder at the end
     log_bytes: int  # all that was written, kept or not
-    peak_processes: int
-    memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out in long runs
+    peak_processes: int | None
+    memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out; none where not known
     killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
     gpu: GpuUsage | None = None  # None: no card was given to it, or none could be watched
 
@@ -69,7 +69,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     signal: int | None
     usage: Usage
-    left_running: int  # processes that still ran when the main one had ended; all are gone now
+    left_running: int | None  # processes that still ran when the main one had ended; all are gone now. None: not known
     started_unix_s: float
     stopped_unix_s: float | None  # when we gave the order to stop, if we did
 

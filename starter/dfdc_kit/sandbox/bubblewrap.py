@@ -5,23 +5,28 @@ and the Python that runs it, all read-only; no home, no labels, no credentials, 
 without privileges where the kernel allows user namespaces; each machine is tried, not asked.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import util
 from pathlib import Path
+from typing import BinaryIO
 
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.mechanisms import shared_memory_bytes
+from dfdc_kit.sandbox import syscall_filter
+from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
+from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
 from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, ours, python_prefixes
 from dfdc_kit.sandbox.probe import proven
 from dfdc_kit.sandbox.supervise import supervise, supervised, translated
 
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
+STARTED, STATUS_BYTES = b'"exit-code"', 4096  # what bwrap says at the end, if the job was started
 INSIDE = Path("/")  # the stage's `kaggle/` is the job's `/kaggle/`
 
 
@@ -46,8 +51,36 @@ class BubblewrapBackend:
             raise SandboxFault(
                 f"bubblewrap cannot work here: {reason}", hint="Use the other backend: --backend process"
             )
-        command = [*_namespaces(limits), *_files(job, limits), "--", *(_seen(part, job) for part in job.command)]
-        return translated(supervise(job, command, {}, limits, on_output, hopeless))
+        told, tells = os.pipe()
+        with open(told, "rb", buffering=0) as status, open(tells, "wb") as writer, _filter() as rules:  # noqa: PTH123
+            handles = tells, *(() if rules is None else (rules.fileno(),))
+            command = [*_namespaces(limits), *_files(job, limits), "--json-status-fd", str(tells)]
+            command += () if rules is None else ("--seccomp", str(rules.fileno()))
+            command += ("--", *(_seen(part, job) for part in job.command))
+            outcome = supervise(job, command, {}, limits, on_output, hopeless, handles=handles)
+            writer.close()
+            os.set_blocking(told, False)
+            if outcome.ending is Ending.EXIT and STARTED not in (status.read(STATUS_BYTES) or b""):
+                raise SandboxFault(f"bubblewrap did not start: {_last_line(job.log)}", hint="Try: dfdc doctor")
+        return translated(outcome)
+
+
+@contextmanager
+def _filter() -> Iterator[BinaryIO | None]:
+    """An open file with the filter of system calls for the job; None where there is none for this machine."""
+    if why_not("filter"):
+        yield None
+        return
+    content = syscall_filter.program(os.uname().machine, close_users=True)
+    with os.fdopen(os.memfd_create("dfdc-filter"), "w+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _namespaces(limits: Limits) -> Iterator[str]:

@@ -43,7 +43,16 @@ def confine(orders: "dict[str, Any]") -> None:
         close_tcp = network == "filter" and landlock.version() >= 4
         landlock.restrict(orders["listed"], orders["read"], orders["write"], close_tcp=close_tcp)
     if orders.get("filter"):
-        syscall_filter.install(keep_cores=bool(orders.get("cores")), close_network=network == "filter")
+        ours = os.getppid()
+        guarded = [*orders["guarded"], ours, -ours] if "guarded" in orders else []
+        content = syscall_filter.program(
+            os.uname().machine,
+            keep_cores=bool(orders.get("cores")),
+            close_network=network == "filter",
+            close_users=bool(guarded),
+            guarded=guarded,
+        )
+        syscall_filter.install(content)
 
 
 def namespaces(changing: list[str], shm_bytes: int, *, own_network: bool) -> None:
@@ -152,6 +161,10 @@ def trial(name: str, folder: str) -> str:
         {
             "namespaces": lambda: namespaces([folder], 1 << 20, own_network=True),
             "landlock": lambda: landlock.restrict([], ["/usr"], [folder], close_tcp=False),
-            "filter": lambda: syscall_filter.install(keep_cores=True, close_network=True),
+            "filter": lambda: syscall_filter.install(
+                syscall_filter.program(
+                    os.uname().machine, keep_cores=True, close_network=True, close_users=True, guarded=[1, -1]
+                )
+            ),
         }[name]
     )

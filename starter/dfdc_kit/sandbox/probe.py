@@ -25,7 +25,7 @@ LOG = "log.txt"
 SECRET = b"the trial's secret"
 TRIES = """
 import os, _socket, sys
-port, secret, given, cores = sys.argv[1:]
+port, secret, given, cores, harness, started = sys.argv[1:]
 def attempt(name, action):
     try:
         action()
@@ -41,12 +41,17 @@ def write():
 def widen():
     os.sched_setaffinity(0, range(int(cores)))
     if len(os.sched_getaffinity(0)) < int(cores): raise OSError
+def sees_harness():  # not another process that has its number in a namespace
+    try: return open("/proc/%s/stat" % harness).read().rsplit(")", 1)[1].split()[19] == started
+    except OSError: return False
 for kind in (_socket.SOCK_STREAM, _socket.SOCK_DGRAM):
     try: send(kind)
     except OSError: pass
 attempt("hidden_files", lambda: open(secret).close())
-attempt("hidden_files", lambda: open("/proc/%s/environ" % os.environ["HARNESS"]).close())
 attempt("read_only_input", write)
+if sees_harness():
+    attempt("hidden_files", lambda: open("/proc/%s/environ" % harness).close())
+    for pid in (int(harness), os.getppid()): attempt("descendants", lambda: os.kill(pid, 0))
 if int(cores) > 1: attempt("cpu_cores", widen)
 """
 WAITS = "import time; time.sleep(20)"
@@ -90,7 +95,7 @@ WHAT = {
     "hidden_files": "a file outside, or another process's environment, was read",
     "read_only_input": "an input file was opened for writing",
     "cpu_cores": "the program gave itself more cores",
-    "descendants": "a daemon was still there after its run",
+    "descendants": "a daemon was still there after its run, or the program could end its supervisor",
     "log": "the log grew over its limit",
     **dict.fromkeys(EXCESSES, "a program over the limit was not seen and ended"),
 }
@@ -155,12 +160,18 @@ def _tries(backend: SandboxBackend, place: Path) -> set[str]:
         port = server.getsockname()[1]
         datagrams.bind(("127.0.0.1", port))
         given = place / "tries" / "kaggle" / "input" / "given"
-        command: list[str | Path] = [TRIES, str(port), str(secret), given, str(os.cpu_count() or 1)]
+        command: list[str | Path] = [TRIES, str(port), str(secret), given, str(os.cpu_count() or 1), *_ourselves()]
         outcome = _run(backend, place / "tries", command, Limits(cpu_cores=1), printed)
         reached = {"network"} if _arrived(server, datagrams) else set()
     if outcome.exit_code != 0:
         raise OSError(f"the trial ended with {outcome.ending.value}: {printed.decode(errors='replace')[-200:].strip()}")
     return reached | set(printed.decode(errors="replace").split()) & WHAT.keys()
+
+
+def _ourselves() -> tuple[str, str]:
+    """The number of this process, and when it was started, in the kernel's ticks."""
+    pid = os.getpid()
+    return str(pid), Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
 
 
 def _arrived(server: socket.socket, datagrams: socket.socket) -> bool:
@@ -189,7 +200,7 @@ def _run(
     (stage / "kaggle" / "input" / "given").chmod(0o444)
     job = Job(
         command=[sys.executable, "-I", "-S", "-c", *command],
-        environment={"PATH": os.defpath, "HARNESS": str(os.getpid()), "TMPDIR": stage / "tmp"},
+        environment={"PATH": os.defpath, "TMPDIR": stage / "tmp"},
         stage=stage,
         working=stage / "kaggle" / "working",
         temporary=stage / "tmp",

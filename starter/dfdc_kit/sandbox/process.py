@@ -5,6 +5,7 @@ Where the kernel has them it adds namespaces, Landlock and a filter of system ca
 missing is said in each run's report, limit by limit. The program still sees which files and processes there are.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from dfdc_kit.sandbox.probe import proven
 from dfdc_kit.sandbox.supervise import Orders, supervise, supervised
 
 TEMPORARY = Path("/dev/shm/tmp")  # noqa: S108  # as in confine.py
+EVERYBODY = -1  # of kill: all processes that one may signal
 KERNEL = ("/proc", "/sys/devices")  # numbers of processes, cores, memory and devices; other processes' data is guarded
 
 
@@ -55,8 +57,9 @@ def _confinement(job: Job, limits: Limits) -> Orders:
     if not why_not("landlock"):
         read, orders["listed"] = readable()
         orders["read"] = [*read, *KERNEL, str(job.stage / "kaggle")]
-    if orders["network"] == "filter":
+    if not why_not("filter"):
         orders["filter"] = True
+        orders["guarded"] = [os.getpid(), -os.getpgrp(), EVERYBODY]
     return orders
 
 
@@ -68,7 +71,7 @@ def _network(limits: Limits) -> str:
 
 def _claims(limits: Limits) -> Iterator[Enforcement]:
     yield from supervised(limits)
-    yield Enforcement(limit="descendants", status=ENFORCED, how="subreaper; every descendant is killed at the end")
+    yield _descendants()
     if not limits.network:
         yield _network_claim(limits)
     if rules := why_not("landlock"):
@@ -81,6 +84,13 @@ def _claims(limits: Limits) -> Iterator[Enforcement]:
     yield Enforcement(limit="read_only_input", status=ENFORCED, how=how)
     how = "Landlock: system libraries, Python and the stage can be read; names and sizes of other files be seen"
     yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
+
+
+def _descendants() -> Enforcement:
+    how = "subreaper; every descendant is killed at the end"
+    if not why_not("filter"):
+        return Enforcement(limit="descendants", status=ENFORCED, how=f"{how}; it gets no signal from them")
+    return Enforcement(limit="descendants", status=WATCHED, how=f"{how} ({why_not('filter')})")
 
 
 def _network_claim(limits: Limits) -> Enforcement:

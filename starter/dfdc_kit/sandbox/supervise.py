@@ -35,7 +35,8 @@ class Orders(TypedDict, total=False):
 
     file_bytes: int  # no file may grow larger; 0: no limit
     cores: list[int]  # the CPU cores that it may use; empty: all
-    filter: bool  # hold on to these cores by a filter of system calls; needs the mechanism "filter"
+    filter: bool  # hold on to these cores by a filter of system calls; needs the mechanism "filter";
+    guarded: list[int]  # with it: no user namespaces, and no signal to these, nor to the supervisor;
     network: str  # "": open; "namespace": one of its own; "filter": no sockets but Unix ones
     shm_bytes: int  # if given: mounts of its own, and a /dev/shm of this size;
     changing: list[str]  # all mounts are read-only but these folders
@@ -55,13 +56,17 @@ def supervise(
     on_output: Callable[[bytes], None],
     hopeless: Callable[[], bool],
     confinement: Orders | None = None,
+    handles: tuple[int, ...] = (),
 ) -> Outcome:
-    """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done."""
+    """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done.
+
+    `handles` are file descriptors that `command` inherits.
+    """
     orders: Orders = {**_common(limits), **(confinement or {})}
     started_unix_s = time.time()
     with (
         Log(job.log, limits.log_bytes) as log,
-        _Supervisor(command, environment, job.working, orders) as supervisor,
+        _Supervisor(command, environment, job.working, orders, handles) as supervisor,
     ):
 
         def keep(data: bytes) -> None:
@@ -183,13 +188,13 @@ def _outcome(
 def translated(outcome: Outcome) -> Outcome:
     """An outcome told by a starter that outlives the job: it reports a death by signal N as exit code 128 + N.
 
-    What still ran inside has ended with its namespace, uncounted.
+    What still ran inside has ended with its namespace: how much that was is not known.
     """
     code = outcome.exit_code
     if outcome.ending is not Ending.EXIT or code is None or code - 128 not in set(signal.Signals):
-        return structs.replace(outcome, left_running=0)
+        return structs.replace(outcome, left_running=None)
     ending = Ending.OUTPUT if code - 128 == signal.SIGXFSZ else Ending.SIGNAL
-    return structs.replace(outcome, left_running=0, ending=ending, signal=code - 128, exit_code=None)
+    return structs.replace(outcome, left_running=None, ending=ending, signal=code - 128, exit_code=None)
 
 
 def _prune(job: Job) -> None:
@@ -204,7 +209,14 @@ def _prune(job: Job) -> None:
 class _Supervisor:
     """A running supervisor. Closing the control pipe is the order to stop; leaving the context gives it."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], working: Path, orders: Orders) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        working: Path,
+        orders: Orders,
+        handles: tuple[int, ...],
+    ) -> None:
         control_read, control_write = os.pipe()
         self._result, result_write = os.pipe()
         self._control: int | None = control_write
@@ -219,7 +231,7 @@ class _Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(control_read, result_write),
+                pass_fds=(control_read, result_write, *handles),
                 start_new_session=True,  # Ctrl-C at the terminal is ours to handle
             )
         except OSError as error:

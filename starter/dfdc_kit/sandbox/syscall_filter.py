@@ -8,51 +8,130 @@ import errno
 import os
 import struct
 
+TYPE_CHECKING = False  # importing typing would cost a fifth of the start-up
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Step = tuple[int, int, int, int]  # operation; how many steps to leave out if true, if false; operand
+
 SET_FILTER, SPEC_ALLOW = 1, 4  # no slow mode of the processor against side channels, which older kernels tie to it
-LOAD, EQUAL, AT_LEAST, ANSWER = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ, BPF_JMP|JGE, BPF_RET
+LOAD, EQUAL, AT_LEAST, ANY_BIT, ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # LD|W|ABS, JMP|JEQ, JMP|JGE, JMP|JSET, RET
 ALLOW, ERROR = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, or-ed with the error's number
-NUMBER, MACHINE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; low word first: both machines are so
+NUMBER, MACHINE, ARGUMENTS = 0, 4, (16, 24, 32)  # offsets in struct seccomp_data; low word first on both machines
 FOREIGN = 0x40000000  # x32: the same calls under other numbers
-MACHINES = {  # audit's name of the machine; seccomp; sched_setaffinity; socket; io_uring_setup
-    "x86_64": (0xC000003E, 317, 203, 41, 425),
-    "aarch64": (0xC00000B7, 277, 122, 198, 425),
+AF_UNIX, NEW_USERS = 1, 0x10000000
+SET_OWNER, SET_OWNER_BY_POINTER = 8, 15  # of fcntl: who gets the signals of a file
+SET_OWNER_BY_IOCTL = 0x8901, 0x8902
+MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit's name of each
+CALLS = {  # numbers, in the order of MACHINES
+    "seccomp": (317, 277),
+    "sched_setaffinity": (203, 122),
+    "socket": (41, 198),
+    "io_uring_setup": (425, 425),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "unshare": (272, 97),
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_send_signal": (424, 424),
+    "prlimit64": (302, 261),
+    "fcntl": (72, 25),
+    "ioctl": (16, 29),
 }
 
 
-def install(*, keep_cores: bool, close_network: bool) -> None:
-    """Filter this process and all its descendants. Needs `no_new_privs`. Raises OSError.
-
-    keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
-    every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
-    """
-    content = program(os.uname().machine, keep_cores=keep_cores, close_network=close_network)
+def install(content: bytes) -> None:
+    """Filter this process and all its descendants by a `program`. Needs `no_new_privs`. Raises OSError."""
     steps = ctypes.create_string_buffer(content, len(content))
     header = ctypes.create_string_buffer(struct.pack("HP", len(content) // 8, ctypes.addressof(steps)))
     libc = ctypes.CDLL(None, use_errno=True)
-    words = map(ctypes.c_long, (MACHINES[os.uname().machine][1], SET_FILTER, SPEC_ALLOW))
+    words = map(ctypes.c_long, (_calls(os.uname().machine)["seccomp"], SET_FILTER, SPEC_ALLOW))
     if libc.syscall(*words, header):
         code = ctypes.get_errno()
         raise OSError(code, f"seccomp: {os.strerror(code)}")
 
 
-def program(machine: str, *, keep_cores: bool, close_network: bool) -> bytes:
-    """The filter's instructions, 8 bytes each. Raises OSError on a machine whose call numbers are not listed here."""
-    if machine not in MACHINES:
-        raise OSError(errno.ENOSYS, f"no filter is written for {machine}")
-    name, _, set_cores, socket, io_uring = MACHINES[machine]
-    steps = [
+def program(
+    machine: str,
+    *,
+    keep_cores: bool = False,
+    close_network: bool = False,
+    close_users: bool = False,
+    guarded: "Sequence[int]" = (),
+) -> bytes:
+    """The filter's instructions, 8 bytes each. Raises OSError on a machine whose call numbers are not listed here.
+
+    keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
+    every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
+    close_users: no user namespace, in which a program could mount memory of its own. guarded: processes (and, below 0,
+    process groups) that get no signal and no other limits.
+    """
+    call = _calls(machine)
+    steps: list[Step] = [
         (LOAD, 0, 0, MACHINE),
-        (EQUAL, 1, 0, name),
+        (EQUAL, 1, 0, MACHINES[machine]),
         (ANSWER, 0, 0, ERROR | errno.ENOSYS),  # a program for another machine (32 bits) has other call numbers
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, FOREIGN),
         (ANSWER, 0, 0, ERROR | errno.ENOSYS),
     ]
     if keep_cores:
-        steps += [(EQUAL, 0, 1, set_cores), (ANSWER, 0, 0, ERROR)]  # error 0: it says that it worked
+        steps += _on(call["sched_setaffinity"], (ANSWER, 0, 0, ERROR))  # error 0: it says that it worked
     if close_network:
-        steps += [(EQUAL, 0, 1, io_uring), (ANSWER, 0, 0, ERROR | errno.ENOSYS)]
-        steps += [(EQUAL, 0, 3, socket), (LOAD, 0, 0, FIRST_ARGUMENT)]
-        steps += [(EQUAL, 1, 0, 1), (ANSWER, 0, 0, ERROR | errno.EACCES)]  # 1: AF_UNIX
-    steps.append((ANSWER, 0, 0, ALLOW))
+        steps += _on(call["io_uring_setup"], _refuse(errno.ENOSYS))
+        steps += _on(
+            call["socket"], (LOAD, 0, 0, ARGUMENTS[0]), (EQUAL, 1, 0, AF_UNIX), _refuse(errno.EACCES), _allow()
+        )
+    if close_users:
+        steps += _on(call["clone3"], _refuse(errno.ENOSYS))  # its flags cannot be seen; every library knows clone, too
+        for name in ("clone", "unshare"):
+            steps += _on(
+                call[name], (LOAD, 0, 0, ARGUMENTS[0]), (ANY_BIT, 0, 1, NEW_USERS), _refuse(errno.EPERM), _allow()
+            )
+    if guarded:
+        for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64"):
+            steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
+        for name in ("tkill", "pidfd_send_signal"):  # whom it is for cannot be seen
+            steps += _on(call[name], _refuse(errno.ENOSYS))
+        owner = _but(ARGUMENTS[2], guarded)
+        steps += _on(
+            call["fcntl"],
+            (LOAD, 0, 0, ARGUMENTS[1]),
+            (EQUAL, 0, 1, SET_OWNER_BY_POINTER),
+            _refuse(errno.EPERM),
+            (EQUAL, 0, len(owner), SET_OWNER),
+            *owner,
+            _allow(),
+        )
+        steps += _on(call["ioctl"], *_but(ARGUMENTS[1], SET_OWNER_BY_IOCTL))
+    steps.append(_allow())
     return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def _calls(machine: str) -> dict[str, int]:
+    if machine not in MACHINES:
+        raise OSError(errno.ENOSYS, f"no filter is written for {machine}")
+    at = list(MACHINES).index(machine)
+    return {name: numbers[at] for name, numbers in CALLS.items()}
+
+
+def _on(call: int, *steps: "Step") -> "list[Step]":
+    """Steps for one call; the last of them must answer."""
+    return [(EQUAL, 0, len(steps), call), *steps]
+
+
+def _but(argument: int, values: "Sequence[int]") -> "list[Step]":
+    """Allow unless the low word of an argument is among `values`."""
+    tests = [(EQUAL, 0, 1, value & 0xFFFFFFFF) for value in values]
+    return [(LOAD, 0, 0, argument), *(step for test in tests for step in (test, _refuse(errno.EPERM))), _allow()]
+
+
+def _allow() -> "Step":
+    return (ANSWER, 0, 0, ALLOW)
+
+
+def _refuse(error: int) -> "Step":
+    return (ANSWER, 0, 0, ERROR | error)
