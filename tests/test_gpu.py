@@ -1,5 +1,6 @@
 """Graphics cards are watched through NVML; here a fake one tells what it is asked for, as the package pynvml does."""
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -12,7 +13,9 @@ from dfdc_kit.sandbox import BACKENDS, gpu, supervise
 from dfdc_kit.sandbox.base import Ending, Job
 from dfdc_kit.sandbox.gpu import Cards, GpuWatch
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
+ONE, TWO, OTHER = os.getpid(), os.getppid(), 1  # processes that there are
+ABROAD = 1 << 30  # a number that no process has here
 
 
 class FakeNvml:
@@ -26,6 +29,8 @@ class FakeNvml:
         self.running: list[list[tuple[int, int | None]]] = [[], []]
         self.used = [GIB, GIB]
         self.busy = [0, 0]
+        self.drawing: list[int] = []
+        self.parted = self.silent = False
 
     def nvmlInit(self):  # noqa: N802
         if self.broken:
@@ -44,10 +49,17 @@ class FakeNvml:
         return SimpleNamespace(used=self.used[handle])
 
     def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
+        if self.parted:
+            raise self.NVMLError("Not Supported")
         return SimpleNamespace(gpu=self.busy[handle])
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802
+        if self.silent:
+            raise self.NVMLError("GPU is lost")
         return [SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in self.running[handle]]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle):  # noqa: N802
+        return [SimpleNamespace(pid=pid, usedGpuMemory=MIB) for pid in self.drawing]
 
 
 @pytest.fixture
@@ -72,11 +84,11 @@ def claim(limits: Limits) -> tuple[str, str]:
 def test_memory_is_the_trees_and_of_one_card(nvml):
     fake = nvml()
     watch = GpuWatch(Cards(fake))
-    fake.running = [[(7, 3 * GIB), (8, GIB), (99, 9 * GIB)], [(7, 2 * GIB)]]
+    fake.running = [[(ONE, 3 * GIB), (TWO, GIB), (OTHER, 9 * GIB)], [(ONE, 2 * GIB)]]
     fake.busy = [50, 10]
-    assert watch.sample({7, 8}) == 4 * GIB
+    assert watch.sample({ONE, TWO}) == 4 * GIB
     fake.running, fake.busy = [[], []], [0, 0]
-    assert watch.sample({7, 8}) == 0
+    assert watch.sample({ONE, TWO}) == 0
     used = watch.usage()
     assert (used.peak_memory_bytes, used.busy_share, used.samples) == (4 * GIB, 0.25, 2)
     assert used.cards == ["Tesla T4"] * 2
@@ -85,8 +97,32 @@ def test_memory_is_the_trees_and_of_one_card(nvml):
 def test_where_the_driver_names_no_size_the_growth_of_the_card_counts(nvml):
     fake = nvml()
     watch = GpuWatch(Cards(fake))
-    fake.running[1], fake.used = [(7, None)], [GIB, 6 * GIB]
-    assert watch.sample({7}) == 5 * GIB
+    fake.running[1], fake.used = [(ONE, None)], [GIB, 6 * GIB]
+    assert watch.sample({ONE}) == 5 * GIB
+
+
+def test_where_the_driver_numbers_processes_otherwise_the_growth_counts(nvml):
+    """As in a container: it names a process that is not there, or none at all."""
+    fake = nvml()
+    watch = GpuWatch(Cards(fake))
+    fake.used = [GIB, 6 * GIB]
+    for running in ([], [(ABROAD, 5 * GIB)]):
+        fake.running[1] = running
+        assert watch.sample({ONE}) == 5 * GIB
+    fake.drawing = [OTHER]  # a desktop: the driver does name who is there
+    assert watch.sample({ONE}) == 0
+
+
+def test_a_card_that_says_no_more_is_watched_as_far_as_it_answers(nvml):
+    fake = nvml()
+    watch = GpuWatch(Cards(fake))
+    fake.running[0], fake.parted = [(ONE, 2 * GIB)], True
+    assert watch.sample({ONE}) == 2 * GIB
+    fake.silent = True
+    assert watch.sample({ONE}) == 0
+    assert (watch.usage().busy_share, watch.usage().samples) == (None, 1)
+    gpu.find.cache_clear()
+    assert claim(Limits(gpu_memory_bytes=GIB)) == ("NOT ENFORCED HERE", "NVML does not work: GPU is lost")
 
 
 def test_a_run_over_the_limit_is_ended(nvml, tmp_path, monkeypatch):

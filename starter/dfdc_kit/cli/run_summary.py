@@ -79,7 +79,9 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     if usage.gpu is not None:
         limit = f" of {profile.limits.gpu_memory_bytes / GIB:.0f}" if profile.limits.gpu_memory_bytes else ""
         held = f"{usage.gpu.peak_memory_bytes / GIB:.2f}{limit} GiB at its peak"
-        yield "GPU", plain(f"{held}, {usage.gpu.busy_share:.0%} busy (sampled; {', '.join(usage.gpu.cards)})")
+        busy = "" if usage.gpu.busy_share is None else f", {usage.gpu.busy_share:.0%} busy"
+        told = f"{held}{busy}" if usage.gpu.samples else "the driver did not answer"
+        yield "GPU", plain(f"{told} (sampled; {', '.join(usage.gpu.cards)})")
 
 
 def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:

@@ -44,8 +44,8 @@ class GpuUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     cards: list[str]  # their names
     peak_memory_bytes: int  # of the process tree, on one card
-    busy_share: float  # 0 to 1: mean over the samples of the busiest card's use, whoever used it
-    samples: int
+    busy_share: float | None  # 0 to 1: mean over the samples of the busiest card's use, whoever used it; None: unknown
+    samples: int  # how often the driver answered
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,11 +63,12 @@ class ControlGroup:
 class Gauge:
     """Reads the control group of a container again and again while the context is open; `last` is the last reading.
 
-    `find()` gives the container; None as long as it does not run.
+    `find()` gives the container; None as long as it does not run. `container` is it, while it runs.
     """
 
     def __init__(self, find: Callable[[], Contained | None]) -> None:
         self.last = Reading()
+        self.container: Contained | None = None
         self._find = find
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="control-group", daemon=True)
@@ -81,19 +82,19 @@ class Gauge:
         self._thread.join()
 
     def _follow(self) -> None:
-        container = None
-        while container is None and not self._stop.wait(ASK_S):
-            container = self._find()
-        if container is None:
+        while self.container is None and not self._stop.wait(ASK_S):
+            self.container = self._find()
+        if self.container is None:
             return
         with suppress(OSError):  # it has ended already
-            group = ControlGroup(container)
+            group = ControlGroup(self.container)
             while not self._stop.is_set():
                 reading = group.read()
                 if reading == Reading():  # the group is gone
-                    return
+                    break
                 self.last = Reading(*map(_newer, self.last, reading))
                 time.sleep(READ_S)
+        self.container = None
 
 
 def _newer(before: Any, now: Any) -> Any:

@@ -77,7 +77,11 @@ class OciBackend:
         confinement: Orders = {"plain": True, "afterwards": remove}
         try:
             with Gauge(lambda: _contained(engine, container)) as gauge:
-                outcome = supervise(job, command, environment, watched, on_output, hopeless, confinement)
+
+                def inside() -> int | None:
+                    return gauge.container.pid if gauge.container else None
+
+                outcome = supervise(job, command, environment, watched, on_output, hopeless, confinement, root=inside)
             return _outcome(outcome, _state(engine, container), gauge.last, job, limits)
         finally:
             _ask(*remove)

@@ -57,10 +57,12 @@ def supervise(
     hopeless: Callable[[], bool],
     confinement: Orders | None = None,
     handles: tuple[int, ...] = (),
+    root: Callable[[], int | None] | None = None,
 ) -> Outcome:
     """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done.
 
-    `handles` are file descriptors that `command` inherits.
+    `handles` are file descriptors that `command` inherits. `root()` is the process below which the job runs, if that is
+    not the supervisor, or None while it is not known.
     """
     orders: Orders = {**_common(limits), **(confinement or {})}
     started_unix_s = time.time()
@@ -75,7 +77,7 @@ def supervise(
 
         cards = find()[0] if job.gpu else None
         gpu = GpuWatch(cards) if cards else None
-        watchdog = Watchdog(supervisor.process.pid, job.working, job.temporary, limits, gpu)
+        watchdog = Watchdog(root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
         stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
     usage = Usage(
@@ -84,7 +86,7 @@ def supervise(
         peak_memory_bytes=max(watchdog.peak_memory_bytes, said["largest_process_bytes"]),
         output_bytes=folder_bytes(job.working),
         log_bytes=log.seen_bytes,
-        peak_processes=max(watchdog.peak_processes, 1),
+        peak_processes=watchdog.peak_processes or None,
         memory_samples=watchdog.memory_samples,
         gpu=gpu.usage() if gpu else None,
     )

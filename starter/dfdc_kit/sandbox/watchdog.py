@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dfdc_kit.profiles import Limits
@@ -19,15 +20,24 @@ OUT_OF_REACH_BYTES = 1 << 40  # what lies below a path too long to be opened cou
 
 
 class Watchdog:
-    """Samples the tree below `pid` and says when a limit is passed. What it sees is a lower bound of the peak."""
+    """Samples the tree below the process `root()` and says when a limit is passed. What it sees is a lower bound of the
+    peak. While `root()` is None, time and folders are watched only.
+    """
 
-    def __init__(self, pid: int, working: Path, temporary: Path, limits: Limits, gpu: GpuWatch | None = None) -> None:
+    def __init__(
+        self,
+        root: Callable[[], int | None],
+        working: Path,
+        temporary: Path,
+        limits: Limits,
+        gpu: GpuWatch | None = None,
+    ) -> None:
         self.peak_memory_bytes = 0
         self.peak_processes = 0
         self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
         self._sample_every_s, self._next_sample = SAMPLE_S, 0.0
-        self._root = pid
+        self._root = root
         self._gpu = gpu
         self._working, self._temporary = working, temporary
         self._limits = limits
@@ -44,7 +54,8 @@ class Watchdog:
         if now < self._next:
             return None
         slow = now >= self._next_slow
-        tree = below(self._root)
+        root = self._root()
+        tree = [] if root is None else below(root)
         for seen in tree:
             self._cpu_s_of[seen.pid] = max(seen.cpu_time_s, self._cpu_s_of.get(seen.pid, 0.0))
         nameless = unnamed(tree) if slow else None
@@ -63,6 +74,8 @@ class Watchdog:
         self.peak_processes = max(self.peak_processes, len(tree))
         if self._limits.processes is not None and sum(seen.threads for seen in tree) > self._limits.processes:
             return Ending.PROCESSES
+        if not tree:
+            return None
         limit = self._limits.memory_bytes
         memory = sum(seen.resident_bytes for seen in tree)
         if nameless is not None or (limit is not None and memory > limit):
