@@ -548,20 +548,48 @@ def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, t
     assert json.loads(done.stdout)["rows"] == 2
 
 
-@pytest.mark.parametrize("inside", ["truth", "runs"])
-def test_labels_that_a_submission_could_read_are_refused(dfdc, code_submission, sample, tmp_path, monkeypatch, inside):
-    """Python's own folder is shown to it: what lies below that is no secret."""
-    monkeypatch.setattr("sys.prefix", str(tmp_path / "prefix"))
-    from dfdc_kit.sandbox.places import shown_in
+SHOWN = """import sys
+from dfdc_kit.sandbox import places
+places.SYSTEM = (*places.SYSTEM, sys.argv.pop(1))
+sys.exec_prefix = places.SYSTEM[-1] + "/home/venv"
+from dfdc_kit.cli import main
+main()
+"""  # as a folder of the system's, with an environment of Python in a home below it
 
-    assert shown_in(tmp_path / "prefix/data/solution.csv") == tmp_path / "prefix"
-    assert shown_in(tmp_path / "data/solution.csv") is None
-    folder = code_submission(GOOD)
-    code = "import sys; sys.prefix = sys.argv.pop(1); from dfdc_kit.cli import main; main()"
-    (tmp_path / "prefix").mkdir()
-    shutil.copy(sample / "solution/solution.csv", tmp_path / "prefix")
-    given = {"truth": ["--solution", tmp_path / "prefix/solution.csv"], "runs": ["--out", tmp_path / "prefix/runs"]}
-    command = [sys.executable, "-c", code, tmp_path / "prefix", "run", folder, *given[inside]]
+
+@pytest.mark.parametrize("backend", ["bubblewrap", "process"])
+def test_what_lies_below_a_folder_of_programs_is_hidden_all_the_same(code_submission, sample, tmp_path, backend):
+    """Programs and libraries are shown to a submission; labels, runs, home and credentials may lie below them."""
+    prefix = tmp_path / "prefix"
+    shutil.copytree(sample, prefix / "data")
+    shutil.copy(sample / "solution/solution.csv", prefix / "truth.csv")
+    secrets = ["data/solution/solution.csv", "truth.csv", "runs/earlier/run.json", "home/note", "kaggle/kaggle.json"]
+    for name in (*secrets, "home/venv/module.py", "lib/module.py"):
+        if not (prefix / name).exists():
+            (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / name).write_text("x")
+    source = f"""
+for name in {[*secrets, "home/venv/module.py", "lib/module.py"]!r}:
+    try: print("READ" if open({str(prefix)!r} + "/" + name).read() else "held", name, flush=True)
+    except OSError: print("held", name, flush=True)
+{GOOD}"""
+    options = ["--data", prefix / "data", "--solution", prefix / "truth.csv", "--out", prefix / "runs"]
+    done = subprocess.run(
+        [sys.executable, "-c", SHOWN, prefix, "run", code_submission(source), *options, "--backend", backend],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(prefix / "home"), "KAGGLE_CONFIG_DIR": str(prefix / "kaggle")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    said = [line.removeprefix("| ") for line in done.stdout.splitlines() if line.startswith(("| READ", "| held"))]
+    assert said == [*(f"held {name}" for name in secrets), "READ home/venv/module.py", "READ lib/module.py"]
+    claims = run_report.load(max((prefix / "runs").glob("2*"))).enforcement
+    assert {claim.limit: claim.status for claim in claims}["hidden_files"] == "enforced"
+
+
+def test_runs_cannot_lie_among_programs(code_submission, tmp_path):
+    command = [sys.executable, "-c", SHOWN, tmp_path, "run", code_submission(GOOD), "--out", tmp_path]
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "which a submission may read" in " ".join(done.stderr.split())

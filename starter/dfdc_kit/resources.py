@@ -10,13 +10,13 @@ from pathlib import Path
 from dfdc_kit.errors import MissingData, OutputFault, UsageFault
 
 PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]
+ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else PACKAGE  # all that belongs to this kit
 
 
 def bundled(name: str) -> Path:
     """Path of `evaluate.py`, `baselines` or `sample_data`: the checkout's own if there is one, else the wheel's."""
-    checkout = PACKAGE.parents[1]
-    base = checkout if (checkout / "pyproject.toml").is_file() else PACKAGE / "bundled"
-    path = base / name
+    path = (ROOT if ROOT == CHECKOUT else PACKAGE / "bundled") / name
     if not path.exists():
         raise MissingData(
             f"{path} is not there: the installation is incomplete.",

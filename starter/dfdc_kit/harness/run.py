@@ -31,7 +31,7 @@ from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, Part
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import file_sha256
 from dfdc_kit.sandbox.base import SandboxBackend
-from dfdc_kit.sandbox.places import shown_in
+from dfdc_kit.sandbox.places import places
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import SubmissionTable
@@ -67,8 +67,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     wrong is a verdict, and so is Ctrl-C.
     """
     prepared = _prepare(request)
-    if backend.name != "oci":
-        _refuse_open_labels(request, runs)
+    _refuse_what_cannot_be_hidden(request, runs)
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
     try:
@@ -83,14 +82,13 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     return report
 
 
-def _refuse_open_labels(request: RunRequest, runs: Path) -> None:
-    """Labels, and reports of earlier runs, must not lie where a submission may read. Raises UsageFault."""
-    for what, path in (("The truth", request.dataset.truth), ("The folder of runs", runs)):
-        place = None if path is None else shown_in(path)
-        if place is not None:
+def _refuse_what_cannot_be_hidden(request: RunRequest, runs: Path) -> None:
+    """Labels and reports of earlier runs are hidden below a place that a submission may read. Raises UsageFault."""
+    for what, path in (("The data folder", request.dataset.folder), ("The folder of runs", runs)):
+        if path.resolve() in {place.resolve() for place in places()}:
             raise UsageFault(
-                f"{what}, {path}, lies below {place}, which a submission may read, as it needs Python and libraries.",
-                hint="Move it, or make the Python environment in a folder of its own.",
+                f"{what}, {path}, is where the system's or Python's own programs lie, which a submission may read.",
+                hint="Move it into a folder of its own.",
             )
 
 

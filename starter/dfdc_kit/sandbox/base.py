@@ -20,6 +20,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stage: Path  # holds read-only input and sources, and the two folders below
     working: Path  # current directory, and the only folder whose content is kept
     temporary: Path  # room for the job's temporary files
+    hidden: tuple[Path, ...] = ()  # what it must not read, wherever that lies: labels, home, credentials
     log: Path  # where standard output and standard error go, interleaved, up to `Limits.log_bytes`
     gpu: bool = False  # whether it may see the graphics cards of this machine
 

@@ -21,7 +21,7 @@ from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import syscall_filter
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
 from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
-from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, ours, python_prefixes
+from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, view
 from dfdc_kit.sandbox.probe import proven
 from dfdc_kit.sandbox.supervise import supervise, supervised, translated
 
@@ -95,18 +95,18 @@ def _files(job: Job, limits: Limits) -> Iterator[str]:
         yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
     yield from ("--bind", str(job.working), _seen(job.working, job))
     yield from ("--bind", str(job.temporary), _seen(job.temporary, job))
-    yield from _system(shared_memory_bytes(limits), gpu=job.gpu)  # after the stage: Python may lie below /tmp
+    yield from _system(
+        shared_memory_bytes(limits), job.hidden, gpu=job.gpu
+    )  # after the stage: Python may lie below /tmp
     yield from ("--chdir", _seen(job.working, job), "--clearenv")
     for name, value in job.environment.items():
         yield from ("--setenv", name, _seen(value, job))
 
 
-def _system(shm_bytes: int, *, gpu: bool = False) -> Iterator[str]:
+def _system(shm_bytes: int, hidden: tuple[Path, ...] = (), *, gpu: bool = False) -> Iterator[str]:
     for folder in map(Path, SYSTEM):
         if folder.is_symlink():
             yield from ("--symlink", str(folder.readlink()), str(folder))
-        elif folder.is_dir():
-            yield from ("--ro-bind", str(folder), str(folder))
     for name in SETTINGS:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
@@ -114,12 +114,18 @@ def _system(shm_bytes: int, *, gpu: bool = False) -> Iterator[str]:
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
     for name in GRAPHICS if gpu else ():
         yield from ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")
-    for prefix in python_prefixes():
-        yield from ("--ro-bind", str(prefix), str(prefix))
+    covered = []
+    for path, shown in view(hidden):
+        if shown:
+            yield from ("--ro-bind", str(path), str(path))
+        elif path.is_dir():
+            yield from ("--tmpfs", str(path))
+            covered.append(str(path))
+        else:
+            yield from ("--ro-bind", os.devnull, str(path))
     yield from ("--size", str(shm_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # memory that no process holds
-    for folder in ours():
-        yield from ("--tmpfs", str(folder), "--remount-ro", str(folder))
-    yield from ("--remount-ro", "/dev", "--remount-ro", "/")  # they lie in memory: a place to fill it unseen
+    for folder_in_memory in (*covered, "/dev", "/"):  # a place to fill it unseen
+        yield from ("--remount-ro", folder_in_memory)
 
 
 def _seen(part: str | Path, job: Job) -> str:

@@ -2,9 +2,11 @@
 
 import sys
 import sysconfig
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from dfdc_kit.resources import PACKAGE
+from dfdc_kit.resources import PACKAGE, ROOT
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
 SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "fonts", "ssl/openssl.cnf")
@@ -12,50 +14,55 @@ GRAPHICS = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{i}" for i 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")  # of /dev
 
 
-def python_prefixes() -> list[Path]:
-    """Where the running Python and its packages lie, as far as the system's folders do not hold them already."""
+def python_prefixes() -> set[Path]:
+    """Where the running Python and its packages lie, by each name that they have."""
     prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
-    prefixes |= {Path(prefix).resolve() for prefix in list(prefixes)}
-    outside = {prefix for prefix in prefixes if not any(prefix.is_relative_to(folder) for folder in SYSTEM)}
-    return sorted(prefix for prefix in outside if not any(prefix.is_relative_to(o) for o in outside - {prefix}))
+    return prefixes | {prefix.resolve() for prefix in prefixes}
 
 
 def places() -> list[Path]:
     """All that a run may read of this machine's programs and libraries."""
-    return [*map(Path, SYSTEM), *python_prefixes()]
+    return [folder for folder in map(Path, SYSTEM) if folder.is_dir() and not folder.is_symlink()] + [
+        *python_prefixes()
+    ]
 
 
-def ours() -> list[Path]:
-    """Folders of this kit inside what a run may see: not part of the hosted machine, and they hold labels."""
-    kit = {PACKAGE, Path(sysconfig.get_path("purelib")) / PACKAGE.name}
-    return sorted(
-        folder for folder in kit if folder.is_dir() and any(folder.is_relative_to(place) for place in places())
-    )
+def view(hidden: Iterable[Path]) -> list[tuple[Path, bool]]:
+    """The run's view of this machine, shallow to deep: True shows what is below a path, False hides it, up to the next.
+
+    What lies below `places` is shown, but `hidden` (files and folders), and this kit: it is not part of the hosted
+    machine, and holds labels. Python is shown wherever it lies. A place itself is never hidden.
+    """
+    shown = places()
+    marks = dict.fromkeys(shown, True)
+    for path in (ROOT, Path(sysconfig.get_path("purelib")) / PACKAGE.name, *hidden):
+        real = path.resolve()
+        for place in shown:
+            base = place.resolve()
+            if real.exists() and real.is_relative_to(base):
+                marks.setdefault(place / real.relative_to(base), False)
+    kept: dict[Path, bool] = {}
+    for path, is_shown in sorted(marks.items(), key=lambda mark: len(mark[0].parts)):
+        if is_shown != next((kept[folder] for folder in path.parents if folder in kept), False):
+            kept[path] = is_shown
+    return list(kept.items())
 
 
-def shown_in(path: Path) -> Path | None:
-    """The place below which `path` lies that a run may read, but in a container; None if it is hidden from it."""
-    resolved = path.resolve()
-    if any(resolved.is_relative_to(folder.resolve()) for folder in ours()):
-        return None
-    return next((place for place in places() if resolved.is_relative_to(place.resolve())), None)
+def readable(hidden: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Every place that a run may read, but `hidden` and this kit; and the folders of which it may list the names.
 
-
-def readable() -> tuple[list[str], list[str]]:
-    """Every place that a run may read, without ours; and the folders of which it may list the names.
-
-    A rule of Landlock holds for all below, without exceptions: where ours lies below a place, its neighbours are named.
+    A rule of Landlock holds for all below, without exceptions: where something is hidden below a place, its neighbours
+    are named.
     """
     read, listed = [f"/etc/{name}" for name in SETTINGS], []
-    hidden = [folder.resolve() for folder in ours()]
-    left = places()
+    marks = {path.resolve(): shown for path, shown in view(hidden)}
+    left = [path for path, shown in marks.items() if shown]
     while left:
-        place = left.pop()
-        resolved = place.resolve()
-        inside = [folder for folder in hidden if folder.is_relative_to(resolved)]
-        if not inside:
-            read.append(str(place))
-        elif resolved not in inside:
-            listed.append(str(place))
-            left += resolved.iterdir()
+        path = left.pop()
+        if not any(mark != path and mark.is_relative_to(path) for mark in marks):
+            read.append(str(path))
+        else:
+            listed.append(str(path))
+            with suppress(OSError):  # not ours to read
+                left += [entry for entry in path.iterdir() if not entry.is_symlink() and marks.get(entry, True)]
     return read, listed

@@ -55,7 +55,7 @@ def _confinement(job: Job, limits: Limits) -> Orders:
         orders["changing"] = [str(job.stage)]
         orders["temporary"] = str(job.temporary)
     if not why_not("landlock"):
-        read, orders["listed"] = readable()
+        read, orders["listed"] = readable(job.hidden)
         orders["read"] = [*read, *KERNEL, str(job.stage / "kaggle")]
     if not why_not("filter"):
         orders["filter"] = True

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dfdc_kit.csvtext import as_text
@@ -46,6 +48,7 @@ def observe(
             stage=staged.root,
             working=staged.working,
             temporary=staged.temporary,
+            hidden=tuple(_secrets(request, folder.parent)),
             log=folder / LOG,
             gpu=request.profile.offers_gpu,
         )
@@ -77,6 +80,18 @@ def observe(
         last_output=last_lines(folder / LOG),
     )
     return observation, table
+
+
+def _secrets(request: RunRequest, runs: Path) -> Iterator[Path]:
+    """What no submission may read: labels, earlier runs, and what is the user's own, credentials among it."""
+    yield request.dataset.folder
+    if request.dataset.truth is not None:
+        yield request.dataset.truth
+    yield runs
+    with suppress(RuntimeError):  # nobody knows it
+        yield Path.home()
+    if folder := os.environ.get("KAGGLE_CONFIG_DIR"):
+        yield Path(folder)
 
 
 def _forecaster(request: RunRequest, noises: NoiseWatch) -> Forecaster | None:
