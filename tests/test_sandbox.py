@@ -337,6 +337,18 @@ CLOSED = pytest.mark.parametrize("start", ["bubblewrap"], indirect=True)
 
 
 @CLOSED
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("mode", [0, 0o300, 0o600])
+def test_a_closed_folder_counts_for_what_it_holds(tmp_path, mode):
+    (tmp_path / "closed" / "below").mkdir(parents=True)
+    (tmp_path / "closed" / "below" / "file").write_bytes(bytes(MIB))
+    (tmp_path / "closed").chmod(mode)
+    try:
+        assert MIB <= folder_bytes(tmp_path) < 2 * MIB
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+
 def test_the_network_is_closed(start):
     """Even a server on this machine's own loopback cannot be reached."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -125,16 +125,41 @@ class Watchdog:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes that the files below `folder` take on disk; links are not followed, holes of sparse files do not count."""
-    total, folders = 0, [str(folder)]
+    """Bytes that the files below `folder` take on disk; links are not followed, holes of sparse files do not count.
+
+    A folder that the program has closed is opened again. What cannot be reached counts as OUT_OF_REACH_BYTES.
+    """
+    total, folders, opened = 0, [str(folder)], set()
     while folders:
+        path = folders.pop()
         try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-        except OSError as error:  # the program removed it, or forbade it to itself, meanwhile
-            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):  # who hides what it wrote has written too much
+            with os.scandir(path) as entries:
+                sizes = [
+                    (entry.stat(follow_symlinks=False).st_blocks * 512, entry.is_dir(follow_symlinks=False), entry.path)
+                    for entry in entries
+                ]
+        except OSError as error:  # else the program removed it meanwhile
+            if error.errno == errno.EACCES and path not in opened and _open(path):
+                opened.add(path)
+                folders.append(path)
+            elif error.errno in (errno.ENAMETOOLONG, errno.EACCES):
                 return total + OUT_OF_REACH_BYTES
+            continue
+        total += sum(size for size, _, _ in sizes)
+        folders += [below for _, is_folder, below in sizes if is_folder]
     return total
+
+
+def _open(path: str) -> bool:
+    """Let the owner of a folder, who is this user, look into it; never through a link that has taken its place."""
+    try:
+        handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)  # noqa: PTH101
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
