@@ -1,8 +1,8 @@
 """The judge: from an observation to a verdict, and nothing else, so that a saved report can be judged again."""
 
-import re
 import signal as signals
 
+from dfdc_kit.harness.judging.last_words import last_words
 from dfdc_kit.profiles import Limits
 from dfdc_kit.report.run_report import Judgement, Observation
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
@@ -10,11 +10,14 @@ from dfdc_kit.sandbox.base import Ending
 
 GIB = 2**30
 TELLING = 0.05  # of the wall time: durations of less say little about where the time went
-MOST_CHARACTERS = 300  # of an error
+SIGKILL_CODE = 128 + signals.SIGKILL  # how a shell, and a sandbox whose first process is not the program, tell of it
+MODULE_MISSING = (
+    "Install that package where dfdc runs; submission.toml names those it needs: packages. A single .py or .ipynb "
+    "file brings nothing else: if it is a file of yours, submit the folder that holds both, with a submission.toml "
+    "that names the program: entry_point."
+)
+MUCH = 0.5  # of the memory limit: below, a death by SIGKILL says nothing about memory
 CRASHES = {signals.SIGSEGV, signals.SIGABRT, signals.SIGBUS, signals.SIGILL, signals.SIGFPE}
-TRACEBACK = "Traceback (most recent call last)"
-RAISED = re.compile(r"[A-Za-z_][\w.]*(: |$)")  # the line of a traceback that names what was raised
-NAMED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 EXAMPLE_FRAMES = 32  # a video: what winners of the challenge looked at
 
 
@@ -100,34 +103,45 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
         why = f"It took {_size(held)} of one graphics card; the limit is {_size(limits.gpu_memory_bytes)}."
         return f"{why} {_progress(seen)}", "There CUDA would have raised its out-of-memory error: use a smaller batch."
     if outcome.ending is Ending.SIGNAL:
-        what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not by us."
         if outcome.signal == signals.SIGKILL:
-            peak = _size(outcome.usage.peak_memory_bytes)
-            return what, f"Often the kernel's answer to too much memory; the peak seen was {peak}."
+            why = f"Killed by signal 9 (SIGKILL), not by us, or ended with {SIGKILL_CODE}, which means the same."
+            return f"{why} {_progress(seen)}", _who_killed_it(seen, limits)
+        what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not by us."
         if outcome.signal in CRASHES:
             return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
         return f"{what} {_progress(seen)}", "It ended itself so, or one of its own programs did."
-    error = _error(seen.last_output)
-    why = _sentences(f"Exit code {outcome.exit_code}.", error, _progress(seen))
-    if error.startswith("ModuleNotFoundError"):
-        return why, "Install that package where dfdc runs; submission.toml names those it needs: packages."
-    if any(TRACEBACK in line for line in seen.last_output) or NAMED.match(error):
+    words = last_words(seen.last_output)
+    why = _sentences(f"Exit code {outcome.exit_code}.", _error(seen.last_output), _progress(seen))
+    if outcome.exit_code == SIGKILL_CODE:
+        return why, _who_killed_it(seen, limits)
+    if words.raised and words.said:
+        return why, "Look at the end of the log: what it said last, and the error before that."
+    if words.raised.startswith("ModuleNotFoundError"):
+        return why, MODULE_MISSING
+    if words.raised:
         return why, "The traceback stands at the end of the log."
     return why, "It left no traceback: look what it does last."
 
 
+def _who_killed_it(seen: Observation, limits: Limits) -> str:
+    usage, most = seen.outcome.usage, limits.memory_bytes
+    if usage.killed_for_memory:
+        return f"The kernel ended {usage.killed_for_memory} of its processes for want of memory."
+    peak = f"the peak seen was {_size(usage.peak_memory_bytes)}"
+    if most is None or usage.peak_memory_bytes is None:
+        return f"Something inside killed it, or it chose that code itself; of memory, {peak}."
+    peak = f"{peak} of {_size(most)}"
+    if usage.peak_memory_bytes > MUCH * most:
+        return (
+            f"Too much memory is one possible reason: {peak}. Else something inside killed it, or it chose that code."
+        )
+    return f"Something inside killed it, or it chose that code itself; memory is not the likely reason: {peak}."
+
+
 def _error(lines: list[str]) -> str:
-    """What was raised, from the last lines of a log: its name and message, else the last line. Empty if all are."""
-    lines = [line.rstrip() for line in lines]
-    begins = max((at for at, line in enumerate(lines) if TRACEBACK in line), default=None)
-    named = [at for at, line in enumerate(lines) if NAMED.match(line)]
-    if begins is not None:
-        named = [at for at in range(begins + 1, len(lines)) if RAISED.match(lines[at])][:1] or named
-    if named:
-        message = " ".join(line.strip() for line in lines[named[-1] : named[-1] + 3] if line.strip())
-    else:
-        message = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + " ..."
+    """The reason, from the last lines of a log: what was raised, or else said after it. Empty if all are."""
+    raised, said = last_words(lines)
+    return _sentences(said, f"Before that: {raised}").removesuffix(".") if raised and said else raised or said
 
 
 def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:

@@ -70,7 +70,7 @@ def fallback_rows(path: Path) -> set[str]:
         return set()
 
 
-def last_lines(log: Path, count: int = 20) -> list[str]:
+def last_lines(log: Path, count: int = 40) -> list[str]:
     """The last lines of a log, decoded leniently."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOOK_BACK_BYTES))
