@@ -181,3 +181,12 @@ def test_the_notebook_is_whole_and_measures_by_the_same_code(tmp_path, monkeypat
     short = source.replace("= 90, 1920", "= 20, 1920").replace("ROUNDS = 3", "ROUNDS = 1")
     exec(compile(short, "notebook", "exec"), {"__name__": "__main__"})
     assert room.read(tmp_path / measure.OUT).clip_bytes > 10_000
+
+
+def test_a_notebook_that_is_there_is_not_overwritten(dfdc, tmp_path):
+    (tmp_path / "mine.ipynb").write_text("precious")
+    done = dfdc("calibrate", "--notebook", "mine.ipynb")
+    assert done.returncode == 2
+    assert "mine.ipynb is there already; nothing was changed." in done.stderr
+    assert (tmp_path / "mine.ipynb").read_text() == "precious"
+    assert dfdc("calibrate", "--notebook", "other.ipynb").returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dfdc_kit import profiles
+from dfdc_kit import challenge, profiles
 from dfdc_kit.errors import OutputFault, SubmissionFault, UsageFault
 from dfdc_kit.submission.code import read_code_submission
 from dfdc_kit.submission.manifest import manifest_faults
@@ -65,6 +65,19 @@ def test_a_faulty_settings_file_is_the_submissions_fault(folder, settings, told)
     with pytest.raises(SubmissionFault) as caught:
         read_code_submission(folder)
     assert told in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_byte_order_mark_before_settings_is_no_fault(folder, tmp_path):
+    """Editors on Windows write one: before a submission's settings, a profile, a challenge."""
+    for source, target in (
+        (folder / "submission.toml", folder / "submission.toml"),
+        (profiles.FOLDER / "kaggle-2020-cpu.toml", tmp_path / "mine.toml"),
+        (challenge.FOLDER / "dfdc.toml", tmp_path / "other.toml"),
+    ):
+        target.write_text(source.read_text("utf-8"), "utf-8-sig")
+    assert read_code_submission(folder).settings.name == "trial"
+    assert profiles.load(str(tmp_path / "mine.toml")) == profiles.load("kaggle-2020-cpu")
+    assert challenge.load(str(tmp_path / "other.toml")) == challenge.load(challenge.BUNDLED)
 
 
 def test_a_submission_without_settings_takes_the_folders_name(folder):

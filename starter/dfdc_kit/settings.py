@@ -1,5 +1,6 @@
 """Strict reading of TOML settings into typed records: unknown keys are errors that name the nearest known one."""
 
+import codecs
 import difflib
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_toml(path: Path, kind: type[Record]) -> Record:
     """Read `path` as a record of type `kind`. Raises MissingData or BadData, naming the file, the key and what fits."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # which editors on Windows write
     except OSError as error:
         raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
     try:

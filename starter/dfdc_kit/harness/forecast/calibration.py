@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dfdc_kit.errors import BadData, KitError, MissingData, OutputFault
+from dfdc_kit.errors import BadData, KitError, MissingData, OutputFault, UsageFault
 from dfdc_kit.harness.forecast import measure
 from dfdc_kit.records import write_json
 from dfdc_kit.resources import PACKAGE
@@ -133,7 +133,9 @@ def read(path: Path) -> Calibration:
 
 
 def write_notebook(path: Path) -> None:
-    """Write the notebook (nbformat 4) that measures the machine it runs on. Raises OutputFault."""
+    """Write the notebook (nbformat 4) that measures the machine it runs on. Raises UsageFault, OutputFault."""
+    if path.exists():
+        raise UsageFault(f"{path} is there already; nothing was changed.", hint="Choose another name.")
     intro = (
         "# Calibration of the hosted machine\n\n"
         "Run all cells on the machine and accelerator that will judge, save the output `" + measure.OUT + "` and give "
