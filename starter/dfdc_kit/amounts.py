@@ -1,4 +1,17 @@
-"""Bytes and seconds as a person reads them."""
+"""Counts, names, bytes and seconds as a person reads them."""
+
+from collections.abc import Iterable
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """`1 row`, `1,234 rows`."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """`a, b, c ...`."""
+    names = list(names)
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def amount(count_bytes: float) -> str:

@@ -52,7 +52,7 @@ def run(
     from dfdc_kit import profiles
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.run_summary import show
-    from dfdc_kit.data.dataset import find_dataset
+    from dfdc_kit.data.dataset import find_dataset, mismatch
     from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.request import RunRequest
     from dfdc_kit.report.verdicts import MEANINGS
@@ -69,6 +69,8 @@ def run(
         profile=profiles.load(profile),
         stop_early=stop_early,
     )
+    if told := mismatch(request.dataset, challenge):
+        warn(told)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
         report = run_noted(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
     if as_json:

@@ -1,10 +1,13 @@
 """A data folder in the challenge's own layout, or just a folder of videos."""
 
+import os
 from pathlib import Path
 
 import msgspec
 
+from dfdc_kit.amounts import counted, listed
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.csvtext import read_csv, shown
 from dfdc_kit.errors import MissingData
 
 
@@ -44,3 +47,26 @@ def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) 
         sample_submission=sample if sample.is_file() else None,
         truth=truth or next((path for path in places if path.is_file()), None),
     )
+
+
+def mismatch(dataset: Dataset, challenge: Challenge) -> str:
+    """A sentence if the sample submission lists other videos than those that are there; empty if not."""
+    if dataset.sample_submission is None:
+        return ""
+    ids = read_csv(dataset.sample_submission).column(challenge.submission.row_id)
+    if ids is None:
+        return ""
+    rows, there = set(ids.tolist()), {os.fsencode(video.name) for video in dataset.videos}
+    absent, extra = sorted(rows - there), sorted(there - rows)
+    told = []
+    if absent:
+        are = "is" if len(absent) == 1 else "are"
+        told.append(f"{counted(len(absent), 'video')} that it lists {are} not there ({_first(absent)})")
+    if extra:
+        are = "is" if len(extra) == 1 else "are"
+        told.append(f"{counted(len(extra), 'video')} that {are} there {are} not in it ({_first(extra)})")
+    return f"{dataset.sample_submission} does not fit the videos: {'; '.join(told)}." if told else ""
+
+
+def _first(names: list[bytes]) -> str:
+    return listed((repr(shown(name)) for name in names), most=3)

@@ -1,6 +1,5 @@
 """A submission under examination: its text, what is expected of it, and what several rules want to know about it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -114,17 +113,6 @@ def stripped(texts: Texts, rows: Numbers) -> Texts:
     mended = texts.copy()
     mended[rows] = np.strings.strip(texts[rows])
     return mended
-
-
-def counted(count: int, singular: str, plural: str = "") -> str:
-    """`1 row`, `1,234 rows`."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """`a, b, c ...`."""
-    names = list(names)
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def _is_data(header: tuple[str, ...], challenge: Challenge) -> bool:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 
+from dfdc_kit.amounts import counted, listed
 from dfdc_kit.csvtext import shown
-from dfdc_kit.submission.case import Case, Example, Finding, counted, listed
+from dfdc_kit.submission.case import Case, Example, Finding
 
 Check = Callable[[Case], Iterator[Finding]]
 _DELIMITERS = {";": "semicolon", "\t": "tab", "|": "vertical bar"}

@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.csvtext import APART, Numbers, Texts, shown
-from dfdc_kit.submission.case import FIRST, Case, Example, Finding, counted
+from dfdc_kit.submission.case import FIRST, Case, Example, Finding
 from dfdc_kit.submission.expected import Expected
 
 

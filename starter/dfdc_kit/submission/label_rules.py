@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.csvtext import Numbers, shown
-from dfdc_kit.submission.case import FIRST, Case, Example, Finding, counted
+from dfdc_kit.submission.case import FIRST, Case, Example, Finding
 from dfdc_kit.submission.labels import EMPTY, INFINITE, NAN, OTHER
 
 EPSILON = 1e-15  # where log loss is clipped: evaluate.EPSILON, and a test holds the two together

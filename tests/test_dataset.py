@@ -1,0 +1,62 @@
+"""The data folder of a run: what stands in its sample submission, and what lies beside it."""
+
+import shutil
+
+import pytest
+
+from dfdc_kit import challenge as challenges
+from dfdc_kit.data.dataset import find_dataset, mismatch
+
+HALF = "import pathlib, os\nsample = pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'sample_submission.csv').read_text()\n"
+
+
+@pytest.fixture
+def data(tmp_path, sample):
+    """A data folder with videos a, b, c and the names given in its sample submission."""
+
+    def make(*listed: str):
+        folder = tmp_path / "data"
+        (folder / "test_videos").mkdir(parents=True)
+        clip = next((sample / "test_videos").glob("*.mp4"))
+        for name in "abc":
+            shutil.copy(clip, folder / "test_videos" / f"{name}.mp4")
+        (folder / "sample_submission.csv").write_text("filename,label\n" + "".join(f"{n}.mp4,0.5\n" for n in listed))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ("cab", ""),
+        ("abcd", "1 video that it lists is not there ('d.mp4')."),
+        ("a", "2 videos that are there are not in it ('b.mp4', 'c.mp4')."),
+        (
+            "abxyz",
+            "3 videos that it lists are not there ('x.mp4', 'y.mp4', 'z.mp4'); 1 video that is there is not in it",
+        ),
+    ],
+)
+def test_rows_and_videos_that_do_not_match(data, listed, said):
+    challenge = challenges.load(challenges.BUNDLED)
+    told = mismatch(find_dataset(data(*listed), challenge), challenge)
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_a_file_that_is_no_sample_submission_is_told_by_the_run_itself(data):
+    challenge = challenges.load(challenges.BUNDLED)
+    folder = data("a")
+    (folder / "sample_submission.csv").write_text("nonsense")
+    assert mismatch(find_dataset(folder, challenge), challenge) == ""
+
+
+def test_a_run_warns_and_goes_on(dfdc, code_submission, data, tmp_path):
+    folder = code_submission(HALF + "pathlib.Path('submission.csv').write_text(sample)")
+    done = dfdc("run", folder, "--data", data("a", "b", "d"), "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning")]
+    assert "sample_submission.csv" in line
+    assert "('d.mp4')" in line
+    assert "('c.mp4')" in line
