@@ -27,7 +27,7 @@ from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
 BEYOND_BYTES = 1 << 20  # that a single file may grow beyond the limit: so it is seen to be over it
-PATIENCE_S = 30.0  # after the order to stop, for the supervisor to report
+PATIENCE_S = 45.0  # after the order to stop, for the supervisor to report: it may itself wait twice for 20 s
 
 
 class Orders(TypedDict, total=False):

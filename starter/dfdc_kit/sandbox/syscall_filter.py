@@ -31,6 +31,9 @@ CALLS = {  # numbers, in the order of MACHINES
     "clone": (56, 220),
     "clone3": (435, 435),
     "unshare": (272, 97),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
     "kill": (62, 129),
     "tkill": (200, 130),
     "tgkill": (234, 131),
@@ -66,7 +69,8 @@ def program(
 
     keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
     every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
-    close_users: no user namespace, in which a program could mount memory of its own. guarded: processes (and, below 0,
+    close_users: no user namespace, in which a program could mount memory of its own, and none of the user's keys, which
+    the kernel keeps. guarded: processes (and, below 0,
     process groups) that get no signal and no other limits.
     """
     call = _calls(machine)
@@ -87,6 +91,8 @@ def program(
         )
     if close_users:
         steps += _on(call["clone3"], _refuse(errno.ENOSYS))  # its flags cannot be seen; every library knows clone, too
+        for name in ("add_key", "request_key", "keyctl"):
+            steps += _on(call[name], _refuse(errno.ENOSYS))
         for name in ("clone", "unshare"):
             steps += _on(
                 call[name], (LOAD, 0, 0, ARGUMENTS[0]), (ANY_BIT, 0, 1, NEW_USERS), _refuse(errno.EPERM), _allow()
