@@ -228,6 +228,16 @@ def test_fallbacks_are_counted(run):
     assert "12% of the videos, more than 5%" in report["observation"]["fallbacks"]["caution"]
 
 
+def test_a_rejected_side_file_counts_nowhere(run, tmp_path):
+    """One row too many, and none of its rows are in the ledger; nor is the file kept as if it had been taken."""
+    source = GOOD + "rows = ['filename,reason', names[0] + ',dark', 'other.mp4,dark']\n"
+    _, report = run(source + "pathlib.Path('fallbacks.csv').write_text('\\n'.join(rows))")
+    assert "1 of its rows" in report["observation"]["fallbacks"]["fault"]
+    assert "'other.mp4,dark'" in report["observation"]["fallbacks"]["fault"]
+    assert "fallbacks" not in [entry["what"] for entry in report["ledger"]["entries"]]
+    assert not list((tmp_path / "runs").glob("*/fallbacks.csv"))
+
+
 def test_nonsense_in_the_side_file_is_told_and_harmless(run):
     done, report = run(GOOD + "open('fallbacks.csv', 'wb').write(b'\\xff\\x00,\\x1b[2J\\n')")
     assert done.returncode == 0

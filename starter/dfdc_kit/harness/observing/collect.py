@@ -26,23 +26,31 @@ def collect(source: Path, target: Path, limit_bytes: int) -> str:
 
 
 def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
-    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one.
+    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one without a fault.
 
     known: all row ids. More fallbacks than MANY_FALLBACKS of them are worth a caution.
     """
-    said = collect(source, target, SIDE_FILE_LIMIT_BYTES)
-    if said != "collected":
-        return Fallbacks() if said == "missing" else Fallbacks(fault=said)
-    text = target.read_bytes().decode("utf-8", errors="replace")
+    content = _read(source, SIDE_FILE_LIMIT_BYTES)
+    if isinstance(content, str):
+        return Fallbacks() if content == "missing" else Fallbacks(fault=content)
+    text = content.decode("utf-8", errors="replace")
     try:
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
         return Fallbacks(fault=str(error))
     if not rows or [name.strip() for name in rows[0]] != ["filename", "reason"]:
         return Fallbacks(fault="its header is not filename,reason")
-    by_name = {row[0]: row[1][:80] for row in rows[1:] if len(row) == 2 and row[0] in known}
-    if len(by_name) < len(rows) - 1:
-        return Fallbacks(fault=f"{len(rows) - 1 - len(by_name)} of its rows name no test video, or one twice")
+    by_name: dict[str, str] = {}
+    broken = []
+    for row in rows[1:]:
+        if len(row) == 2 and row[0] in known and row[0] not in by_name:
+            by_name[row[0]] = row[1][:80]
+        else:
+            broken.append(",".join(row))
+    if broken:
+        fault = f"{len(broken)} of its rows: no name of a test video and a reason, or a name for the second time"
+        return Fallbacks(fault=f"{fault}; the first: {broken[0]!r:.80}")
+    write_bytes(target, content)
     return Fallbacks(
         count=len(by_name),
         by_reason=dict(Counter(by_name.values())),

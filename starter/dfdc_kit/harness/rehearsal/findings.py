@@ -84,6 +84,8 @@ def of_input(name: str, hard: HardInput, trial: Trial, silent: float | None, run
 def _said(name: str, deed: Deed, trial: Trial) -> str:
     if deed is Deed.FALLBACK:
         return trial.fallbacks[name]
+    if deed is Deed.SILENT and (fault := trial.report.observation.fallbacks.fault):
+        return f"fallbacks.csv not understood: {fault}"
     return "opens no video" if deed is Deed.ROW and trial.opens_nothing else ""
 
 
