@@ -4,6 +4,7 @@ Memory is watched, not capped: NVML cannot cap it. On the hosted machine a progr
 out-of-memory error of CUDA's; on a larger card here it would pass unseen.
 """
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ class GpuWatch:
 
     def __init__(self, cards: Cards) -> None:
         self._cards = cards
-        self._before = cards.used_bytes()
+        self._before: list[int] = []  # in use on each card before the run
+        with suppress(cards.error):
+            self._before = cards.used_bytes()
         self._peak_bytes, self._samples = 0, 0
         self._busy: list[float] = []
 
@@ -64,10 +67,11 @@ class GpuWatch:
         programs' memory, too.
         """
         try:
-            grown = [now - before for now, before in zip(self._cards.used_bytes(), self._before, strict=True)]
-            own = self._cards.held_bytes(pids)
+            used, own = self._cards.used_bytes(), self._cards.held_bytes(pids)
         except self._cards.error:
             return 0
+        self._before = self._before or used
+        grown = [now - before for now, before in zip(used, self._before, strict=True)]
         held = [more if size is None else size for size, more in zip(own, grown, strict=True)]
         self._peak_bytes = max(self._peak_bytes, *held)
         self._samples += 1
@@ -98,7 +102,7 @@ def find() -> tuple[Cards | None, str]:
         pynvml.nvmlInit()
         cards = Cards(pynvml)
         if cards.names:
-            GpuWatch(cards)
+            cards.used_bytes()
             cards.held_bytes(set())
     except pynvml.NVMLError as error:
         return None, f"NVML does not work: {error}"

@@ -90,16 +90,20 @@ def supervise(
         memory_samples=watchdog.memory_samples,
         gpu=gpu.usage() if gpu else None,
     )
-    over = _over_in_the_end(usage, limits, watchdog)
+    over = _over_in_the_end(usage, limits, job)
     _prune(job)
     return _outcome(said, stopped_for, over, usage, (started_unix_s, supervisor.stopped_unix_s))
 
 
-def _over_in_the_end(usage: Usage, limits: Limits, watchdog: Watchdog) -> Ending | None:
+def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
     """What happened between two looks counts as well: the kernel knows the largest process, the folders are there."""
     if limits.memory_bytes is not None and (usage.peak_memory_bytes or 0) > limits.memory_bytes:
         return Ending.MEMORY
-    return watchdog.folders_over()
+    if limits.scratch_bytes is not None and folder_bytes(job.temporary) > limits.scratch_bytes:
+        return Ending.SCRATCH
+    if limits.output_bytes is not None and usage.output_bytes > limits.output_bytes:
+        return Ending.OUTPUT
+    return None
 
 
 def file_bytes(limits: Limits) -> int:

@@ -27,9 +27,6 @@ class Unnamed(NamedTuple):
     disk_bytes: int
 
 
-NOTHING = Unnamed(0, 0)
-
-
 def below(root: int) -> list[Seen]:
     """Every process below `root`, zombies included, by one reading of /proc: 15 microseconds a process."""
     children: dict[int, list[Seen]] = {}

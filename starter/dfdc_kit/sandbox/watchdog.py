@@ -9,7 +9,7 @@ from pathlib import Path
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.sandbox.gpu import GpuWatch
-from dfdc_kit.sandbox.tree import NOTHING, Seen, Unnamed, below, memory_bytes, unnamed
+from dfdc_kit.sandbox.tree import Seen, Unnamed, below, memory_bytes, unnamed
 
 START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
@@ -61,7 +61,7 @@ class Watchdog:
         nameless = unnamed(tree) if slow else None
         found = self._processes_or_memory(tree, nameless)
         if nameless is not None and found is None:
-            found = self.folders_over(nameless) or self._graphics(tree)
+            found = self._folders_over(nameless) or self._graphics(tree)
         took = time.monotonic() - now
         self._next = now + max(SAMPLE_S, SHARE * took)
         if slow:
@@ -102,7 +102,7 @@ class Watchdog:
         """Of every process that was seen, as it was seen last: also of those that nobody waited for."""
         return sum(self._cpu_s_of.values())
 
-    def folders_over(self, nameless: Unnamed = NOTHING) -> Ending | None:
+    def _folders_over(self, nameless: Unnamed) -> Ending | None:
         """The limit that the working folder or that for temporary files has passed, or None.
 
         A file without a name lies in no folder: it counts as a temporary one, where they have a limit.
