@@ -113,7 +113,7 @@ def test_more_than_the_rules_allow(code_submission):
 
 def test_packages_that_kaggle_may_lack(code_submission):
     folder = code_submission("pass")
-    (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy", "insightface"]\n')
+    (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy>=1.20", "insightface>=0.7"]\n')
     (doubt,) = doubts(order(read_code_submission(folder), challenges.load()))
     assert "downloaded: insightface; bring it along as a wheel in wheels/" in doubt
 

@@ -122,6 +122,12 @@ def test_what_a_submission_writes_stays_text(report):
     assert b"\\ud800" in text.encode("utf-8", "backslashreplace")
 
 
+def test_a_side_file_that_is_not_understood_is_told(report):
+    fallbacks = structs.replace(report.observation.fallbacks, fault="its header is <odd>")
+    changed = structs.replace(report, observation=structs.replace(report.observation, fallbacks=fallbacks))
+    assert "fallbacks.csv was not understood: its header is &lt;odd&gt;" in page.render(changed)
+
+
 def test_each_prediction_is_in_the_histogram_once(report):
     found = report.score.histogram
     assert set(found) == {"FAKE", "REAL"}

@@ -104,6 +104,8 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         for violation in seen.validation.violations:
             if violation.severity == "warning":
                 yield "warning", f"[yellow]{violation.code}[/] {plain(violation.message)}"
+    if report.unmet:
+        yield "packages", f"[yellow]needed, and not so here: {plain(', '.join(report.unmet))}[/]"
     for fault in report.manifest_faults:
         yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:

@@ -15,6 +15,7 @@ from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.profiles import Profile
 from dfdc_kit.profiles import load as load_profile
 from dfdc_kit.submission.code import CodeSubmission
+from dfdc_kit.submission.packages import distributions
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -70,7 +71,7 @@ def doubts(wanted: Order) -> list[str]:
     image = load_profile(GPU_PROFILE).software.keys() | wanted.profile.software.keys()  # the image is today's
     known = {_project(name) for name in image}
     known |= {_project(path.name.split("-")[0]) for path in wanted.parcel.files if path.suffix == ".whl"}
-    strange = [name for name in wanted.submission.settings.packages if _project(name) not in known]
+    strange = [name for name in distributions(wanted.submission.settings.packages) if _project(name) not in known]
     if not strange:
         return []
     return [

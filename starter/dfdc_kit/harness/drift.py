@@ -23,10 +23,10 @@ from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.resources import bundled
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
+from dfdc_kit.submission.packages import NOT_INSTALLED, distributions
 from dfdc_kit.submission.start import baselines
 
 FILE = "expected.json"
-NOT_INSTALLED = "not installed"
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +64,8 @@ def check_baselines() -> list[Drift]:
                 f"The sample's test videos are not those that {name} was recorded on.",
                 hint="If you changed them, record anew: dfdc baselines --record. If not, install the kit again.",
             )
-        missing = [package for package in submission.settings.packages if _version(package) == NOT_INSTALLED]
+        wanted = distributions(submission.settings.packages)
+        missing = [package for package in wanted if _version(package) == NOT_INSTALLED]
         if missing:
             found.append(_unchecked(name, expected, missing))
         else:
@@ -84,7 +85,7 @@ def record_baselines(tolerance: float = 1e-6) -> list[Path]:
         if predictions is None:
             raise BadData(f"The baseline {name} cannot be recorded: {fault}")
         path = submission.folder / FILE
-        packages = ["python", *submission.settings.packages]
+        packages = ["python", *distributions(submission.settings.packages)]
         expected = Expected(
             sample="test_videos of sample_data",
             sample_sha256=digest,

@@ -13,6 +13,7 @@ import psutil
 
 from dfdc_kit.report.noise import Noise
 from dfdc_kit.report.run_report import Machine
+from dfdc_kit.submission.packages import NOT_INSTALLED, distributions, unmet
 
 PACE_EVERY_S = 0.2
 ENOUGH_PACES = 10  # fewer show a single hiccup as if it were the machine
@@ -79,13 +80,15 @@ class NoiseWatch:
 
 
 def machine(packages: tuple[str, ...]) -> Machine:
-    """This machine, with the versions of `packages` and of numpy."""
+    """This machine, with the versions of `packages` and of numpy, and which of `packages` are not as they should be."""
+    versions = {package: _version(package) for package in sorted({"numpy", *distributions(packages)})}
     return Machine(
         system=platform.platform(),
         python=platform.python_version(),
         cpu_cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
-        packages={package: _version(package) for package in sorted({"numpy", *packages})},
+        packages=versions,
+        unmet=unmet(packages, versions),
     )
 
 
@@ -108,4 +111,4 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED

@@ -97,6 +97,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores: int
     memory_bytes: int
     packages: dict[str, str]
+    unmet: list[str] = []  # packages that the submission needs, and that are not installed or have another version
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +145,11 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     def seconds_per_video(self) -> float:
         """Wall time of the whole run, start-up included, over the number of rows, in seconds."""
         return self.observation.outcome.usage.wall_time_s / max(self.rows, 1)
+
+    @property
+    def unmet(self) -> list[str]:
+        """Packages that the submission needs and did not find so; of a container's own nothing is known."""
+        return [] if self.backend == "oci" else self.machine.unmet
 
 
 def save(report: RunReport, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dfdc_kit.errors import BadData, SubmissionFault, UsageFault
 from dfdc_kit.resources import bundled, file_sha256
 from dfdc_kit.settings import Settings, read_toml
+from dfdc_kit.submission.packages import no_packages
 
 SETTINGS_FILE = "submission.toml"
 RUNNABLE = (".py", ".ipynb")
@@ -31,7 +32,7 @@ class SubmissionSettings(Settings, frozen=True, kw_only=True):
     name: str
     description: str = ""
     entry_point: str = "main.py"
-    packages: tuple[str, ...] = ()  # distributions that the program imports
+    packages: tuple[str, ...] = ()  # distributions that the program imports, as in "torch" or "torch>=2.0"
     gpu: bool = False
     external_data: tuple[ExternalData, ...] = ()
 
@@ -91,6 +92,12 @@ def read_code_submission(path: Path) -> CodeSubmission:
             settings = read_toml(settings_path, SubmissionSettings)
         except BadData as error:  # here it is the submission's own file
             raise SubmissionFault(str(error), hint=error.hint) from error
+        if wrong := no_packages(settings.packages):
+            seen = ", ".join(map(repr, wrong))
+            raise SubmissionFault(
+                f"{settings_path}: packages: seen {seen}; expected names of packages, with or without versions.",
+                hint='Write it as pip takes it: "torch" or "torch>=2.0"',
+            )
     else:
         settings = SubmissionSettings(name=path.resolve().name)
     entry = path / settings.entry_point
