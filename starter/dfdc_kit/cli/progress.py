@@ -1,5 +1,6 @@
 """What a person sees while a submission runs: its output, and a bar that counts the videos it has opened."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -25,6 +26,7 @@ class Screen:
         self._console = console
         self._show_output = show_output
         self._line = b""
+        self._at_work = threading.Lock()  # held while output is drawn, which a paused terminal makes long
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -46,7 +48,7 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._line:
             self.output(b"\n")
-        with self._or_blind():
+        with self._at_work, self._or_blind():
             self._progress.stop()
 
     def staged(self, done: int, total: int) -> None:
@@ -61,11 +63,11 @@ class Screen:
         """Show whole lines of what the submission prints; a line without an end is cut."""
         *lines, rest = (self._line + data).split(b"\n")
         self._line = rest[:LINE_BYTES]
-        if self._show_output:
-            if self._console.is_terminal and len(lines) > MOST_LINES:  # drawing more would take the run's own time
-                with self._or_blind():
-                    self._progress.console.print(f"[dim]| ... {len(lines) - MOST_LINES} lines: see log.txt[/]")
-                del lines[:-MOST_LINES]
+        if not self._show_output:
+            return
+        if self._console.is_terminal and len(lines) > MOST_LINES:  # drawing more would take the run's own time
+            lines[:-MOST_LINES] = [b"... %d lines: see log.txt" % (len(lines) - MOST_LINES)]
+        with self._at_work:
             for line in lines:
                 text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
                 with self._or_blind():
