@@ -17,7 +17,7 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit.data.verify.container import NO_ACCESS, BadVideo, read_header
 from dfdc_kit.data.verify.inspection import STATE, Inspector, in_parallel, list_videos
 from dfdc_kit.data.verify.status import ranges, status
-from dfdc_kit.data.verify.verify import ExpectedFile, VerifyReport, verify
+from dfdc_kit.data.verify.wholeness import ExpectedFile, VerifyReport, verify
 from dfdc_kit.errors import BadData, MissingData
 from dfdc_kit.resources import file_sha256
 
@@ -408,7 +408,7 @@ import sys, time
 from pathlib import Path
 from dfdc_kit import challenge
 from dfdc_kit.data.verify import inspection
-from dfdc_kit.data.verify.verify import verify
+from dfdc_kit.data.verify.wholeness import verify
 inspection.FLUSH_S = 0
 def slow(done, total):
     print(done, flush=True)

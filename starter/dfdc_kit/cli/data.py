@@ -11,7 +11,7 @@ from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 if TYPE_CHECKING:
     from dfdc_kit.data.split_files import SplitReport
     from dfdc_kit.data.verify.status import FolderStatus, StatusReport
-    from dfdc_kit.data.verify.verify import VerifyReport
+    from dfdc_kit.data.verify.wholeness import VerifyReport
 
 SHOWN = 20  # problems; all are in --json
 HERE = Path()
@@ -155,7 +155,7 @@ def verify(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.counting import counting
     from dfdc_kit.data.download.expected import expected_files
-    from dfdc_kit.data.verify.verify import verify as check
+    from dfdc_kit.data.verify.wholeness import verify as check
 
     with counting("decoding" if deep else "reading headers") as progress:
         expected = expected_files(folder)

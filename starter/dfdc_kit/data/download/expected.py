@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dfdc_kit.data.download.manifest import Manifest
-from dfdc_kit.data.verify.verify import ExpectedFile
+from dfdc_kit.data.verify.wholeness import ExpectedFile
 
 
 def expected_files(folder: Path) -> dict[Path, ExpectedFile]:
