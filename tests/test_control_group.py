@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from dfdc_kit.sandbox import control_group
-from dfdc_kit.sandbox.control_group import Contained, ControlGroup, Gauge, Reading
+from dfdc_kit.sandbox.watching import control_group
+from dfdc_kit.sandbox.watching.control_group import Contained, ControlGroup, Gauge, Reading
 
 MIB = 1 << 20
 BOX = Contained(7, "box")

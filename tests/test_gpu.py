@@ -9,9 +9,10 @@ import pytest
 
 from dfdc_kit import profiles
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import BACKENDS, gpu, supervise
+from dfdc_kit.sandbox import BACKENDS, claims
 from dfdc_kit.sandbox.base import Ending, Job
-from dfdc_kit.sandbox.gpu import Cards, GpuWatch
+from dfdc_kit.sandbox.watching import gpu
+from dfdc_kit.sandbox.watching.gpu import Cards, GpuWatch
 
 MIB, GIB = 1 << 20, 1 << 30
 ONE, TWO, OTHER = os.getpid(), os.getppid(), 1  # processes that there are
@@ -78,7 +79,7 @@ def nvml(monkeypatch):
 
 
 def claim(limits: Limits) -> tuple[str, str]:
-    return next((c.status, c.how) for c in supervise.supervised(limits) if c.limit == "gpu_memory")
+    return next((c.status, c.how) for c in claims.supervised(limits) if c.limit == "gpu_memory")
 
 
 def test_memory_is_the_trees_and_of_one_card(nvml):

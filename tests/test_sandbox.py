@@ -16,12 +16,13 @@ from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxFault, UsageFault
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import BACKENDS, LIMITS, bubblewrap, choose, mechanisms, probe, process, supervise
+from dfdc_kit.sandbox import claims as claimed
 from dfdc_kit.sandbox.base import Ending, Job, never
 from dfdc_kit.sandbox.probe import tried
 from dfdc_kit.sandbox.process import ProcessBackend
 from dfdc_kit.sandbox.removal import prune
-from dfdc_kit.sandbox.tree import below
-from dfdc_kit.sandbox.watchdog import Watchdog, folder_bytes
+from dfdc_kit.sandbox.watching.tree import below
+from dfdc_kit.sandbox.watching.watchdog import Watchdog, folder_bytes
 
 MIB = 1 << 20
 
@@ -514,6 +515,7 @@ def old_kernel(monkeypatch):
 
     monkeypatch.setattr(process, "why_not", absent)
     monkeypatch.setattr(supervise, "why_not", absent)
+    monkeypatch.setattr(claimed, "why_not", absent)
     backend = ProcessBackend()
     monkeypatch.setitem(BACKENDS, "process", backend)
     return backend

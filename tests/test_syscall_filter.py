@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from dfdc_kit.sandbox.syscall_filter import CALLS, MACHINES, program
+from dfdc_kit.sandbox.inside.syscall_filter import CALLS, MACHINES, program
 
 ALLOWED = 0x7FFF0000
 US = 4242

@@ -18,12 +18,13 @@ from typing import BinaryIO
 
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import syscall_filter
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
+from dfdc_kit.sandbox.claims import supervised
+from dfdc_kit.sandbox.inside import syscall_filter
 from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
 from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, view
 from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import supervise, supervised, translated
+from dfdc_kit.sandbox.supervise import supervise, translated
 
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
 STARTED, STATUS_BYTES = b'"exit-code"', 4096  # what bwrap says at the end, if the job was started

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dfdc_kit.profiles import Limits
 
-FOLDER = str(Path(__file__).resolve().parent)
+FOLDER = str(Path(__file__).resolve().parent / "inside")
 START = f"import sys; sys.path.append({FOLDER!r}); import supervisor; supervisor.run()"
 SUPERVISOR = (
     sys.executable,
@@ -19,6 +19,7 @@ SUPERVISOR = (
     START,
 )  # its path ends there: nothing of the standard library is shadowed
 TRIAL_S = 20.0
+BEYOND_BYTES = 1 << 20  # that a single file may grow beyond the limit: so it is seen to be over it
 SHARED_MEMORY_BYTES = 2 << 30  # size of /dev/shm: what Kaggle's own test recipe gives its image (--shm-size=2g)
 
 
@@ -42,6 +43,12 @@ def cores(limits: Limits) -> list[int]:
     """The CPU cores that a run gets: as many as its limit says, or all that we may use where there are fewer."""
     ours = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return ours[: limits.cpu_cores]
+
+
+def file_bytes(limits: Limits) -> int:
+    """How large a single file may grow: one number for both folders, a little over their limit; 0: no limit."""
+    largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)
+    return largest + BEYOND_BYTES if largest else 0
 
 
 def shared_memory_bytes(limits: Limits) -> int:

@@ -23,11 +23,12 @@ from msgspec import structs
 from dfdc_kit.errors import SandboxFault
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.control_group import Contained, Gauge, Reading
-from dfdc_kit.sandbox.gpu import find
-from dfdc_kit.sandbox.mechanisms import cores, shared_memory_bytes
+from dfdc_kit.sandbox.claims import supervised
+from dfdc_kit.sandbox.mechanisms import cores, file_bytes, shared_memory_bytes
 from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import Orders, file_bytes, supervise, supervised, translated
+from dfdc_kit.sandbox.supervise import Orders, supervise, translated
+from dfdc_kit.sandbox.watching.control_group import Contained, Gauge, Reading
+from dfdc_kit.sandbox.watching.gpu import find
 
 ENGINES = ("docker", "podman")
 ANSWER_S = 60.0  # for an engine to answer a question

@@ -18,7 +18,7 @@ from msgspec import structs
 from dfdc_kit.errors import KitError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import NOT_ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend
-from dfdc_kit.sandbox.log import TAIL_BYTES
+from dfdc_kit.sandbox.watching.log import TAIL_BYTES
 
 TRIAL_S = 10.0
 LOG = "log.txt"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, never
+from dfdc_kit.sandbox.claims import supervised
 from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
 from dfdc_kit.sandbox.places import DEVICES, GRAPHICS, readable
 from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import Orders, supervise, supervised
+from dfdc_kit.sandbox.supervise import Orders, supervise
 
 TEMPORARY = Path("/dev/shm/tmp")  # noqa: S108  # as in confine.py
 EVERYBODY = -1  # of kill: all processes that one may signal

@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict
@@ -17,16 +17,15 @@ from msgspec import structs
 
 from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Ending, Enforcement, Job, Outcome, Usage
-from dfdc_kit.sandbox.gpu import NO_CARD, GpuWatch, find
-from dfdc_kit.sandbox.log import Log
-from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, why_not
+from dfdc_kit.sandbox.base import Ending, Job, Outcome, Usage
+from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, file_bytes, why_not
 from dfdc_kit.sandbox.removal import prune
-from dfdc_kit.sandbox.watchdog import SAMPLE_S, SLOW_SAMPLE_S, Watchdog, folder_bytes
+from dfdc_kit.sandbox.watching.gpu import GpuWatch, find
+from dfdc_kit.sandbox.watching.log import Log
+from dfdc_kit.sandbox.watching.watchdog import Watchdog, folder_bytes
 
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
-BEYOND_BYTES = 1 << 20  # that a single file may grow beyond the limit: so it is seen to be over it
 PATIENCE_S = 45.0  # after the order to stop, for the supervisor to report: it may itself wait twice for 20 s
 
 
@@ -106,62 +105,12 @@ def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
     return None
 
 
-def file_bytes(limits: Limits) -> int:
-    """How large a single file may grow: one number for both folders, a little over their limit; 0: no limit."""
-    largest = max(limits.output_bytes or 0, limits.scratch_bytes or 0)
-    return largest + BEYOND_BYTES if largest else 0
-
-
 def _common(limits: Limits) -> Orders:
     """What every backend asks of the supervisor."""
     largest = file_bytes(limits)
     if limits.cpu_cores is None:
         return {"file_bytes": largest}
     return {"file_bytes": largest, "cores": cores(limits), "filter": not why_not("filter")}
-
-
-def supervised(limits: Limits) -> Iterator[Enforcement]:
-    """What becomes of the limits that supervision itself keeps, in whatever backend."""
-    sampled = f"sampled every {SAMPLE_S:g} s, then killed"
-    if limits.wall_time_s is not None:
-        yield Enforcement(limit="wall_time", status=ENFORCED, how="monotonic clock; the whole tree is killed")
-    if limits.cpu_cores is not None:
-        yield _cores(limits)
-    if limits.memory_bytes is not None:
-        yield Enforcement(limit="memory", status=WATCHED, how=f"of the whole tree, {sampled}")
-    if limits.gpu_memory_bytes is not None:
-        yield _graphics()
-    if limits.processes is not None:
-        yield Enforcement(limit="processes", status=WATCHED, how=f"processes and threads of the whole tree, {sampled}")
-    if limits.output_bytes is not None:
-        largest = file_bytes(limits)  # the larger of two limits: the kernel does not know the folders apart
-        how = f"one file: {largest / 2**30:.3g} GiB by RLIMIT_FSIZE; all together sampled every {SLOW_SAMPLE_S:g} s"
-        yield Enforcement(limit="output", status=WATCHED, how=how)
-    if limits.scratch_bytes is not None:
-        how = f"all temporary files together sampled every {SLOW_SAMPLE_S:g} s"
-        yield Enforcement(limit="scratch", status=WATCHED, how=how)
-    if limits.log_bytes is not None:
-        yield Enforcement(limit="log", status=ENFORCED, how="what is over is counted and dropped")
-
-
-def _graphics() -> Enforcement:
-    cards, reason = find()
-    if cards:
-        how = f"of the whole tree, on each card, by NVML, sampled every {SLOW_SAMPLE_S:g} s, then killed"
-        return Enforcement(limit="gpu_memory", status=WATCHED, how=how)
-    if reason == NO_CARD:
-        return Enforcement(limit="gpu_memory", status=ENFORCED, how=f"{reason}: none can be used")
-    return Enforcement(limit="gpu_memory", status=NOT_ENFORCED, how=reason)
-
-
-def _cores(limits: Limits) -> Enforcement:
-    given = len(cores(limits))
-    few = f"; this machine has {given}, fewer than the limit of {limits.cpu_cores}" * (given < (limits.cpu_cores or 0))
-    if reason := why_not("filter"):
-        how = f"set at the start, but the program can undo it: no filter of system calls here ({reason}){few}"
-        return Enforcement(limit="cpu_cores", status=NOT_ENFORCED, how=how)
-    how = f"allowed on {given} cores; a filter of system calls keeps it there{few}"
-    return Enforcement(limit="cpu_cores", status=ENFORCED, how=how)
 
 
 def _outcome(
@@ -297,7 +246,9 @@ class _Supervisor:
     def report(self) -> dict[str, Any]:
         """What the supervisor said. Raises SandboxFault if it said nothing: it was killed, and not by us."""
         try:
-            said: dict[str, Any] = ast.literal_eval(self._said.decode())
+            said: dict[str, Any] = ast.literal_eval(
+                self._said.decode().split("\n")[0]
+            )  # the first: why it cannot start
         except (ValueError, SyntaxError):
             raise SandboxFault(
                 "The supervisor of the run ended without a report.",

@@ -28,7 +28,7 @@ GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1
 
 
 def confine(orders: "dict[str, Any]") -> None:
-    """Carry out `orders` on this process; see supervise.Confinement for what each means. Raises OSError."""
+    """Carry out `orders` on this process; see supervise.Orders for what each means. Raises OSError."""
     _no_new_privileges()
     new_keyring()
     if orders.get("cores"):

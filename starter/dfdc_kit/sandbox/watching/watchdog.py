@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
-from dfdc_kit.sandbox.gpu import GpuWatch
-from dfdc_kit.sandbox.tree import Seen, Unnamed, below, memory_bytes, unnamed
+from dfdc_kit.sandbox.watching.gpu import GpuWatch
+from dfdc_kit.sandbox.watching.tree import Seen, Unnamed, below, memory_bytes, unnamed
 
 START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
