@@ -113,7 +113,7 @@ def test_a_part_that_is_gone_or_damaged_is_fetched_anew(server, fetch_parts, tmp
     assert fetch_parts("0-1").returncode == 0
     (tmp_path / DATA / "dfdc_train_part_0" / "b.mp4").write_bytes(b"?" * len(part(0)["dfdc_train_part_0/b.mp4"]))
     assert "2 parts kept" in fetch_parts("0-1").stdout  # by size only
-    assert "1 parts kept, 1 taken in" in fetch_parts("0-1", "--check").stdout
+    assert "1 part kept, 1 taken in" in fetch_parts("0-1", "--check").stdout
     assert_parts(tmp_path / DATA, [0, 1])
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def calibrate(
 
 def _show(measured: "Calibration", path: Path) -> None:
     gpu = f", {measured.gpu}" if measured.gpu else ""
-    out.print(f"[bold]{plain(measured.cpu)}[/], {measured.cores} cores{plain(gpu)}")
+    out.print(f"[bold]{plain(measured.cpu)}[/], {counted(measured.cores, 'core')}{plain(gpu)}")
     core, together = measured.decode_frames_per_s_core, measured.decode_frames_per_s_all
     out.print(f"  decoding 1080p H.264: {core:.0f} frames/s a core, {together:.0f} frames/s on all cores")
     out.print(f"  matrix product: {measured.matmul_gflop_per_s:.0f} GFLOP/s on all cores (float32)")

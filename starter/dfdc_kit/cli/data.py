@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import amount
+from dfdc_kit.amounts import amount, counted
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ def labels(
     report = write_labels(paths, to, challenges.load())
     if as_json:
         return print_json(report)
-    out.print(
-        f"{report.rows:,} videos, {report.fake:,} FAKE and {report.real:,} REAL, from {len(report.sources)} files"
-    )
+    sources = counted(len(report.sources), "file")
+    out.print(f"{counted(report.rows, 'video')}, {report.fake:,} FAKE and {report.real:,} REAL, from {sources}")
     if report.stood_twice:
         out.print(f"{report.stood_twice:,} of them stand in more than one file, each time with the same label")
     out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
@@ -173,7 +172,7 @@ def _show_verify(report: "VerifyReport") -> None:
     kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
     verdict = f"[bold red]NOT WHOLE[/]: {kinds}" if report.problems else "[bold green]WHOLE[/]"
     depth = "decoded to the end" if report.deep else "headers read; --deep decodes the rest"
-    out.print(f"{report.files:,} videos, {amount(report.bytes)}, {report.read:,} of them read now ({depth})")
+    out.print(f"{counted(report.files, 'video')}, {amount(report.bytes)}, {report.read:,} of them read now ({depth})")
     if not report.state_kept:
         out.print(
             f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
@@ -215,7 +214,8 @@ def _show_status(report: "StatusReport") -> None:
     out.print(table)
     there = report.parts_in_all - len(report.parts_missing)
     missing = f"; missing {ranges(report.parts_missing)}" if report.parts_missing else ""
-    out.print(f"{report.videos:,} videos, {amount(report.bytes)}; {there} of {report.parts_in_all} parts{missing}")
+    parts = f"{there} of {report.parts_in_all} parts{missing}"
+    out.print(f"{counted(report.videos, 'video')}, {amount(report.bytes)}; {parts}")
 
 
 def _status_row(found: "FolderStatus") -> tuple[str, ...]:

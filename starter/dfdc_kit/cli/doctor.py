@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 
 if TYPE_CHECKING:
@@ -49,4 +50,4 @@ def _show(examination: "Examination") -> None:
             table.add_row(f"  {backend}", limit.limit, plain(f"{limit.status}: {limit.how}"))
     out.print(table)
     counts = {sign: sum(finding.status == sign for finding in examination.findings) for sign in SIGNS}
-    out.print(f"\n{counts['ok']} ok, {counts['missing']} missing, {counts['problem']} problem(s)")
+    out.print(f"\n{counts['ok']} ok, {counts['missing']} missing, {counted(counts['problem'], 'problem')}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import amount, counted, duration
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, shown
 
 if TYPE_CHECKING:
@@ -150,8 +151,6 @@ def _watched() -> Iterator[tuple["TransferScreen", "Patience", threading.Event]]
 
 
 def _show_sample_plan(plan: "SamplePlan") -> None:
-    from dfdc_kit.amounts import amount
-
     counts: dict[str, int] = {}
     for step in plan.steps:
         counts[step.state] = counts.get(step.state, 0) + 1
@@ -168,10 +167,8 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
 
 
 def _show_sample(arrived: "Arrived") -> None:
-    from dfdc_kit.amounts import amount, duration
-
     again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
-    out.print(f"{arrived.kept:,} files kept and verified, {arrived.fetched:,} fetched{again}")
+    out.print(f"{counted(arrived.kept, 'file')} kept and verified, {arrived.fetched:,} fetched{again}")
     if arrived.unverified:
         out.print(f"{arrived.unverified:,} could be compared by size only: the server publishes no digest of them")
     if arrived.fetched:
@@ -180,8 +177,6 @@ def _show_sample(arrived: "Arrived") -> None:
 
 
 def _show_parts_plan(plan: "PartsPlan") -> None:
-    from dfdc_kit.amounts import amount
-
     for step in plan.steps:
         have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
         out.print(f"{step.archive}  {step.state}{have}")
@@ -190,10 +185,8 @@ def _show_parts_plan(plan: "PartsPlan") -> None:
 
 
 def _show_parts(arrived: "PartsArrived") -> None:
-    from dfdc_kit.amounts import amount, duration
-
     for taken in arrived.taken_in:
-        out.print(f"{taken.holds}: {taken.files:,} files, {amount(taken.size_bytes)}")
-    out.print(f"{arrived.kept} parts kept, {len(arrived.taken_in)} taken in")
+        out.print(f"{taken.holds}: {counted(taken.files, 'file')}, {amount(taken.size_bytes)}")
+    out.print(f"{counted(arrived.kept, 'part')} kept, {len(arrived.taken_in)} taken in")
     if arrived.transferred_bytes:
         out.print(f"{amount(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")

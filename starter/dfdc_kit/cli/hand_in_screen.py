@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import out, plain
 from dfdc_kit.resources import bundled
 
@@ -71,7 +72,7 @@ class HandInScreen:
 
     def rehearsing(self, what: str, videos: int, limit_s: float) -> None:
         """A run of the rehearsal begins."""
-        self.say(f"rehearsing: {what}, {videos} videos, at most {limit_s:.0f} s")
+        self.say(f"rehearsing: {what}, {counted(videos, 'video')}, at most {limit_s:.0f} s")
 
     def _stop_waiting(self) -> None:
         if self._live is not None:
@@ -94,11 +95,11 @@ def show(hand_in: "HandIn") -> None:
 
 def _local(hand_in: "HandIn") -> str:
     """What the local score was measured on."""
-    if hand_in.local_score is None:
+    if hand_in.local_score is None or hand_in.local_rows is None:
         return "no truth was at hand"
     if Path(hand_in.local_data).is_relative_to(bundled("sample_data")):
-        return f"{hand_in.local_rows} videos of the bundled sample: says nothing about a detector"
-    return f"{hand_in.local_rows} videos of {hand_in.local_data}"
+        return f"{counted(hand_in.local_rows, 'video')} of the bundled sample: says nothing about a detector"
+    return f"{counted(hand_in.local_rows, 'video')} of {hand_in.local_data}"
 
 
 def show_plan(plan: "Plan") -> None:

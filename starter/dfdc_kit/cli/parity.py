@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _show(report: "ParityReport") -> None:
     out.print(f"\nfile     {plain(report.metric)}", soft_wrap=True)
     out.print(f"sha256   {report.metric_sha256}")
     out.print(f"machine  {plain(', '.join(f'{name} {version}' for name, version in report.machine.items()))}")
-    out.print(f"checked  {report.checked}, {len(report.checks) - demanded} rows marked i are for information\n")
+    out.print(f"checked  {report.checked}, for information: {counted(len(report.checks) - demanded, 'row')} marked i\n")
     if failed:
         out.print(f"[bold red]DIFFERS[/] from the official metric in {len(failed)} of {demanded} checks.")
     else:

@@ -1,5 +1,6 @@
 """`dfdc profiles`: the hosted runtimes that a run can be held to."""
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, print_json
 
 
@@ -18,6 +19,7 @@ def profiles(as_json: JsonOption = False) -> None:
     table = Table("profile", "time", "a video", "memory", "output", "network", "machine", box=None, pad_edge=False)
     for name, profile in loaded.items():
         limits, hardware = profile.limits, profile.hardware
+        cores = counted(hardware.cpu_cores, "core") if hardware.cpu_cores else ""
         table.add_row(
             name,
             f"{limits.wall_time_s / 3600:g} h" if limits.wall_time_s else "-",
@@ -25,7 +27,7 @@ def profiles(as_json: JsonOption = False) -> None:
             f"{limits.memory_bytes / 2**30:g} GiB" if limits.memory_bytes else "-",
             f"{limits.output_bytes / 2**30:g} GiB" if limits.output_bytes else "-",
             "yes" if limits.network else "no",
-            ", ".join(filter(None, [hardware.gpu, f"{hardware.cpu_cores} cores" if hardware.cpu_cores else ""])) or "-",
+            ", ".join(filter(None, [hardware.gpu, cores])) or "-",
         )
     out.print(table)
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.harness.rehearsal.record import Comparison, Deed, Finding, RehearsalReport, Severity
 from dfdc_kit.report.run_report import LOG
@@ -68,7 +69,7 @@ def _comparisons(comparisons: Iterable[Comparison]) -> Table:
 
 def _difference(comparison: Comparison) -> str:
     if not comparison.differing:
-        return f"identical for all {comparison.compared} videos"
+        return f"identical for all of {counted(comparison.compared, 'video')}"
     seen = f"{comparison.differing} of {comparison.compared} differ, at most by {comparison.largest:.3g}"
     return f"{seen} ({comparison.where})"
 
@@ -93,7 +94,7 @@ def _kind(finding: Finding) -> tuple[str, str]:
 def _last_line(report: RehearsalReport, folder: Path) -> str:
     time_s = sum(step.wall_time_s for step in report.steps)
     counts = ", ".join(_count(report.count(mark), mark.value) for mark in (Severity.ERROR, Severity.WARNING))
-    where = f"{len(report.steps)} runs, {time_s:.0f} s; {plain(str(shown(folder)))}/rehearsal.json"
+    where = f"{counted(len(report.steps), 'run')}, {time_s:.0f} s; {plain(str(shown(folder)))}/rehearsal.json"
     return f"{OUTCOMES[report.outcome]}: {plain(report.submission)}: {counts}; {where}"
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
@@ -95,7 +96,7 @@ def rehearse(
     console = err if as_json else out
 
     def announce(what: str, videos: int, limit_s: float) -> None:
-        console.print(f"[dim]run:[/] {plain(what)}, {videos} videos, at most {limit_s:.0f} s")
+        console.print(f"[dim]run:[/] {plain(what)}, {counted(videos, 'video')}, at most {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
         chosen_backend = choose(backend, request.profile, wanted(require))

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import out, plain, shown, typed
 from dfdc_kit.harness.forecast.growth import passes_at
 from dfdc_kit.harness.forecast.summary import outlook_lines
@@ -44,8 +45,8 @@ def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     score, partial = report.score, report.partial
     if partial is not None:
-        rest = f"with {partial.prior:g} in the {report.rows - partial.rows_written} others"
-        yield "partial", f"{partial.rows_written} of {report.rows} rows were written; {rest}: {partial.displayed}"
+        rest = f"with {partial.prior:g} in {counted(report.rows - partial.rows_written, 'other')}"
+        yield "partial", f"{partial.rows_written} of {counted(report.rows, 'row')} written; {rest}: {partial.displayed}"
     if score is None:
         if report.judgement.verdict is Verdict.COMPLETE:
             yield "score", "unknown: no solution at hand; give one with --solution"
@@ -53,14 +54,15 @@ def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     better = "lower is better" if report.challenge.metric.lower_is_better else "higher is better"
     yield "score", f"[bold]{score.displayed}[/] {report.challenge.metric.name}, {better} (in full {score.value!r})"
     for name, part in score.parts.items():
-        yield f"  {name.lower()}", f"{part.displayed} on {part.rows} videos"
+        yield f"  {name.lower()}", f"{part.displayed} on {counted(part.rows, 'video')}"
 
 
 def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     usage, profile = report.observation.outcome.usage, report.profile
     allowed = profile.seconds_per_video
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
-    whole = f"{usage.wall_time_s:.1f} s for {report.rows} videos: {report.seconds_per_video:.2f} s a video here{budget}"
+    each = f"{report.seconds_per_video:.2f} s a video here{budget}"
+    whole = f"{usage.wall_time_s:.1f} s for {counted(report.rows, 'video')}: {each}"
     yield "time", whole if report.judgement.verdict is Verdict.COMPLETE else f"{usage.wall_time_s:.1f} s, not complete"
     for name, said in outlook_lines(report.forecast) if report.forecast else ():  # what it rests on is in the report
         yield f"  {name}", plain(said)
@@ -93,7 +95,7 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         reasons = ", ".join(f"{count} {plain(reason)}" for reason, count in fallbacks.by_reason.items())
         yield (
             "fallbacks",
-            f"[yellow]{fallbacks.count} of {report.rows} videos got a prior, not a prediction: {reasons}[/]",
+            f"[yellow]{fallbacks.count} of {counted(report.rows, 'video')} got a prior, not a prediction: {reasons}[/]",
         )
         if fallbacks.caution:
             yield "caution", f"[red]{fallbacks.caution}[/]"
@@ -109,9 +111,10 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     for fault in report.manifest_faults:
         yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:
-        yield "warning", f"[yellow]{seen.outcome.left_running} process(es) still ran at the end, and were ended[/]"
+        left = counted(seen.outcome.left_running, "process", "processes")
+        yield "warning", f"[yellow]{left} of its own still ran at the end: ended with it[/]"
     if seen.reads and not seen.reads_caveat and len(seen.reads) < report.rows:
-        yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {report.rows} videos were never opened[/]"
+        yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {counted(report.rows, 'video')} never opened[/]"
     if report.gaps:
         differing = ", ".join(f"{gap.what} {gap.here} (there {gap.there})" for gap in report.gaps)
         yield "other here", plain(f"{differing}: what that weakens stands in {FILE}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, warn
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
     better = "lower is better" if challenge.metric.lower_is_better else "higher is better"
     yield "score", f"[bold]{score.displayed}[/]", f"{challenge.metric.name}, {better}; in full {score.value!r}"
     for name, part in score.parts.items():
-        yield f"  {name.lower()}", part.displayed, f"{part.rows} of {score.rows} rows"
+        yield f"  {name.lower()}", part.displayed, f"{part.rows} of {counted(score.rows, 'row')}"
     for name, part in (score.per_class or {}).items():
-        yield f"  {plain(name)}", part.displayed, f"mean cost of the {part.rows} {plain(name)} rows"
+        yield f"  {plain(name)}", part.displayed, f"mean cost of {counted(part.rows, f'{plain(name)} row')}"
     yield "constant", constant.displayed, "what 0.5 in every row would have scored"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.listing import NO_PART, Listing, read_listings
 from dfdc_kit.errors import BadData, MissingData
@@ -118,7 +119,7 @@ class _Joining:
 def _contradiction(conflicts: list[str]) -> BadData:
     more = f"\n  ... and {len(conflicts) - FIRST} more" if len(conflicts) > FIRST else ""
     return BadData(
-        f"The metadata contradicts itself about {len(conflicts)} video{'s' * (len(conflicts) > 1)}:\n  "
+        f"The metadata contradicts itself about {counted(len(conflicts), 'video')}:\n  "
         + "\n  ".join(conflicts[:FIRST])
         + more,
         hint="Leave one of the two files out, or get both again.",

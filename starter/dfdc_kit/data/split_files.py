@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import NOTED, as_text, read_csv, shown
 from dfdc_kit.data.catalogue import Catalogue, read_catalogue
@@ -114,7 +115,7 @@ def read_sides(path: Path) -> dict[str, str]:
     ]
     found = dict(zip(as_text(names), as_text(sides), strict=True))
     if len(found) < len(names):
-        faults.append(f"{len(names) - len(found)} names stand in it more than once, expected each once")
+        faults.append(f"{counted(len(names) - len(found), 'name')} more than once in it, expected each once")
     raise_for(file, faults)
     return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.errors import KaggleFault, SubmissionFault, UsageFault
 from dfdc_kit.handin.desk import Desk, until
 from dfdc_kit.handin.hosts.host import DataSet, Quota, Sent, Session
@@ -37,7 +38,7 @@ def upload(desk: Desk) -> None:
     if began_at is None or version <= began_at or failed:  # else an interrupted upload has arrived after all
         book.note(data_set=ref, data_set_version=version)
         size_bytes = sum(file.stat().st_size for file in parcel.files)
-        desk.teller.say(f"data set {ref}: uploading {_count(len(parcel.files), 'file')}, {size_bytes:,} bytes")
+        desk.teller.say(f"data set {ref}: uploading {counted(len(parcel.files), 'file')}, {size_bytes:,} bytes")
         if before is None:
             desk.host.create_data_set(ref, folder)
         else:
@@ -196,7 +197,7 @@ def _check_output(desk: Desk, kernel: str, version: int) -> None:
             hint=f"dfdc validate {desk.book.folder / name}",
         )
     desk.book.note(output_rows=validation.rows)
-    desk.teller.say(f"the hosted run is complete; its {name} is valid, {_count(validation.rows, 'row')}")
+    desk.teller.say(f"the hosted run is complete; its {name} is valid, {counted(validation.rows, 'row')}")
 
 
 def _question(desk: Desk, quota: Quota) -> str:
@@ -218,7 +219,3 @@ def _scored(desk: Desk) -> Sent | None:
         desk.teller.waiting(f"submission {desk.book.hand_in.reference} is being scored")
         return None
     return sent
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

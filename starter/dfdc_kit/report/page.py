@@ -10,7 +10,7 @@ from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import NamedTuple
 
-from dfdc_kit.amounts import amount, clock
+from dfdc_kit.amounts import amount, clock, counted
 from dfdc_kit.report.forecast import Projection, TimeForecast
 from dfdc_kit.report.noise import cautions
 from dfdc_kit.report.run_report import PAGE, RunReport, VideoRead
@@ -71,7 +71,7 @@ def render(report: RunReport) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": clock, "amount": _known}
+    environment.filters |= {"clock": clock, "amount": _known, "counted": counted}
     seen, forecast = report.observation, report.forecast
     usage = seen.outcome.usage
     histogram = (report.score.histogram or {}) if report.score else {}
@@ -109,7 +109,7 @@ def spans(forecast: TimeForecast) -> Iterator[Span]:
         ):
             if projection is not None:
                 low, middle, high = (_along(time_s, least, most) for time_s in _ends(projection))
-                name = f"{outlook.name}, {outlook.videos:,} videos, {where}"
+                name = f"{outlook.name}, {counted(outlook.videos, 'video')}, {where}"
                 yield Span(name, verdict, low, middle, high, projection.high_s is None)
 
 

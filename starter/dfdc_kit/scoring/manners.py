@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge, SubmissionFile
 from dfdc_kit.scoring.checks import Check, Outcome, call, frames, value_check
 from dfdc_kit.scoring.golden import reference
@@ -160,7 +161,7 @@ def manners(metric: LoadedMetric, challenge: Challenge) -> Iterator[Check]:
         group="Manners",
         name="five calls, one value",
         expected="1 value",
-        seen=f"{len(seen)} value(s): {', '.join(seen)}"[:200],
+        seen=f"{counted(len(seen), 'value')}: {', '.join(seen)}"[:200],
         ok=len(seen) == 1,
         why="a score must not depend on chance, nor on what was scored before",
     )

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import NOTED, Texts, read_csv, shown
 from dfdc_kit.errors import BadData, UsageFault
@@ -50,9 +51,8 @@ class Expected:
         broken = [code for code in text.odd if code not in NOTED]
         if ids is None or labels is None or broken or not len(ids):
             columns = f"{challenge.submission.row_id},{challenge.submission.label}"
-            said = (
-                f": {', '.join(broken)}" if broken else f": seen {','.join(text.header)!r:.60}, {len(text.lines)} rows"
-            )
+            seen = f"seen {','.join(text.header)!r:.60}, {counted(len(text.lines), 'row')}"
+            said = f": {', '.join(broken)}" if broken else f": {seen}"
             raise BadData(
                 f"{path} is no sample submission{said}; expected {columns} and at least one row.",
                 hint="Use the sample submission as it was downloaded.",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.harness.forecast.projection import LEVEL, Blocks, slope_interval
 from dfdc_kit.report.forecast import MemoryGrowth
 from dfdc_kit.report.run_report import VideoRead
@@ -44,7 +45,7 @@ def passes_at(growth: MemoryGrowth, limit_bytes: int) -> tuple[int, int] | None:
 def cores_line(busy_cores: float, cores: int) -> str:
     """How many cores were busy on average, in a sentence."""
     idle = cores - busy_cores
-    told = f"{busy_cores:.1f} of {cores} cores busy"
+    told = f"{busy_cores:.1f} of {counted(cores, 'core')} busy"
     if cores > 1 and idle >= 0.7:
         return f"{told}: {'the second core was idle' if cores == 2 else f'{idle:.0f} were idle'}"
     return told

@@ -5,6 +5,7 @@ import re
 import msgspec
 from msgspec import structs
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.harness.forecast.calibration import Calibration, Constants, GpuConstant
 from dfdc_kit.profiles import Hardware
 from dfdc_kit.report.forecast import Projection
@@ -136,6 +137,6 @@ def _hull(first: Range, second: Range) -> Range:
 
 def _told(where: str, machine: Calibration) -> str:
     return (
-        f"{where}: {machine.decode_frames_per_s_core:.0f} frames/s a core at 1080p, {machine.cores} cores, "
+        f"{where}: {machine.decode_frames_per_s_core:.0f} frames/s a core at 1080p, {counted(machine.cores, 'core')}, "
         f"{machine.cpu} ({machine.source} {machine.measured[:10]})"
     )

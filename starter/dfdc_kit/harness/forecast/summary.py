@@ -5,7 +5,7 @@ from threading import Lock
 
 import numpy as np
 
-from dfdc_kit.amounts import clock
+from dfdc_kit.amounts import clock, counted
 from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
 from dfdc_kit.harness.forecast.growth import cores_line
@@ -89,9 +89,8 @@ def lines(forecast: TimeForecast) -> list[str]:
     if forecast.hosted_refused:
         told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
     for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
-        told.append(
-            f"decoding every frame of {outlook.videos:,} videos there, no model: {clock(least)} to {clock(most)}"
-        )
+        videos = counted(outlook.videos, "video")
+        told.append(f"decoding every frame of {videos} there, no model: {clock(least)} to {clock(most)}")
     told += [f"constant: {source}" for source in forecast.constants]
     if any("not measured" in source for source in forecast.constants):
         told.append(f"to narrow the range: dfdc calibrate here, {NOTEBOOK} there")
@@ -102,7 +101,7 @@ def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
     """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
     limit = clock(forecast.limit_s)
     for outlook in forecast.outlooks:
-        videos = f"{outlook.videos:,} videos"
+        videos = counted(outlook.videos, "video")
         here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
         yield outlook.name, here
         if outlook.hosted is not None:
@@ -164,7 +163,8 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
     if timings.basis == "no reads":
         yield "no video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'"
     elif timings.basis == "too few reads":
-        yield f"{timings.completed} finished videos give no upper bound; {AT_LEAST} are the least, {ENOUGH} are better"
+        finished = counted(timings.completed, "finished video")
+        yield f"no upper bound from {finished}; {AT_LEAST} are the least, {ENOUGH} are better"
     elif few := [outlook for outlook in outlooks if timings.completed < SHARE * outlook.videos]:
         wanted = " or ".join(f"{SHARE * outlook.videos:.0f} ({outlook.name})" for outlook in few)
         yield (
@@ -181,9 +181,9 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
     for trend in sorted({outlook.here.trend for outlook in outlooks} - {"none"}):
         yield f"the cost of a video is {trend} in the course of the run"
     if timings.warm_up_videos:
-        yield f"the first {timings.warm_up_videos} videos were slow (warm-up) and count once"
+        yield f"{counted(timings.warm_up_videos, 'slow video')} at the beginning: the warm-up, which counts once"
     if timings.unfinished:
-        yield f"{timings.unfinished} videos were still open at the end"
+        yield f"{counted(timings.unfinished, 'video')} still open at the end"
 
 
 def _noise_cautions(noise: Noise) -> Iterator[str]:
@@ -195,11 +195,11 @@ def _cost_line(forecast: TimeForecast) -> str:
     busy = forecast.busy_cores
     cores = "CPU time not known" if busy is None else cores_line(busy, forecast.cores)
     if forecast.cost_s is None or forecast.cost_spread_s is None:
-        return f"{forecast.videos_measured} videos seen from open to close; {cores}"
+        return f"{counted(forecast.videos_measured, 'video')} seen from open to close; {cores}"
     least, most = forecast.cost_spread_s
     return (
         f"{forecast.cost_s:.3g} s a video (90 % of them {least:.3g} to {most:.3g} s) after {forecast.startup_s:.3g} s "
-        f"of start-up, over {forecast.videos_measured} videos; {cores}"
+        f"of start-up, over {counted(forecast.videos_measured, 'video')}; {cores}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import signal as signals
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.harness.judging.last_words import last_words
 from dfdc_kit.profiles import Limits
 from dfdc_kit.report.run_report import Judgement, Observation
@@ -199,7 +200,7 @@ def _progress(seen: Observation) -> str:
     if not seen.reads:
         return "" if seen.reads_caveat else "No video had been opened."
     done = sum(read.closed_s is not None for read in seen.reads)
-    return f"{done} of {seen.videos} videos had been read; the last one opened was {seen.reads[-1].name}."
+    return f"{done} of {counted(seen.videos, 'video')} had been read; the last one opened was {seen.reads[-1].name}."
 
 
 def _sentences(*parts: str) -> str:

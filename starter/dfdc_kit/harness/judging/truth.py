@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csvtext import Texts
 from dfdc_kit.data.solution import Solution, raise_if_sample, read_solution
@@ -20,8 +21,9 @@ def read_truth(path: Path, challenge: Challenge, ids: Texts) -> Solution:
     rows = np.array([row in wanted for row in solution.ids.tolist()])  # (n_solution,)
     if rows.sum() < len(wanted):
         missing = sorted(wanted.difference(solution.ids.tolist()))
+        lacking = f"{len(missing)} of {counted(len(ids), 'row')}, first: {b', '.join(missing[:3]).decode()}"
         raise BadData(
-            f"{solution.path} lacks {len(missing)} of the {len(ids)} rows, first: {b', '.join(missing[:3]).decode()}.",
+            f"{solution.path} lacks {lacking}.",
             hint="Name the solution that belongs to the data: --solution PATH",
         )
     usage = None if solution.usage is None else solution.usage[rows]

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.harness.rehearsal.hard_inputs import HardInput, Wanted
 from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, Deed, Finding, Severity
 from dfdc_kit.harness.rehearsal.trial import Trial, Video
@@ -103,7 +104,7 @@ def _deed(name: str, hard: HardInput, trial: Trial, silent: float | None) -> Dee
 
 def of_ordinary(trial: Trial, run: str) -> Finding:
     """What became of ordinary clips under other names and in another number."""
-    count, title = len(trial.videos), f"{len(trial.videos)} ordinary clips, other names"
+    count, title = len(trial.videos), f"{counted(len(trial.videos), 'ordinary clip')}, other names"
     if not trial.valid:
         return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {OTHER_NAMES}".strip(), run)
     lost = trial.fallbacks.keys() & trial.videos.keys()
