@@ -1,6 +1,7 @@
 """The baseline face-cnn: faces cut once, pairs that differ by the forgery alone, trainings that survive a kill."""
 
 import csv
+import errno
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +30,9 @@ TRAIN = ROOT / "sample_data/train_sample_videos"
 METADATA = json.loads((TRAIN / "metadata.json").read_text())
 ORIGINALS = sorted(name for name, said in METADATA.items() if said["label"] == "REAL")[:4]
 CLIPS = sorted(TRAIN / name for name, said in METADATA.items() if (said["original"] or name) in ORIGINALS)  # 8
-MODULES = ("batches", "blend", "crops", "extract", "fit", "measure", "model", "predict", "shards", "tasks", "train")
+MODULES = (
+    "batches", "blend", "crops", "extract", "fit", "lock", "measure", "model", "predict", "shards", "tasks", "train",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +115,8 @@ def test_stored_crops_are_what_main_sees(cnn, faces: Path):
 def test_in_the_fast_mode_other_frames_are_cut_and_the_folder_says_so(cnn, faces: Path, tmp_path: Path, capsys):
     out, video = tmp_path / "FACES", str(CLIPS[0])
     assert cnn.extract.main([video, "--out", str(out), "--fast"]) == 0
-    assert cnn.shards.cut_fast(out)
-    assert not cnn.shards.cut_fast(faces)
+    assert cnn.shards.how_cut(out)["fast"]
+    assert not cnn.shards.how_cut(faces)["fast"]
     (entry,) = cnn.shards.read_index(out)
     kept = [crop.frame for crop in cnn.shards.read_crops(entry)]
     direct = [crop.frame for crop in cnn.crops.crops_of(CLIPS[0], fast=True)[0]]
@@ -120,6 +124,75 @@ def test_in_the_fast_mode_other_frames_are_cut_and_the_folder_says_so(cnn, faces
     assert max(kept) < max(crop.frame for crop in cnn.crops.crops_of(CLIPS[0])[0]) / 2
     assert cnn.extract.main([video, "--out", str(out)]) == 2  # not half so and half so
     assert "Choose another --out" in capsys.readouterr().err
+
+
+def test_faces_cut_before_there_was_a_fast_mode_are_gone_on_with(cnn, faces: Path, tmp_path: Path, capsys):
+    out = shutil.copytree(faces, tmp_path / "FACES")
+    settings = json.loads((out / "settings.json").read_text())
+    del settings["fast"]
+    (out / "settings.json").write_text(json.dumps(settings))
+    assert cnn.extract.main([str(CLIPS[0]), "--out", str(out)]) == 0
+    assert cnn.extract.main([str(CLIPS[0]), "--out", str(out), "--fast"]) == 2
+    assert "Choose another --out" in capsys.readouterr().err
+
+
+def test_two_at_once_into_one_folder_are_refused(cnn, tmp_path: Path):
+    """The second would tidy away what the first is writing, and both would move the same videos into shards."""
+    out = tmp_path / "FACES"
+    with cnn.lock.alone_in(out):
+        said = finish("extract.py", CLIPS[0], "--out", out, cwd=tmp_path, code=2)
+        assert f"{out} is in use by process {os.getpid()}" in said
+        assert sorted(path.name for path in out.iterdir()) == [".lock"]
+    finish("extract.py", CLIPS[0], "--out", out, cwd=tmp_path)
+    with cnn.lock.alone_in(tmp_path / "W"):
+        said = finish("train.py", out, "--work", tmp_path / "W", "--out", tmp_path / "o", cwd=tmp_path, code=2)
+    assert "is in use" in said
+
+
+def test_where_nothing_can_be_locked_it_goes_on_and_says_so(cnn, tmp_path: Path, monkeypatch, capsys):
+    """Some network file systems."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(cnn.lock.fcntl, "lockf", refused)
+    with cnn.lock.alone_in(tmp_path):
+        assert "No locks available" in capsys.readouterr().out
+
+
+def test_a_torn_line_of_a_log_is_passed_over(cnn, tmp_path: Path):
+    cnn.shards.tidy(tmp_path)
+    torn = [
+        "1.000,begin,0.5",
+        "1.000,begin,",
+        "1.000,be",
+        "",
+        "1.000,beg1.000,begin,0.500,b.mp4",
+        "1.000,end,0.5,c.mp4",
+    ]
+    for number, line in enumerate(torn):
+        (tmp_path / f"log/host-{number}.csv").write_text(f"1.000,begin,0.500,a.mp4\n{line}")
+    (tmp_path / "log/host-9.csv").write_bytes("1.000,begin,0.500,é".encode()[:-1] + bytes(30))
+    assert cnn.shards.begun(tmp_path) & {"a.mp4", "b.mp4", "c.mp4"} == {"a.mp4", "b.mp4"}
+
+
+def test_a_damaged_file_of_one_video_is_made_again_and_a_damaged_shard_is_named(
+    cnn, faces: Path, tmp_path: Path, capsys
+):
+    """As a power cut may leave them."""
+    out = shutil.copytree(faces, tmp_path / "FACES")
+    (out / "loose" / f"{CLIPS[0].name}.parquet").touch()
+    (out / "loose" / "new.mp4.parquet").write_bytes(b"PAR1")
+    assert "new.mp4" not in cnn.shards.tidy(out)
+    assert not list((out / "loose").iterdir())
+    shard = next((out / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes()[:1000])
+    assert cnn.extract.main([*map(str, CLIPS), "--out", str(out)]) == 2
+    assert f"{shard} is damaged" in (said := capsys.readouterr().err)
+    assert "are cut again" in said
+    shard.unlink()
+    assert cnn.extract.main([*map(str, CLIPS[:2]), "--out", str(out)]) == 0
+    assert len(cnn.shards.read_index(out)) == 2
 
 
 def test_killed_and_started_again_finishes_and_repeats_no_video(cnn, faces: Path, tmp_path: Path):
@@ -247,8 +320,14 @@ def test_faults_are_said_plainly(tmp_path: Path):
     said = finish("train.py", tmp_path / "F", cwd=tmp_path, code=2)
     assert "1 videos left out: unreadable" in said
     assert "some of each are needed" in said
+    said = finish("extract.py", tmp_path / "b", "--out", tmp_path / "F", "--jobs", "0", cwd=tmp_path, code=2)
+    assert "at least 1" in said
     (tmp_path / "F/index.csv").unlink()
     assert "has not come to its end" in finish("train.py", tmp_path / "F", cwd=tmp_path, code=2)
+    (tmp_path / "F/settings.json").write_text("{")
+    said = finish("extract.py", tmp_path / "b", "--out", tmp_path / "F", cwd=tmp_path, code=2)
+    assert "settings.json" in said
+    assert "Choose another --out" in said
 
 
 # -------------------------------------------------------------------------------------------------------- self-blending
@@ -388,11 +467,20 @@ def test_a_split_that_leaks_is_refused(cnn, faces: Path, tmp_path: Path):
         cnn.train.split_by(path, entries)
     with pytest.raises(cnn.train.StopError, match="dfdc data split"):
         cnn.train.split_by(tmp_path / "none.csv", entries)
+    for content in (b"\xff\xfe\x00", b"video,side\na.mp4,train\n", b"filename\na.mp4\n", b""):
+        path.write_bytes(content)
+        with pytest.raises(cnn.train.StopError, match="columns filename and side"):
+            cnn.train.split_by(path, entries)
 
 
 def write_split(path: Path, rows: list[tuple[str, str]]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("filename", "side"), *rows])
+
+
+def read_split(path: Path) -> list[tuple[str, str]]:
+    with path.open(newline="") as file:
+        return [(row["filename"], row["side"]) for row in csv.DictReader(file)]
 
 
 SMALL = ("--folds", "2", "--steps", "4", "--pairs", "2", "--checkpoint-s", "0")
@@ -420,6 +508,130 @@ def test_stopped_and_killed_it_ends_with_the_weights_of_one_that_was_not(faces: 
     assert "other settings" in said
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A training that came to its end: two originals trained on, two held out."""
+
+    faces: Path
+    split: Path
+    folder: Path
+
+    def again(self, *options: object, code: int = 2) -> str:
+        """What the same command says, or the same with other options; the number of pairs is one of them."""
+        places = ("--out", self.folder / "out", "--work", self.folder / "work")
+        asked = (self.faces, "--split", self.split, "--steps", "4", *places, *options)
+        return finish("train.py", *asked, cwd=self.folder, code=code)
+
+
+@pytest.fixture(scope="module")
+def trained(cnn, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    entries = cnn.train.usable(faces)
+    split = folder / "split.csv"
+    write_split(split, [(e.video, "validation" if e.original in ORIGINALS[:2] else "train") for e in entries])
+    trained = Trained(faces, split, folder)
+    trained.again("--pairs", "2", code=0)
+    return trained
+
+
+def test_a_training_with_others_held_out_is_not_gone_on_with(trained: Trained, tmp_path: Path):
+    """What was measured on the way, and what is chosen by it, would be of two sets of videos."""
+    split = tmp_path / "split.csv"
+    write_split(split, [row for row in read_split(trained.split) if row[0] != ORIGINALS[0]])
+    said = replace(trained, split=split).again("--pairs", "2")
+    assert "fold-0.pt was made with other settings or videos (held_sha256 was " in said
+
+
+@pytest.mark.parametrize(("setting", "value"), [("fast", True), ("margin", 0.5)])
+def test_a_training_on_faces_cut_otherwise_is_not_gone_on_with(
+    trained: Trained, tmp_path: Path, setting: str, value: object
+):
+    faces = shutil.copytree(trained.faces, tmp_path / "FACES")
+    settings = json.loads((faces / "settings.json").read_text())
+    (faces / "settings.json").write_text(json.dumps(settings | {setting: value}))
+    said = replace(trained, faces=faces).again("--pairs", "2")
+    assert f"fold-0.pt was made with other settings or videos ({setting} was " in said
+
+
+def test_the_number_of_pairs_is_kept_unless_another_is_asked_for(cnn, trained: Trained):
+    """The default is by free memory, which may be another when the same command goes on."""
+    assert cnn.train.CPU_PAIRS != 2
+    assert "goes on after step 4 of 4" in trained.again(code=0)
+    assert json.loads((trained.folder / "out/model.json").read_text())["made_with"]["plan"]["recipe"]["pairs"] == 2
+    assert "(pairs was 2, is 3)" in trained.again("--pairs", "3")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 5000])
+def test_a_damaged_checkpoint_is_named(trained: Trained, tmp_path: Path, kept_bytes: int):
+    (tmp_path / "work").mkdir()
+    whole = (trained.folder / "work/fold-0.pt").read_bytes()
+    (tmp_path / "work/fold-0.pt").write_bytes(whole[:kept_bytes])
+    said = replace(trained, folder=tmp_path).again()
+    assert "fold-0.pt is damaged" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--folds", "0"), "expected at least 2"),
+        (("--folds", "1"), "expected at least 2"),
+        (("--steps", "0"), "expected at least 1"),
+        (("--pairs", "0"), "expected at least 1"),
+        (("--pairs", "two"), "expected a whole number"),
+        (("--seed", "-1"), "expected at least 0"),
+        (("--self-blended", "1.5"), "expected at most 1"),
+        (("--self-blended", "nan"), "expected at least 0"),
+        (("--checkpoint-s", "-1"), "expected at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    cnn, faces: Path, tmp_path: Path, options: tuple[str, str], said: str, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        cnn.train.main([str(faces), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o"), *SMALL, *options])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert f"argument {options[0]}: {said}" in err
+    assert f"got '{options[1]}'" in err
+
+
+def test_too_few_originals_to_hold_any_out_is_said_before_training(cnn, faces: Path, tmp_path: Path, capsys):
+    few = [clip for clip in CLIPS if (METADATA[clip.name]["original"] or clip.name) == ORIGINALS[0]]
+    assert len(few) == 2
+    command = [*map(str, few), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o"), *SMALL]
+    assert cnn.train.main(command) == 2
+    assert "REAL" in (said := capsys.readouterr().err)
+    assert "1 original" in said
+
+
+def test_faces_that_lack_a_part_are_refused_before_training(cnn, faces: Path, tmp_path: Path, capsys):
+    broken = shutil.copytree(faces, tmp_path / "FACES")
+    whole = (broken / "index.csv").read_text()
+    command = [str(broken), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o"), *SMALL]
+    for rows in ("aaa.mp4,1\n", "aaa.mp4,x,,16,,part-00000.parquet,0\n"):
+        (broken / "index.csv").write_text(whole + rows)
+        assert cnn.train.main(command) == 2
+        assert f"index.csv, line {len(CLIPS) + 2}" in capsys.readouterr().err
+    (broken / "index.csv").write_text(whole)
+    (broken / "settings.json").unlink()
+    assert cnn.train.main(command) == 2
+    assert "settings.json" in capsys.readouterr().err
+    next((broken / "shards").iterdir()).unlink()
+    assert cnn.train.main(command) == 2
+    assert "part-00000.parquet is not there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--work", "--out"])
+def test_a_place_that_cannot_be_written_is_said_before_training(cnn, faces: Path, tmp_path: Path, option: str, capsys):
+    (tmp_path / "file").touch()
+    places = {"--work": tmp_path / "w", "--out": tmp_path / "o", option: tmp_path / "file"}
+    command = [str(faces), *SMALL, *(str(word) for place in places.items() for word in place)]
+    assert cnn.train.main(command) == 4
+    assert str(tmp_path / "file") in (said := capsys.readouterr()).err
+    assert "fold-0" not in said.out
+
+
 # -------------------------------------------------------------------------------------- mixed precision, graphics cards
 
 ON_GPU = [
@@ -432,7 +644,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 def losses(cnn, device: str, half: bool, steps: int = 12) -> list[float]:
     """Of steps on the same crops: random ones, each class with a tint of its own."""
     recipe = cnn.batches.Recipe(seed=1, pairs=4, self_blended=0.0, side=64)
-    plan = cnn.fit.Plan(1, steps, recipe, 1e-3, start_sha256="", videos_sha256="")
+    plan = cnn.fit.Plan(1, steps, recipe, 1e-3, start_sha256="", videos_sha256="", held_sha256="", cut={})
     training = cnn.fit.Training(plan, cnn.fit.Machine(torch.device(device), half, loaders=0))
     labels = torch.tensor([0.0, 1.0] * 4)
     noise = torch.randint(0, 200, (8, 3, recipe.side, recipe.side), generator=torch.Generator().manual_seed(1))

@@ -25,6 +25,8 @@ import shards
 from crops import FRAMES, MARGIN, SIDE
 from frames import cores
 from joblib import Parallel, delayed, parallel_config
+from lock import alone_in
+from options import at_least
 from shards import StopError
 from tasks import Task, attempt
 
@@ -77,7 +79,7 @@ def agree_on_settings(faces: Path, *, fast: bool = False) -> None:
         part = path.with_name(".settings.json.part")
         part.write_text(json.dumps(now) + "\n", encoding="utf-8")
         part.replace(path)
-    elif (seen := json.loads(path.read_text(encoding="utf-8"))) != now:
+    elif (seen := shards.how_cut(faces)) != now:
         raise StopError(f"{faces} was cut with {seen}, this program cuts with {now}. Choose another --out.")
 
 
@@ -206,22 +208,23 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+", help=f"folders of {SUFFIX} files, or files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the faces; about 0.25 MB a video")
-    parser.add_argument("--jobs", type=int, default=cores(), help="processes (default: one a core)")
+    parser.add_argument("--jobs", type=at_least(1), default=cores(), help="processes (default: one a core)")
     parser.add_argument("--dask", default="", metavar="ADDRESS", help="work on this Dask cluster instead")
     parser.add_argument("--fast", action="store_true", help="read the first third of each video only, here and later")
     asked = parser.parse_args(argv)
     try:
         everything = tasks(asked.videos, asked.out, fast=asked.fast)
-        done = shards.tidy(asked.out)
-        agree_on_settings(asked.out, fast=asked.fast)
-        todo = [task for task in everything if task.path.name not in done]
-        print(f"{len(everything)} videos, {len(everything) - len(todo)} done before", flush=True)
-        extract(todo, asked.out, asked.jobs, asked.dask)
+        with alone_in(asked.out):
+            done = shards.tidy(asked.out)
+            agree_on_settings(asked.out, fast=asked.fast)
+            todo = [task for task in everything if task.path.name not in done]
+            print(f"{len(everything)} videos, {len(everything) - len(todo)} done before", flush=True)
+            extract(todo, asked.out, asked.jobs, asked.dask)
     except StopError as fault:
         print(fault, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{asked.out}: {error}. Free some space or choose another folder.", file=sys.stderr)
+        print(f"{asked.out}: {error}. Free some space, or choose another --out.", file=sys.stderr)
         return 4
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)

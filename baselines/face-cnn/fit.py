@@ -7,10 +7,12 @@ was stopped ends with the very weights of one that was not.
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import torch
 from batches import Batches, Recipe
@@ -44,6 +46,8 @@ class Plan:
     learning_rate: float
     start_sha256: str  # of the file of numbers to start from
     videos_sha256: str  # of what is trained on
+    held_sha256: str  # of what is held out: what was measured on the way belongs to it
+    cut: dict[str, object]  # how the faces were, see settings.json
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,43 @@ class Training:
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises StopError if another plan made it."""
-        content = torch.load(path, map_location=self.machine.device, weights_only=True)
-        if content["plan"] != asdict(self.plan):
-            raise StopError(f"{path} was made with other settings or videos: remove it, or choose another --work")
+        content = read_checkpoint(path, self.machine.device)
+        if told := differences(content["plan"], asdict(self.plan)):
+            raise StopError(
+                f"{path} was made with other settings or videos ({told}): remove it, or choose another --work"
+            )
         for name, part in self.parts().items():
             part.load_state_dict(content[name])
         self.done, self.history = content["done"], content["history"]
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What `Training.save` wrote. Raises StopError if it is damaged."""
+    try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise RuntimeError("not a file of PyTorch")
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except RuntimeError as error:
+        raise StopError(f"{path} is damaged ({error}): remove it, and that training begins anew") from error
+    return content
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """What two plans differ in, in words; nothing if they are the same."""
+    was, has = flat(then), flat(now)
+    names = [name for name in {**was, **has} if was.get(name) != has.get(name)]
+    return "; ".join(f"{name[-1]} was {was.get(name)}, is {has.get(name)}" for name in names)
+
+
+def flat(plan: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    """With the parts of its parts, each under the names that lead to it."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in plan.items():
+        if isinstance(value, dict):
+            found.update({(name, part): of_part for part, of_part in value.items()})
+        else:
+            found[name,] = value
+    return found
 
 
 def fit(

@@ -6,6 +6,7 @@
       shards/           part-00000.parquet ...
       loose/            NAME.parquet: videos done since the last shard, one file each
       log/              HOST-PID.csv: which worker began and ended which video, when, at what processor time
+      .lock             which program is writing here, see lock.py
 
 A file appears under its name only when it is whole, so a run may be killed at any moment: what stands in shards/ or
 loose/ is done, everything else is not. index.csv can always be made anew from the shards.
@@ -70,6 +71,13 @@ def replace_with(path: Path, table: pa.Table) -> None:
     """Write `table`, one row group, to `path` whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     pq.write_table(table, part, compression="none")  # JPEG does not shrink
+    _name(part, path)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a finished file its name, once the disk has it: else, after a power cut, there might be the name alone."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
     part.replace(path)
 
 
@@ -89,7 +97,10 @@ def shard_files(faces: Path) -> list[Path]:
 
 
 def tidy(faces: Path) -> set[str]:
-    """Make the folders, remove half-written files; the names of the videos that need not be looked at again."""
+    """Make the folders, remove half-written files; the names of the videos that need not be looked at again.
+
+    Raises StopError if a shard is damaged; a damaged file of a single video is removed, that it be cut again.
+    """
     for name in ("shards", "loose", "log"):
         (faces / name).mkdir(parents=True, exist_ok=True)
     for folder in (faces, faces / "shards", faces / "loose"):
@@ -97,19 +108,38 @@ def tidy(faces: Path) -> set[str]:
             part.unlink()
     done: set[str] = set()
     for shard in shard_files(faces):
-        done |= set(pq.read_table(shard, columns=["video"])["video"].to_pylist())
+        try:
+            done |= set(pq.read_table(shard, columns=["video"])["video"].to_pylist())
+        except pa.ArrowInvalid as error:
+            raise StopError(f"{shard} is damaged: {error}. Remove it, and its videos are cut again.") from error
     for path in (faces / "loose").glob("*.parquet"):
         video = path.name.removesuffix(".parquet")
         if video in done:  # killed between writing a shard and removing what went into it
             path.unlink()
-        done.add(video)
+        elif is_whole(path):
+            done.add(video)
+        else:
+            print(f"{path} is damaged: {video} is cut again", flush=True)
+            path.unlink()
     return done
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a Parquet file has its end, which is written last."""
+    try:
+        pq.read_metadata(path)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def begun(faces: Path) -> set[str]:
-    """Names of the videos that a worker began at any time, finished or not."""
-    lines = [line for log in (faces / "log").glob("*.csv") for line in log.read_text(encoding="utf-8").splitlines()]
-    return {line.split(",", 3)[3] for line in lines if ",begin," in line}
+    """Names of the videos that a worker began at any time, finished or not.
+
+    A line may be torn, by a full disk or a power cut, and the next one glued to it: only what ends a line counts.
+    """
+    logs = [log.read_text(encoding="utf-8", errors="replace") for log in (faces / "log").glob("*.csv")]
+    return {name for log in logs for name in re.findall(r"^.*,begin,\d+\.\d+,(.+)$", log, re.MULTILINE)}
 
 
 def gather(faces: Path, at_least: int) -> None:
@@ -122,7 +152,7 @@ def gather(faces: Path, at_least: int) -> None:
         with pq.ParquetWriter(part, SCHEMA, compression="none") as writer:
             for path in now:
                 writer.write_table(pq.read_table(path, schema=SCHEMA))  # one row group a video
-        part.replace(faces / "shards" / name)
+        _name(part, faces / "shards" / name)
         for path in now:
             path.unlink()
         write_index(faces)
@@ -153,31 +183,50 @@ def _rows_of(shard: Path) -> Iterator[tuple[object, ...]]:
             yield (first["video"], label, first["original"] or "", crops, first["reason"] or "", shard.name, group)
 
 
-def cut_fast(faces: Path) -> bool:
-    """Whether the crops were cut in the fast mode of frames.py. Raises FileNotFoundError."""
-    return bool(json.loads((faces / SETTINGS).read_text(encoding="utf-8")).get("fast", False))
+def how_cut(faces: Path) -> dict[str, object]:
+    """What settings.json says of the crops; `fast`: in the fast mode of frames.py. Raises StopError."""
+    path = faces / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StopError(f"{path} cannot be read: {error}. Choose another --out for extract.py.") from error
+    if not isinstance(settings, dict):
+        raise StopError(f"{path}: expected {{name: value}}, found {settings!r}. Choose another --out for extract.py.")
+    return {"fast": False, **settings}  # older folders do not say it
 
 
 def read_index(faces: Path) -> list[Entry]:
     """Every video of a finished extraction, sorted by name. Raises FileNotFoundError, StopError."""
     path = faces / "index.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != INDEX:
-            raise StopError(f"{path}: expected the columns {','.join(INDEX)}. Remove it and run extract.py again.")
-        entries = [
-            Entry(
-                video=row["video"],
-                label=int(row["label"]) if row["label"] else None,
-                original=row["original"] or row["video"],
-                crops=int(row["crops"]),
-                reason=row["reason"],
-                path=faces / "shards" / row["shard"],
-                row_group=int(row["row_group"]),
-            )
-            for row in rows
-        ]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != INDEX:
+                raise StopError(f"{path}: expected the columns {','.join(INDEX)}. Remove it and run extract.py again.")
+            entries = [_entry(row, f"{path}, line {rows.line_num}", faces) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StopError(f"{path} is damaged: {error}. Run extract.py again, it writes it anew.") from error
+    if missing := sorted({entry.path for entry in entries if not entry.path.is_file()}):
+        raise StopError(f"{missing[0]} is not there, but {path} names it. Run extract.py again on the same videos.")
     return sorted(entries, key=lambda entry: entry.video)
+
+
+def _entry(row: dict[str, str], where: str, faces: Path) -> Entry:
+    try:
+        return Entry(
+            video=row["video"],
+            label=int(row["label"]) if row["label"] else None,
+            original=row["original"] or row["video"],
+            crops=int(row["crops"]),
+            reason=row["reason"],
+            path=faces / "shards" / row["shard"],
+            row_group=int(row["row_group"]),
+        )
+    except (TypeError, ValueError) as error:  # a value is missing, or is no number
+        raise StopError(
+            f"{where}: expected {','.join(INDEX)}, found {','.join(map(str, row.values()))}. "
+            "Run extract.py again, it writes it anew."
+        ) from error
 
 
 def read_crops(entry: Entry) -> list[StoredCrop]:

@@ -17,6 +17,7 @@ import platform
 import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -28,12 +29,14 @@ import numpy as np
 import torch
 from batches import Recipe, crops_of
 from calibrate import TIMID
-from fit import Machine, Plan, Row, StoppedError, Training, fit, kept
+from fit import Machine, Plan, Row, StoppedError, Training, fit, kept, read_checkpoint
 from frames import cores
+from lock import alone_in
 from measure import Held, auc, draw_curves, held_out_report, raw_loss
 from model import SIDE, START
+from options import at_least, share
 from predict import Faces, Scorer, batch_size, video_logit
-from shards import SETTINGS, Entry, StopError, cut_fast, read_index
+from shards import SETTINGS, Entry, StopError, how_cut, read_index
 from tasks import from_jpeg
 
 BESIDE = Path(__file__).resolve().parent
@@ -76,13 +79,30 @@ def folds(entries: list[Entry], count: int, seed: int) -> list[tuple[list[Entry]
     ]
 
 
+def rounds_of(entries: list[Entry], asked: argparse.Namespace) -> list[tuple[list[Entry], list[Entry]]]:
+    """(trained on, held out) of each training before the last. Raises StopError."""
+    rounds = [split_by(asked.split, entries)] if asked.split else folds(entries, asked.folds, asked.seed)
+    if not all(any(entry.label == 0 for entry in train) for train, _ in rounds):
+        reals = {entry.original for entry in entries if entry.label == 0}
+        raise StopError(
+            f"With some originals held out, no REAL video is left to train on: there are {len(reals)} originals with a "
+            f"REAL video and a face. Give more videos{', or another --split' if asked.split else ''}."
+        )
+    return rounds
+
+
 def split_by(path: Path, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
     """(trained on, held out) as a CSV with the columns filename and side says. Raises StopError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            sides = {row["filename"]: row["side"] for row in csv.DictReader(file)}
-    except (OSError, KeyError) as error:
-        raise StopError(f"{path}: not a split ({error}). Make one: dfdc data split") from error
+            rows = csv.DictReader(file)
+            if not {"filename", "side"} <= set(rows.fieldnames or ()):
+                raise ValueError(f"its columns are {', '.join(rows.fieldnames or ()) or 'none'}")
+            sides = {row["filename"]: row["side"] for row in rows}
+    except (OSError, ValueError, csv.Error) as error:
+        raise StopError(
+            f"{path}: not a CSV with the columns filename and side ({error}). Make one: dfdc data split"
+        ) from error
     train, held = ([e for e in entries if sides.get(e.video) == side] for side in ("train", "validation"))
     shared = {e.original for e in train} & {e.original for e in held}
     if shared or not train or not held:
@@ -120,14 +140,14 @@ class Job:
 
     def train(self, name: str, entries: list[Entry], held: list[Entry], last: int) -> list[Row]:
         """Train on `entries` up to the step `last`; what was measured on `held` on the way."""
-        training = Training(self.plan_for(entries), self.machine)
+        training = Training(self.plan_for(entries, held), self.machine)
         fit(training, entries, self.checkpoint(name), last, lambda now: measured(now, held), self.stop)
         return training.history
 
-    def plan_for(self, entries: list[Entry]) -> Plan:
-        """The plan, with what is trained on."""
-        listed = json.dumps([(e.video, e.label, e.original, e.crops) for e in entries])
-        return replace(self.plan, videos_sha256=sha256(listed))
+    def plan_for(self, entries: list[Entry], held: list[Entry]) -> Plan:
+        """The plan, with what is trained on and what is held out."""
+        trained, out = (json.dumps([(e.video, e.label, e.original, e.crops) for e in some]) for some in (entries, held))
+        return replace(self.plan, videos_sha256=sha256(trained), held_sha256=sha256(out))
 
     def checkpoint(self, name: str) -> Path:
         """Where a training leaves what it needs to go on."""
@@ -169,7 +189,7 @@ def leave_curves(work: Path, histories: dict[str, list[Row]]) -> None:
     draw_curves(work / "curves.png", histories)
 
 
-def provenance(asked: argparse.Namespace, job: Job, entries: list[Entry]) -> dict[str, object]:
+def provenance(asked: argparse.Namespace, plan: Plan, entries: list[Entry], device: str) -> dict[str, object]:
     """What the model was made from and with."""
     named = {"folds": asked.folds, "steps": asked.steps, "pairs": asked.pairs, "seed": asked.seed}
     options = [f"--{name} {value}" for name, value in named.items() if value is not None]
@@ -179,8 +199,8 @@ def provenance(asked: argparse.Namespace, job: Job, entries: list[Entry]) -> dic
         "command": " ".join(["python train.py", *(source.resolve().name for source in asked.sources), *options]),
         "videos": len(entries),
         "fake": sum(entry.label == 1 for entry in entries),
-        "plan": asdict(job.plan_for(entries)),
-        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores, {job.machine.device.type}",
+        "plan": asdict(plan),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores, {device}",
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
@@ -209,34 +229,38 @@ def find_faces(sources: list[Path], work: Path) -> Path:
     return faces
 
 
-def plan_for(entries: list[Entry], machine: Machine, asked: argparse.Namespace) -> Plan:
+def pairs_for(machine: Machine, work: Path) -> int:
+    """As many as before, where a training stands in `work`: free memory may be another now. Else by memory."""
+    if (begun := work / "fold-0.pt").exists():
+        return int(read_checkpoint(begun, torch.device("cpu"))["plan"]["recipe"]["pairs"])
+    return batch_size(machine.device, BYTES_PER_CROP) // 2 if machine.device.type == "cuda" else CPU_PAIRS
+
+
+def plan_for(entries: list[Entry], machine: Machine, asked: argparse.Namespace, cut: dict[str, object]) -> Plan:
     """Batch by memory, steps by the number of real crops; what was asked for goes first."""
-    pairs = asked.pairs or (
-        batch_size(machine.device, BYTES_PER_CROP) // 2 if machine.device.type == "cuda" else CPU_PAIRS
-    )
+    pairs = asked.pairs or pairs_for(machine, asked.work)
     crops = sum(entry.crops for entry in entries if entry.label == 0)
     steps = asked.steps or min(MOST_STEPS, max(FEWEST_STEPS, PASSES * crops // pairs))
     recipe = Recipe(seed=asked.seed, pairs=pairs, self_blended=asked.self_blended, side=SIDE)
     start = hashlib.sha256(START.read_bytes()).hexdigest()
-    return Plan(asked.seed, steps, recipe, LEARNING_RATE, start_sha256=start, videos_sha256="")
+    return Plan(asked.seed, steps, recipe, LEARNING_RATE, start, videos_sha256="", held_sha256="", cut=cut)
 
 
 def run(asked: argparse.Namespace, stop: Event) -> None:
     """All trainings, then the choice of shrinkage and clip, then the files. Raises StopError, StoppedError."""
-    asked.work.mkdir(parents=True, exist_ok=True)
     machine = Machine.this(cores(), asked.checkpoint_s)
     faces = find_faces(asked.sources, asked.work)
-    entries = usable(faces)
-    job = Job(plan_for(entries, machine, asked), machine, asked.work, stop)
+    entries, cut = usable(faces), how_cut(faces)
+    rounds = rounds_of(entries, asked)
+    job = Job(plan_for(entries, machine, asked, cut), machine, asked.work, stop)
     print(f"{len(entries)} videos, {job.plan.steps} steps of {job.plan.recipe.pairs} pairs on {machine.device}")
-    rounds = [split_by(asked.split, entries)] if asked.split else folds(entries, asked.folds, asked.seed)
     histories: dict[str, list[Row]] = {}
     held_out = hold_out(job, rounds, histories)
     chosen = held_out.choose()
-    final = "fold-0"
+    final, (trained, held) = "fold-0", rounds[0]
     if not asked.split:
-        final = "all"
-        histories[final] = job.train(final, entries, [], last=chosen.model)
+        final, trained, held = "all", entries, []
+        histories[final] = job.train(final, trained, held, last=chosen.model)
         leave_curves(asked.work, histories)
     if chosen.clip == TIMID:
         print("Nothing beats the constant 0.5 on held-out videos beyond doubt: the answers stay close to it.")
@@ -244,14 +268,23 @@ def run(asked: argparse.Namespace, stop: Event) -> None:
     model = {
         "shrinkage": chosen.shrinkage,
         "clip": chosen.clip,
-        "fast": cut_fast(faces),
+        "fast": cut["fast"],
         "held_out": held_out_report(held_out, asked.seed),
-        "made_with": {**provenance(asked, job, entries), "stopped_after": chosen.model},
+        "made_with": {
+            **provenance(asked, job.plan_for(trained, held), trained, machine.device.type),
+            "stopped_after": chosen.model,
+        },
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(kept(job.checkpoint(final), chosen.model), asked.out / "weights.npz")
     write_json(asked.out / "model.json", model)
     print(f"wrote {asked.out / 'weights.npz'} and model.json; next: dfdc run {asked.out}")
+
+
+def find_out_now(folder: Path) -> None:
+    """Whether the folder can be made and written, before hours of training. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -261,17 +294,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=BESIDE, help="folder of weights.npz and model.json")
     parser.add_argument("--work", type=Path, default=Path("face-cnn-training"), help="checkpoints and curves")
     parser.add_argument("--split", type=Path, help="CSV with the columns filename and side, from: dfdc data split")
-    parser.add_argument("--folds", type=int, default=FOLDS, help="trainings that hold originals out, without --split")
-    parser.add_argument("--steps", type=int, help="of one training (default: by the number of real crops)")
-    parser.add_argument("--pairs", type=int, help="in a batch (default: by memory)")
-    parser.add_argument("--self-blended", type=float, default=SELF_BLENDED, help="share of the fakes, 0 to 1")
-    parser.add_argument("--checkpoint-s", type=float, default=60.0, help="seconds between two checkpoints")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folds", type=at_least(2), default=FOLDS, help="trainings that hold originals out, without --split"
+    )
+    parser.add_argument("--steps", type=at_least(1), help="of one training (default: by the number of real crops)")
+    parser.add_argument("--pairs", type=at_least(1), help="in a batch (default: by memory; as before, when it goes on)")
+    parser.add_argument("--self-blended", type=share, default=SELF_BLENDED, help="share of the fakes, 0 to 1")
+    parser.add_argument("--checkpoint-s", type=at_least(0.0), default=60.0, help="seconds between two checkpoints")
+    parser.add_argument("--seed", type=at_least(0), default=0)
     asked = parser.parse_args(argv)
     stop = Event()
     previous = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        run(asked, stop)
+        find_out_now(asked.work)
+        find_out_now(asked.out)
+        with alone_in(asked.work):
+            run(asked, stop)
     except StopError as fault:
         print(fault, file=sys.stderr)
         return 2
