@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import ReaderGoneError, plain
 
 
@@ -66,7 +67,7 @@ class Screen:
         if not self._show_output:
             return
         if self._console.is_terminal and len(lines) > MOST_LINES:  # drawing more would take the run's own time
-            lines[:-MOST_LINES] = [b"... %d lines: see log.txt" % (len(lines) - MOST_LINES)]
+            lines[:-MOST_LINES] = [f"... {counted(len(lines) - MOST_LINES, 'line')}: see log.txt".encode()]
         with self._at_work:
             for line in lines:
                 text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")

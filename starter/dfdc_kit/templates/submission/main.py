@@ -63,7 +63,7 @@ def main() -> None:
         else:
             labels.append(predict(frames))
         if number % 50 == 0 or number == len(names):
-            print(f"{number}/{len(names)} videos, {len(fallbacks)} fallbacks", flush=True)
+            print(f"videos: {number} of {len(names)}, fallbacks: {len(fallbacks)}", flush=True)
     write_csv("fallbacks.csv", ("filename", "reason"), fallbacks)
     write_csv("submission.csv", ("filename", "label"), zip(names, labels, strict=True))
 
