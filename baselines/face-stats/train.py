@@ -16,7 +16,7 @@ from frames import UnusableError, in_order
 from main import STILLS, features, logit, standardise
 from residuals import FEATURES
 from sklearn.linear_model import LogisticRegression
-from training import folds, provenance, read_clips, report, save
+from training import folds, provenance, read_clips, read_seed, report, save
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3)  # C of the regression, simplest model first
 
@@ -93,7 +93,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
-    options.add_argument("--seed", type=int, default=0, help="of the bootstrap; nothing else is random")
+    options.add_argument("--seed", type=read_seed, default=0, help="of the bootstrap; nothing else is random")
     options.add_argument("--fast", action="store_true", help="read the first third of each video only, here and later")
     asked = options.parse_args()
     x, y, originals = load(asked.folder, fast=asked.fast)

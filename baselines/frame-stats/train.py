@@ -16,7 +16,7 @@ from calibrate import PRIOR, TIMID, Setting, choose, shrink_and_clip, timid
 from main import FEATURES, UnusableError, all_features, standardise
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from training import folds, provenance, read_clips, report, save
+from training import folds, provenance, read_clips, read_seed, report, save
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, simplest model first
 
@@ -85,7 +85,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
-    options.add_argument("--seed", type=int, default=0, help="of the bootstrap; nothing else is random")
+    options.add_argument("--seed", type=read_seed, default=0, help="of the bootstrap; nothing else is random")
     asked = options.parse_args()
     x, y, originals = load(asked.folder)
     strength, shrinkage, clip = tune(x, y, originals)

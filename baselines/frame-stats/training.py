@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+from argparse import ArgumentTypeError
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,13 @@ from calibrate import LN2, interval, losses, weights
 from sklearn.model_selection import StratifiedGroupKFold
 
 FOLDS = 5
+
+
+def read_seed(text: str) -> int:
+    """Reads what a random generator can begin with, for argparse's `type`."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
 
 
 class Clip(NamedTuple):
@@ -99,4 +107,6 @@ def save(model: dict, path: Path) -> None:
         part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
+        if part.is_file():
+            part.unlink()
         raise SystemExit(f"{path}: {error.strerror}. Choose a folder that can be written: --out FILE") from None
