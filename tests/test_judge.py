@@ -23,16 +23,23 @@ def log_of(source: str) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (FIRST + "sys.exit('no model found')", "no model found."),
-        (FIRST + "print('trying the next', 'and the next', '...', sep='\\n'); sys.exit('no model found')", "no model"),
-        ("print('RuntimeError: trying again')\nimport sys\nsys.exit('no model found')", "no model found."),
+        (
+            r"raise RuntimeError('CUDA error: out of memory\nCompile with another option')",
+            "Compile with another option",
+        ),
+        (FIRST + "sys.exit('no model found')", "no model found"),
+        (
+            FIRST + "print('trying the next', 'and the next', '...', sep='\\n'); sys.exit('no model found')",
+            "no model found",
+        ),
+        ("print('RuntimeError: trying again')\nimport sys\nsys.exit('no model found')", "no model found"),
     ],
-    ids=["at-once", "later", "only-named"],
+    ids=["message-of-two-lines", "at-once", "later", "only-named"],
 )
-def test_a_handled_traceback_is_not_the_reason(source, said):
+def test_a_handled_traceback_is_told_with_what_was_said_last(source, said):
     told = _error(log_of(source))
-    assert told.startswith(said)
-    assert "Before that: " in told  # it may be what led there: it is not lost
+    assert told.endswith(f"It said last: {said}")
+    assert "Error" in told  # it may be what led there, or what it said may be a part of its message: nothing is lost
 
 
 @pytest.mark.parametrize(
@@ -60,7 +67,7 @@ def test_what_python_writes_at_exit_does_not_hide_the_reason(source):
 
 def test_words_of_another_thread_do_not_lose_the_reason():
     told = _error(log_of(THREAD.format("print('still here')") + "raise ValueError('the reason')"))
-    assert told == "still here. Before that: ValueError: the reason"
+    assert told == "ValueError: the reason. It said last: still here"
 
 
 def test_a_thread_that_failed_is_named_where_nothing_else_is():
@@ -94,8 +101,9 @@ def test_a_table_is_no_group():
 def test_why_tells_both(dfdc, code_submission):
     done = dfdc("run", code_submission(FIRST + "sys.exit('no model found')"), "--json")
     judgement = json.loads(done.stdout)["judgement"]
-    assert judgement["why"].startswith("Exit code 1. no model found. Before that: FileNotFoundError: [Errno 2]")
-    assert "said last" in judgement["fix"]
+    assert judgement["why"].startswith("Exit code 1. FileNotFoundError: [Errno 2]")
+    assert "It said last: no model found." in judgement["why"]
+    assert "said after that" in judgement["fix"]
 
 
 @pytest.fixture

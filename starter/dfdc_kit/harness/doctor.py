@@ -22,8 +22,8 @@ from dfdc_kit.profiles import Limits
 from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
-from dfdc_kit.sandbox.gpu import NO_CARD, find
-from dfdc_kit.sandbox.gpu import PACKAGE as NVML
+from dfdc_kit.sandbox.watching.gpu import NO_CARD, find
+from dfdc_kit.sandbox.watching.gpu import PACKAGE as NVML
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30

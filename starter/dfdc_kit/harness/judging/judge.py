@@ -116,7 +116,7 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
     if outcome.exit_code == SIGKILL_CODE:
         return why, _who_killed_it(seen, limits)
     if words.raised and words.said:
-        return why, "Look at the end of the log: what it said last, and the error before that."
+        return why, "Look at the end of the log: the error, and what it said after that."
     if words.raised.startswith("ModuleNotFoundError"):
         return why, MODULE_MISSING
     if words.raised:
@@ -140,9 +140,11 @@ def _who_killed_it(seen: Observation, limits: Limits) -> str:
 
 
 def _error(lines: list[str]) -> str:
-    """The reason, from the last lines of a log: what was raised, or else said after it. Empty if all are."""
+    """The reason, from the last lines of a log: what was raised, and what was said after it, which may be a part of its
+    message. Empty if all are.
+    """
     raised, said = last_words(lines)
-    return _sentences(said, f"Before that: {raised}").removesuffix(".") if raised and said else raised or said
+    return _sentences(raised, f"It said last: {said}").removesuffix(".") if raised and said else raised or said
 
 
 def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
