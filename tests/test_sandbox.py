@@ -109,6 +109,13 @@ def test_wall_time(start, source):
     assert outcome.usage.wall_time_s >= 0.5
 
 
+def test_time_is_kept_while_the_harness_looks_at_something_else(start, monkeypatch):
+    monkeypatch.setattr(Watchdog, "over", lambda self: time.sleep(2))
+    outcome, _ = start("import time; time.sleep(1.5)", wall_time_s=0.5)
+    assert outcome.ending is Ending.WALL_TIME
+    assert 0.5 <= outcome.usage.wall_time_s < 1.4
+
+
 def test_memory_of_one_process(start):
     outcome, _ = start(f"x = bytearray({400 * MIB})\nimport time; time.sleep(30)", memory_bytes=200 * MIB)
     assert outcome.ending is Ending.MEMORY

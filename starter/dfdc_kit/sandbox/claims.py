@@ -13,7 +13,9 @@ def supervised(limits: Limits) -> Iterator[Enforcement]:
     """The claim on each limit that is set."""
     sampled = f"sampled every {SAMPLE_S:g} s, then killed"
     if limits.wall_time_s is not None:
-        yield Enforcement(limit="wall_time", status=ENFORCED, how="monotonic clock; the whole tree is killed")
+        yield Enforcement(
+            limit="wall_time", status=ENFORCED, how="the supervisor's monotonic clock; the whole tree is killed"
+        )
     if limits.cpu_cores is not None:
         yield _cores(limits)
     if limits.memory_bytes is not None:

@@ -25,7 +25,7 @@ SHARED_MEMORY_BYTES = 2 << 30  # size of /dev/shm: what Kaggle's own test recipe
 
 @cache
 def why_not(mechanism: str) -> str:
-    """Why "namespaces", "landlock" or "filter" does not work here; empty if it does."""
+    """Why "namespaces", "landlock", "signals" or "filter" does not work here; empty if it does."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux"
     with tempfile.TemporaryDirectory(prefix="dfdc-trial-") as folder:

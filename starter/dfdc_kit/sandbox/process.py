@@ -89,9 +89,9 @@ def _claims(limits: Limits) -> Iterator[Enforcement]:
 
 def _descendants() -> Enforcement:
     how = "subreaper; every descendant is killed at the end"
-    if not why_not("filter"):
+    if not (reason := why_not("signals")):
         return Enforcement(limit="descendants", status=ENFORCED, how=f"{how}; it gets no signal from them")
-    return Enforcement(limit="descendants", status=WATCHED, how=f"{how} ({why_not('filter')})")
+    return Enforcement(limit="descendants", status=WATCHED, how=f"{how}, unless one of them ends it ({reason})")
 
 
 def _network_claim(limits: Limits) -> Enforcement:

@@ -33,6 +33,7 @@ class Orders(TypedDict, total=False):
     """What the supervisor does to the job's process before it becomes the job, and after it."""
 
     file_bytes: int  # no file may grow larger; 0: no limit
+    wall_time_s: float | None  # when it is ended, whatever the harness is at; None: no limit
     cores: list[int]  # the CPU cores that it may use; empty: all
     filter: bool  # hold on to these cores by a filter of system calls; needs the mechanism "filter";
     guarded: list[int]  # with it: no user namespaces, and no signal to these, nor to the supervisor;
@@ -91,7 +92,10 @@ def supervise(
     )
     over = _over_in_the_end(usage, limits, job)
     _prune(job)
-    return _outcome(said, stopped_for, over, usage, (started_unix_s, supervisor.stopped_unix_s))
+    if stopped_for is None and said["out_of_time_unix_s"] is not None:
+        stopped_for = Ending.WALL_TIME
+    stopped_unix_s = said["out_of_time_unix_s"] or supervisor.stopped_unix_s
+    return _outcome(said, stopped_for, over, usage, (started_unix_s, stopped_unix_s))
 
 
 def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
@@ -107,10 +111,10 @@ def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
 
 def _common(limits: Limits) -> Orders:
     """What every backend asks of the supervisor."""
-    largest = file_bytes(limits)
-    if limits.cpu_cores is None:
-        return {"file_bytes": largest}
-    return {"file_bytes": largest, "cores": cores(limits), "filter": not why_not("filter")}
+    orders: Orders = {"file_bytes": file_bytes(limits), "wall_time_s": limits.wall_time_s}
+    if limits.cpu_cores is not None:
+        orders["cores"], orders["filter"] = cores(limits), not why_not("filter")
+    return orders
 
 
 def _outcome(

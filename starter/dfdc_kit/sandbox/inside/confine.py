@@ -38,8 +38,9 @@ def confine(orders: "dict[str, Any]") -> None:
         namespaces(orders["changing"], orders["shm_bytes"], own_network=network == "namespace")
         os.mkdir(TEMPORARY)  # noqa: PTH102
         _mount(orders["temporary"], TEMPORARY, None, MS_BIND)
-    if "read" in orders:
+    if "shm_bytes" in orders or "read" in orders:
         drop_capabilities()
+    if "read" in orders:
         close_tcp = network == "filter" and landlock.version() >= 4
         landlock.restrict(orders["listed"], orders["read"], orders["write"], close_tcp=close_tcp)
     if orders.get("filter"):
@@ -160,6 +161,7 @@ def trial(name: str, folder: str) -> str:
     return _trial(
         {
             "namespaces": lambda: namespaces([folder], 1 << 20, own_network=True),
+            "signals": landlock.closes_signals,
             "landlock": lambda: landlock.restrict([], ["/usr"], [folder], close_tcp=False),
             "filter": lambda: syscall_filter.install(
                 syscall_filter.program(

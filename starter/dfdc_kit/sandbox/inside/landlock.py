@@ -6,6 +6,7 @@ have a path.
 """
 
 import ctypes
+import errno
 import os
 import stat
 
@@ -32,6 +33,12 @@ class _PathBeneath(ctypes.Structure):
 def version() -> int:
     """The kernel's Landlock version. Raises OSError where it has none, or where it is switched off."""
     return _call(CREATE_RULESET, None, 0, VERSION_FLAG)
+
+
+def closes_signals() -> None:
+    """Raises OSError where it cannot keep signals from processes outside."""
+    if (found := version()) < 6:
+        raise OSError(errno.ENOSYS, f"Landlock has version {found} here; from 6 on it keeps signals in")
 
 
 def restrict(listed: list[str], read: list[str], write: list[str], *, close_tcp: bool) -> None:

@@ -5,10 +5,11 @@ r"""Runs one command and outlives all its descendants: started by every backend 
         trial MECHANISM FOLDER
 
 It makes itself the reaper of every orphan below it, so that a daemon that left its session is found, too. When the
-command ends, or when CONTROL_FD reaches its end (we want it stopped, or we died), it kills every process below it and
-writes one line to RESULT_FD: a dict in Python's own notation. ORDERS (a dict, marshalled, in hexadecimal) says what the
-command's process takes away from itself first (see confine.py), `file_bytes`, the largest file that it may write, and
-`afterwards`, a command to run when it had to be stopped. The second form tries what this kernel can do.
+command ends, when its time is over, or when CONTROL_FD reaches its end (we want it stopped, or we died), it kills every
+process below it and writes one line to RESULT_FD: a dict in Python's own notation. ORDERS (a dict, marshalled, in
+hexadecimal) says what the command's process takes away from itself first (see confine.py), `file_bytes`, the largest file
+that it may write, `wall_time_s`, and `afterwards`, a command to run when it had to be stopped. The second form tries what
+this kernel can do.
 
 Standard library only, and of that what loads fast: imported, so that it is compiled once; no json (9 ms); `_signal`,
 because `signal` makes enumerations of its numbers first (4 ms).
@@ -46,13 +47,17 @@ def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: lis
     started = time.monotonic()
     main_pid = _start(command, orders, result_fd)
     status: int | None = None
-    ordered_to_stop = False
-    while status is None and not ordered_to_stop:
-        ready, _, _ = select.select([control_fd, wake_read], [], [])
+    ordered_to_stop = out_of_time = False
+    limit_s = orders.get("wall_time_s")
+    while status is None and not ordered_to_stop and not out_of_time:
+        left_s = None if limit_s is None else max(0.0, started + limit_s - time.monotonic())
+        ready, _, _ = select.select([control_fd, wake_read], [], [], left_s)
+        out_of_time = not ready
         if wake_read in ready:
             os.read(wake_read, 4096)
             status, _ = _reap(main_pid)
         ordered_to_stop = control_fd in ready
+    stopped_unix_s = time.time() if out_of_time else None
     wall_time_s = time.monotonic() - started
     left_running, killed_status = _end_all(main_pid, reaped=status is not None)
     if status is None and orders.get("afterwards"):
@@ -61,6 +66,7 @@ def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: lis
     result = {
         "status": status if status is not None else killed_status,
         "ended_by_itself": status is not None,
+        "out_of_time_unix_s": stopped_unix_s,
         "left_running": left_running if status is not None else 0,
         "wall_time_s": wall_time_s,
         "cpu_time_s": used.ru_utime + used.ru_stime,

@@ -22,6 +22,7 @@ FOREIGN = 0x40000000  # x32: the same calls under other numbers
 AF_UNIX, NEW_USERS = 1, 0x10000000
 SET_OWNER, SET_OWNER_BY_POINTER = 8, 15  # of fcntl: who gets the signals of a file
 SET_OWNER_BY_IOCTL = 0x8901, 0x8902
+WHOLE_USER = {"setpriority": 2, "ioprio_set": 3}  # whose priority: all processes of the user
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit's name of each
 CALLS = {  # numbers, in the order of MACHINES
     "seccomp": (317, 277),
@@ -41,6 +42,11 @@ CALLS = {  # numbers, in the order of MACHINES
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
     "prlimit64": (302, 261),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
     "fcntl": (72, 25),
     "ioctl": (16, 29),
 }
@@ -70,8 +76,8 @@ def program(
     keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
     every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
     close_users: no user namespace, in which a program could mount memory of its own, and none of the user's keys, which
-    the kernel keeps. guarded: processes (and, below 0,
-    process groups) that get no signal and no other limits.
+    the kernel keeps. guarded: processes (and, below 0, process groups) that get no signal; with it, a process sets
+    limits and priorities of itself alone.
     """
     call = _calls(machine)
     steps: list[Step] = [
@@ -98,8 +104,12 @@ def program(
                 call[name], (LOAD, 0, 0, ARGUMENTS[0]), (ANY_BIT, 0, 1, NEW_USERS), _refuse(errno.EPERM), _allow()
             )
     if guarded:
-        for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64"):
+        for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
             steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
+        for name in ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr"):
+            steps += _on(call[name], *_of_itself(ARGUMENTS[0]), _allow())
+        for name, user in WHOLE_USER.items():
+            steps += _on(call[name], *_of_itself(ARGUMENTS[1]), *_but(ARGUMENTS[0], [user]))
         for name in ("tkill", "pidfd_send_signal"):  # whom it is for cannot be seen
             steps += _on(call[name], _refuse(errno.ENOSYS))
         owner = _but(ARGUMENTS[2], guarded)
@@ -127,6 +137,11 @@ def _calls(machine: str) -> dict[str, int]:
 def _on(call: int, *steps: "Step") -> "list[Step]":
     """Steps for one call; the last of them must answer."""
     return [(EQUAL, 0, len(steps), call), *steps]
+
+
+def _of_itself(argument: int) -> "list[Step]":
+    """Refuse unless a process is named as 0: a thread of another process has a number, too."""
+    return [(LOAD, 0, 0, argument), (EQUAL, 1, 0, 0), _refuse(errno.EPERM)]
 
 
 def _but(argument: int, values: "Sequence[int]") -> "list[Step]":

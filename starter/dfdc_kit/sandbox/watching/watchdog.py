@@ -11,7 +11,6 @@ from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.sandbox.watching.gpu import GpuWatch
 from dfdc_kit.sandbox.watching.tree import Seen, Unnamed, below, memory_bytes, unnamed
 
-START_S = 0.1  # not the job's time: it starts a few hundredths of a second after this clock
 SAMPLE_S = 0.1  # resident memory, processes, the clock
 MOST_SAMPLES = 500  # of memory, kept for the report
 SLOW_SAMPLE_S = 1.0  # proportional memory and the folders: dearer to measure
@@ -21,7 +20,7 @@ OUT_OF_REACH_BYTES = 1 << 40  # what lies below a path too long to be opened cou
 
 class Watchdog:
     """Samples the tree below the process `root()` and says when a limit is passed. What it sees is a lower bound of the
-    peak. While `root()` is None, time and folders are watched only.
+    peak. While `root()` is None, only the folders are watched.
     """
 
     def __init__(
@@ -48,9 +47,6 @@ class Watchdog:
     def over(self) -> Ending | None:
         """The limit that the tree has passed, or None. Cheap to call often: it samples only when it is time to."""
         now = time.monotonic()
-        limits = self._limits
-        if limits.wall_time_s is not None and now - self._started > limits.wall_time_s + START_S:
-            return Ending.WALL_TIME
         if now < self._next:
             return None
         slow = now >= self._next_slow

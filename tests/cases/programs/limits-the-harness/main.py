@@ -4,6 +4,7 @@ import fcntl
 import os
 import resource
 import signal
+from pathlib import Path
 
 from common import PLACES, attempt, write
 
@@ -28,4 +29,8 @@ def there(pid: int) -> None:
 for who, pid in (("the harness", PLACES["harness_pid"]), ("the supervisor", os.getppid())):
     attempt(f"limits of {who}", lambda pid=pid: (there(pid), resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))))
     attempt(f"a signal by the kernel to {who}", lambda pid=pid: (there(pid), send(pid)))
+for task in Path(f"/proc/{PLACES['harness_pid']}/task").glob("*"):  # none where it is not there
+    thread = int(task.name)
+    attempt("limits of a thread", lambda thread=thread: resource.prlimit(thread, resource.RLIMIT_CPU, (1, 1)))
+    attempt("priority of a thread", lambda thread=thread: os.setpriority(os.PRIO_PROCESS, thread, 19))
 write()
