@@ -129,6 +129,48 @@ def test_memory_that_was_taken_between_two_looks_counts(start, monkeypatch):
     assert outcome.exit_code == 0
 
 
+def test_what_is_mapped_from_a_file_is_not_taken(start):
+    """The kernel takes such pages back when it needs them; what counts is what it cannot have back."""
+    source = f"""import mmap, time
+with open("big", "wb") as f: f.truncate({300 * MIB})
+m = mmap.mmap(open("big", "rb").fileno(), 0, prot=mmap.PROT_READ)
+print(sum(m[at] for at in range(0, len(m), 4096)))
+time.sleep(1.5)"""
+    outcome, _ = start(source, memory_bytes=150 * MIB, output_bytes=1 << 30)
+    assert outcome.ending is Ending.EXIT
+    assert outcome.usage.peak_memory_bytes < 100 * MIB
+
+
+def test_many_processes_that_share_count_once(start):
+    source = (
+        f"import os, time\nx = bytearray({40 * MIB})\nfor _ in range(40):\n if not os.fork(): break\ntime.sleep(2.5)"
+    )
+    outcome, _ = start(source, memory_bytes=500 * MIB)
+    assert outcome.ending is Ending.EXIT
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_what_is_mapped_without_a_name_counts(start, kind):
+    if os.geteuid():
+        pytest.skip("the kernel shows it to root only")
+    made = "os.memfd_create('x')" if kind == "memory" else "os.open('x', os.O_RDWR | os.O_CREAT)"
+    source = f"""import mmap, os, time
+f = {made}
+for _ in range(100): os.write(f, bytes(1 << 20))
+m = mmap.mmap(f, 0)
+if {kind == "disk"}: os.remove('x')
+os.closerange(3, 64)
+time.sleep(20)"""
+    outcome, _ = start(source, memory_bytes=80 * MIB, scratch_bytes=80 * MIB, output_bytes=8 << 30)
+    assert outcome.ending is (Ending.MEMORY if kind == "memory" else Ending.SCRATCH)
+
+
+def test_names_of_loopback_and_of_the_user_are_known(start):
+    source = "import getpass, socket; print(socket.gethostbyname('localhost'), bool(getpass.getuser()))"
+    _, said = start(source)
+    assert said == b"127.0.0.1 True\n"
+
+
 def test_memory_of_the_whole_tree(start):
     """Three children below the limit, together above it: a limit per process would let them pass."""
     source = f"import os, time\nfor _ in range(2): os.fork()\nx = bytearray({80 * MIB})\ntime.sleep(30)"

@@ -9,7 +9,10 @@ from pathlib import Path
 from dfdc_kit.resources import PACKAGE, ROOT
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
-SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "fonts", "ssl/openssl.cnf")
+SETTINGS = (  # of /etc: how programs find libraries, fonts and the names of this machine's loopback, users and services
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "fonts", "ssl/openssl.cnf"),
+    *("hosts", "host.conf", "nsswitch.conf", "passwd", "group", "protocols", "services"),
+)
 GRAPHICS = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{i}" for i in range(16)))  # of /dev
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")  # of /dev
 

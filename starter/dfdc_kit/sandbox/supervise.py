@@ -80,10 +80,11 @@ def supervise(
         watchdog = Watchdog(root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
         stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
+    largest_process_bytes = max(0, said["largest_process_bytes"] - watchdog.peak_of_files_bytes)
     usage = Usage(
         wall_time_s=said["wall_time_s"],
         cpu_time_s=max(said["cpu_time_s"], watchdog.cpu_time_s),  # the kernel counts only who was waited for
-        peak_memory_bytes=max(watchdog.peak_memory_bytes, said["largest_process_bytes"]),
+        peak_memory_bytes=max(watchdog.peak_memory_bytes, largest_process_bytes),
         output_bytes=folder_bytes(job.working),
         log_bytes=log.seen_bytes,
         peak_processes=watchdog.peak_processes or None,

@@ -7,9 +7,9 @@ r"""Runs one command and outlives all its descendants: started by every backend 
 It makes itself the reaper of every orphan below it, so that a daemon that left its session is found, too. When the
 command ends, when its time is over, or when CONTROL_FD reaches its end (we want it stopped, or we died), it kills every
 process below it and writes one line to RESULT_FD: a dict in Python's own notation. ORDERS (a dict, marshalled, in
-hexadecimal) says what the command's process takes away from itself first (see confine.py), `file_bytes`, the largest file
-that it may write, `wall_time_s`, and `afterwards`, a command to run when it had to be stopped. The second form tries what
-this kernel can do.
+hexadecimal) says what the command's process takes away from itself first (see confine.py), `file_bytes`, the largest
+file that it may write, `wall_time_s`, and `afterwards`, a command to run when it had to be stopped. The second form
+tries what this kernel can do.
 
 Standard library only, and of that what loads fast: imported, so that it is compiled once; no json (9 ms); `_signal`,
 because `signal` makes enumerations of its numbers first (4 ms).

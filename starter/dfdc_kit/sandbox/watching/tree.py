@@ -51,16 +51,25 @@ def below(root: int) -> list[Seen]:
     return found
 
 
-def memory_bytes(tree: list[Seen], unnamed: Unnamed) -> int:
+class Memory(NamedTuple):
+    """What a tree takes, in bytes."""
+
+    taken: int  # what the kernel could not have back
+    of_files: int  # mapped from files: the kernel takes that back when it needs it
+
+
+def memory(tree: list[Seen], unnamed: Unnamed, largest: int | None = LARGEST) -> Memory:
     """The tree's memory: proportional sizes, so that a shared page counts once, and shared memory that none has mapped.
 
-    What is not among the largest processes counts with its resident size.
+    What is not among the `largest` processes (None: all) counts with its resident size.
     """
-    largest = sorted(tree, key=lambda seen: seen.resident_bytes, reverse=True)
-    sizes = [_proportional(seen) for seen in largest[:LARGEST]]
-    held = sum(size for size, _ in sizes) + sum(seen.resident_bytes for seen in largest[LARGEST:])
-    mapped = sum(shared for _, shared in sizes)
-    return held + max(0, unnamed.memory_bytes + _shared_memory_bytes(tree) - mapped)
+    ordered = sorted(tree, key=lambda seen: seen.resident_bytes, reverse=True)
+    exact = ordered[:largest]
+    sizes = [_proportional(seen) for seen in exact]
+    taken = sum(size.own + size.shared for size in sizes)
+    rest = sum(seen.resident_bytes for seen in ordered[len(exact) :])
+    apart = unnamed.memory_bytes + _shared_memory_bytes(tree) - sum(size.shared for size in sizes)
+    return Memory(taken + rest + max(0, apart), sum(size.of_files for size in sizes))
 
 
 def unnamed(tree: list[Seen]) -> Unnamed:
@@ -68,17 +77,12 @@ def unnamed(tree: list[Seen]) -> Unnamed:
     memory: dict[tuple[int, int], int] = {}
     disk: dict[tuple[int, int], int] = {}
     for seen in tree:
-        folder = f"/proc/{seen.pid}/fd"
-        try:
-            names = os.listdir(folder)  # noqa: PTH208  # as above
-        except OSError:  # ended, or not ours to read
-            continue
-        for name in names:
+        for path in (*_opened(seen.pid), *_mapped_without_name(seen.pid)):
             try:
-                state = os.stat(f"{folder}/{name}")  # noqa: PTH116
+                state = os.stat(path)  # noqa: PTH116
                 if state.st_nlink or not stat.S_ISREG(state.st_mode):
                     continue
-                where = os.readlink(f"{folder}/{name}")  # noqa: PTH115
+                where = os.readlink(path)  # noqa: PTH115
             except OSError:
                 continue
             if state.st_dev != _shared_memory_device(seen.pid):  # what lies there is counted as a whole
@@ -87,14 +91,42 @@ def unnamed(tree: list[Seen]) -> Unnamed:
     return Unnamed(sum(memory.values()), sum(disk.values()))
 
 
-def _proportional(seen: Seen) -> tuple[int, int]:
-    """A process's proportional size, and how much of that is shared memory, in bytes."""
+def _opened(pid: int) -> list[str]:
+    folder = f"/proc/{pid}/fd"
+    try:
+        return [f"{folder}/{name}" for name in os.listdir(folder)]  # noqa: PTH208  # as above
+    except OSError:  # ended, or not ours to read
+        return []
+
+
+def _mapped_without_name(pid: int) -> list[str]:
+    """Mapped files that were removed or never had a name; the kernel shows their sizes to a privileged harness only."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:  # noqa: PTH123
+            ranges = [line.split(None, 1)[0].decode() for line in file if line.endswith(b" (deleted)\n")]
+    except OSError:
+        return []
+    return [f"/proc/{pid}/map_files/{place}" for place in ranges]
+
+
+class _Proportional(NamedTuple):
+    """A process's share of what it has mapped, in bytes."""
+
+    own: int  # anonymous, and the tables of its pages
+    shared: int  # memory that lies in files of the kernel's, as in /dev/shm
+    of_files: int
+
+
+def _proportional(seen: Seen) -> _Proportional:
     try:
         with open(f"/proc/{seen.pid}/smaps_rollup", "rb") as file:  # noqa: PTH123
-            sizes = dict(line.split()[:2] for line in file if line.startswith(b"Pss"))
-        return int(sizes[b"Pss:"]) * 1024, int(sizes.get(b"Pss_Shmem:", 0)) * 1024
-    except (OSError, KeyError):  # ended, not ours to read, or no PSS on this system
-        return seen.resident_bytes, 0
+            sizes = {name: int(kib) * 1024 for name, kib, *_ in map(bytes.split, file) if name.startswith(b"Pss")}
+        with open(f"/proc/{seen.pid}/status", "rb") as file:  # noqa: PTH123
+            tables = next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"VmPTE:")), 0)
+        shared, of_files = sizes.get(b"Pss_Shmem:", 0), sizes.get(b"Pss_File:", 0)
+        return _Proportional(sizes[b"Pss:"] - shared - of_files + tables, shared, of_files)
+    except (OSError, KeyError, ValueError):  # ended, not ours to read, or no PSS on this system
+        return _Proportional(seen.resident_bytes, 0, 0)
 
 
 def _shared_memory_device(pid: int) -> int | None:

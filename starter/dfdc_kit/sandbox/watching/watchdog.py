@@ -9,7 +9,7 @@ from pathlib import Path
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.sandbox.watching.gpu import GpuWatch
-from dfdc_kit.sandbox.watching.tree import Seen, Unnamed, below, memory_bytes, unnamed
+from dfdc_kit.sandbox.watching.tree import LARGEST, Seen, Unnamed, below, memory, unnamed
 
 SAMPLE_S = 0.1  # resident memory, processes, the clock
 MOST_SAMPLES = 500  # of memory, kept for the report
@@ -32,6 +32,7 @@ class Watchdog:
         gpu: GpuWatch | None = None,
     ) -> None:
         self.peak_memory_bytes = 0
+        self.peak_of_files_bytes = 0
         self.peak_processes = 0
         self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
@@ -73,14 +74,16 @@ class Watchdog:
         if not tree:
             return None
         limit = self._limits.memory_bytes
-        memory = sum(seen.resident_bytes for seen in tree)
-        if nameless is not None or (limit is not None and memory > limit):
-            memory = memory_bytes(tree, nameless or unnamed(tree))
-        elif len(tree) > 1:
+        most = sum(seen.resident_bytes for seen in tree)
+        if nameless is None and (limit is None or most <= limit):
             return None
-        self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
-        self._keep_sample(memory)
-        return Ending.MEMORY if limit is not None and memory > limit else None
+        found = memory(tree, nameless or unnamed(tree))
+        if limit is not None and found.taken > limit and len(tree) > LARGEST:
+            found = memory(tree, nameless or unnamed(tree), largest=None)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, found.taken)
+        self.peak_of_files_bytes = max(self.peak_of_files_bytes, found.of_files)
+        self._keep_sample(found.taken)
+        return Ending.MEMORY if limit is not None and found.taken > limit else None
 
     def _keep_sample(self, memory_bytes: int) -> None:
         """Keep at most `MOST_SAMPLES`, evenly spaced: when there are too many, every second one goes."""
