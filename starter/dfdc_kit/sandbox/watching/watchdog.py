@@ -32,7 +32,7 @@ class Watchdog:
         gpu: GpuWatch | None = None,
     ) -> None:
         self.peak_memory_bytes = 0
-        self.peak_of_files_bytes = 0
+        self.peak_of_files_bytes = self._of_files_bytes = 0
         self.peak_processes = 0
         self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
@@ -76,11 +76,16 @@ class Watchdog:
         limit = self._limits.memory_bytes
         most = sum(seen.resident_bytes for seen in tree)
         if nameless is None and (limit is None or most <= limit):
+            if (
+                len(tree) == 1
+            ):  # nothing is shared: what it had mapped from files at the last look is all to be left out
+                self._keep_sample(max(0, most - self._of_files_bytes))
             return None
         found = memory(tree, nameless or unnamed(tree))
         if limit is not None and found.taken > limit and len(tree) > LARGEST:
             found = memory(tree, nameless or unnamed(tree), largest=None)
         self.peak_memory_bytes = max(self.peak_memory_bytes, found.taken)
+        self._of_files_bytes = found.of_files
         self.peak_of_files_bytes = max(self.peak_of_files_bytes, found.of_files)
         self._keep_sample(found.taken)
         return Ending.MEMORY if limit is not None and found.taken > limit else None
