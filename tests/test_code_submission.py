@@ -1,5 +1,8 @@
 """What makes a folder a code submission, and its external-data manifest."""
 
+import os
+import socket
+
 import pytest
 
 from dfdc_kit import challenge, profiles
@@ -85,6 +88,17 @@ def test_a_submission_without_settings_takes_the_folders_name(folder):
     assert read_code_submission(folder).name == "trial"
 
 
+@pytest.mark.parametrize("entry", ["/etc/hosts.py", "../main.py", "runs/main.py", "ABSOLUTE"])
+def test_an_entry_point_lies_in_the_folder(folder, entry):
+    (folder / "runs").mkdir()
+    for place in (folder / "runs" / "main.py", folder.parent / "main.py"):
+        place.write_text("pass")
+    entry = str(folder / "main.py") if entry == "ABSOLUTE" else entry
+    (folder / "submission.toml").write_text(f'name = "x"\nentry_point = "{entry}"\n')
+    with pytest.raises(SubmissionFault, match=r"has no|left out"):
+        read_code_submission(folder)
+
+
 def test_caches_and_old_runs_do_not_belong_to_it(folder):
     before = read_code_submission(folder).sha256()
     for place in ("__pycache__", ".git", "runs"):
@@ -93,6 +107,47 @@ def test_caches_and_old_runs_do_not_belong_to_it(folder):
     assert read_code_submission(folder).sha256() == before
     (folder / "main.py").write_text("pass  # changed")
     assert read_code_submission(folder).sha256() != before
+
+
+@pytest.mark.parametrize("name", ["help.csv", "deep/help.csv", "folder", "runs-again", "gone", "alone.py"])
+def test_a_link_out_of_the_folder_is_refused(folder, tmp_path, name):
+    """Its author would be handed the labels, or what the harness knows."""
+    (tmp_path / "solution.csv").write_text("labels")
+    (folder / "runs").mkdir()
+    (folder / "deep").mkdir()
+    where = {"folder": tmp_path, "runs-again": folder / "runs", "gone": tmp_path / "not-there"}
+    (folder / name).symlink_to(where.get(name, tmp_path / "solution.csv"))
+    with pytest.raises(SubmissionFault, match=name) as caught:
+        read_code_submission(folder / name if name == "alone.py" else folder).files()
+    assert str(where.get(name, tmp_path / "solution.csv")) in str(caught.value)
+    assert "cp -rL" in (caught.value.hint or "")
+
+
+def test_links_within_the_folder_are_followed_once(folder):
+    """Twelve folders that link to each other: as many ways through them as orders of twelve."""
+    names = [f"f{i}" for i in range(12)]
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "w").write_text(name)
+        for other in names:
+            (folder / name / f"to-{other}").symlink_to(folder / other)
+    (folder / "again.py").symlink_to("main.py")
+    (folder / ".#main.py").symlink_to("me@here.123")
+    found = [path.relative_to(folder).as_posix() for path in read_code_submission(folder).files()]
+    assert {"again.py", "main.py", "f0/w", "f11/w"} <= set(found)
+    assert len(found) < 100
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_only_files_are_taken(folder, kind, monkeypatch):
+    monkeypatch.chdir(folder)
+    if kind == "pipe":
+        os.mkfifo(kind)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(kind)
+    with pytest.raises(SubmissionFault, match=f"{kind} is neither a file nor a folder"):
+        read_code_submission(folder).files()
 
 
 @pytest.mark.parametrize("baseline", ["", *baselines()])

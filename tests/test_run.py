@@ -364,6 +364,48 @@ def notebook(path, *cells: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "process"])
+def test_a_notebook_imports_what_lies_beside_it(dfdc, tmp_path, backend):
+    """And what does is not taken for a module of the runner's."""
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "submission.toml").write_text('name = "several"\nentry_point = "main.ipynb"\n')
+    (folder / "common.py").write_text("VALUE = 0.5\n")
+    (folder / "traitlets.py").write_text("raise RuntimeError('mine, and not what the runner wants')\n")
+    notebook(folder / "main.ipynb", "import common", GOOD, "write(common.VALUE)")
+    done = dfdc("run", folder, "--backend", backend, "--json")
+    assert done.returncode == 1  # its kernel is its own: there traitlets is the submission's
+    (folder / "traitlets.py").rename(folder / "nbformat.py")
+    done = dfdc("run", folder, "--backend", backend, "--json")
+    assert done.returncode == 0, json.loads(done.stdout)["observation"]["last_output"]
+
+
+@pytest.mark.parametrize("inside", ["data", "truth", "out"])
+def test_labels_in_the_submissions_own_folder_are_not_handed_over(dfdc, code_submission, sample, inside):
+    folder = code_submission(GOOD)
+    shutil.copytree(sample, folder / "data" if inside == "data" else folder.parent / "data")
+    shutil.copy(sample / "solution/solution.csv", folder / "truth.csv")
+    options = {
+        "data": ["--data", folder / "data"],
+        "truth": ["--solution", folder / "truth.csv"],
+        "out": ["--out", folder / "results"],
+    }
+    done = dfdc("run", folder, *options[inside])
+    assert done.returncode == 2, done.stdout
+    assert "would be handed to it" in " ".join(done.stderr.split())
+    assert dfdc("run", folder, "--out", folder / "runs").returncode == 0
+
+
+@pytest.mark.parametrize("backend", ["bubblewrap", "process"])
+@pytest.mark.parametrize("closed", ["input", "..", "../..", "../../.."])
+def test_a_run_that_closes_its_folders_leaves_a_report_and_no_stage(run, tmp_path, backend, closed):
+    place = "os.environ['DFDC_INPUT_DIR']" if closed == "input" else repr(closed)
+    source = f"{GOOD}\nimport contextlib\nwith contextlib.suppress(OSError): os.chmod({place}, 0)\n"
+    _, report = run(source, "--backend", backend)
+    assert report["judgement"]["verdict"] in ("complete", "scoring-error", "exceeded-compute")
+    assert not list((tmp_path / "runs").glob("*/stage"))
+
+
+@pytest.mark.parametrize("backend", ["bubblewrap", "process"])
 def test_a_notebook(dfdc, tmp_path, backend):
     """Every cell runs in order, in one process; what the cells print is shown."""
     notebook(tmp_path / "mine.ipynb", GOOD, "print('from cell two', len(names))")
@@ -534,9 +576,7 @@ def test_an_error_of_several_lines_is_told_whole(run, source, said):
 
 
 def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, tmp_path, sample):
-    """Weights in a linked folder travel along; a sample submission that we make is proper CSV."""
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "w.txt").write_text("0.5")
+    """What a link inside the folder points to travels along; a sample submission that we make is proper CSV."""
     data = tmp_path / "data"
     data.mkdir()
     clip = next((sample / "test_videos").glob("*.mp4"))
@@ -552,7 +592,9 @@ def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, t
         "table.writerows([('filename', 'label'), *((row['filename'], value) for row in rows)])\n"
     )
     folder = code_submission(source)
-    (folder / "linked").symlink_to(tmp_path / "weights")
+    (folder / "weights").mkdir()
+    (folder / "weights" / "w.txt").write_text("0.5")
+    (folder / "linked").symlink_to("weights")
     done = dfdc("run", folder, "--data", data, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["rows"] == 2

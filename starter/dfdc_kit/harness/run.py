@@ -35,7 +35,7 @@ from dfdc_kit.sandbox.places import places
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.check import SubmissionTable
-from dfdc_kit.submission.code import files_sha256
+from dfdc_kit.submission.code import RUNS, files_sha256
 from dfdc_kit.submission.expected import Expected
 from dfdc_kit.submission.manifest import manifest_faults
 
@@ -68,6 +68,7 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
     """
     prepared = _prepare(request)
     _refuse_what_cannot_be_hidden(request, runs)
+    _refuse_what_would_be_handed_over(request, runs)
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
     try:
@@ -89,6 +90,21 @@ def _refuse_what_cannot_be_hidden(request: RunRequest, runs: Path) -> None:
             raise UsageFault(
                 f"{what}, {path}, is where the system's or Python's own programs lie, which a submission may read.",
                 hint="Move it into a folder of its own.",
+            )
+
+
+def _refuse_what_would_be_handed_over(request: RunRequest, runs: Path) -> None:
+    """Whatever lies in a submission's folder goes with it: labels and reports must not. Raises UsageFault."""
+    folder = request.submission.folder
+    if request.submission.alone:
+        return
+    places = {"The data folder": request.dataset.folder, "The truth": request.dataset.truth, "The folder of runs": runs}
+    for what, path in places.items():
+        real = None if path is None else path.resolve()
+        if real is not None and real.is_relative_to(folder) and not real.is_relative_to(folder / RUNS):  # left out
+            raise UsageFault(
+                f"{what}, {path}, lies in the submission's own folder, {folder}, and would be handed to it.",
+                hint="Put the submission into a folder of its own, or move the other.",
             )
 
 

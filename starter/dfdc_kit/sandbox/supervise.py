@@ -80,6 +80,7 @@ def supervise(
         watchdog = Watchdog(root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
         stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
         said = supervisor.report()
+    _reopen(job)
     largest_process_bytes = max(0, said["largest_process_bytes"] - watchdog.peak_of_files_bytes)
     usage = Usage(
         wall_time_s=said["wall_time_s"],
@@ -155,6 +156,14 @@ def translated(outcome: Outcome) -> Outcome:
         return structs.replace(outcome, left_running=None)
     ending = Ending.OUTPUT if code - 128 == signal.SIGXFSZ else Ending.SIGNAL
     return structs.replace(outcome, left_running=None, ending=ending, signal=code - 128, exit_code=None)
+
+
+def _reopen(job: Job) -> None:
+    """Open the folders above the working one again: with the process backend the job owns them."""
+    above = [folder for folder in job.working.parents if folder.is_relative_to(job.stage)]
+    for folder in reversed(above):
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
 
 
 def _prune(job: Job) -> None:

@@ -50,21 +50,37 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
         return re.sub(r"[^\w.-]+", "-", self.settings.name)[:MOST_LETTERS].strip("-.") or "submission"
 
     def files(self) -> list[Path]:
-        """Every file that belongs to it, sorted; caches, version control and old runs are left out."""
+        """Every file that belongs to it, sorted; caches, version control and old runs are left out.
+
+        Raises SubmissionFault for a link that leaves the folder, and for what is neither file nor folder.
+        """
         if self.alone:
-            return [self.folder / self.settings.entry_point]
-        return sorted(self._below(self.folder, set()))
+            entry = self.folder / self.settings.entry_point
+            _refuse_a_way_out(entry, self.folder)
+            return [entry]
+        return sorted(self._below(self.folder, {self.folder.resolve()}))
 
     def _below(self, folder: Path, entered: set[Path]) -> Iterator[Path]:
-        """Files below `folder`; a linked folder is entered as if it lay there, none a second time."""
-        entered = {*entered, folder.resolve()}
-        for path in folder.iterdir():
+        """Files below `folder`; a link to a folder is entered as if it lay there, each such folder once in all."""
+        for path in sorted(folder.iterdir()):
             if path.name in LEFT_BEHIND or (path.name == RUNS and folder == self.folder):
                 continue
-            if path.is_file():
-                yield path
-            elif path.is_dir() and path.resolve() not in entered:
+            if path.is_symlink():
+                _refuse_a_way_out(path, self.folder)
+                if not path.exists():  # an editor's lock, say
+                    continue
+                if path.is_dir():
+                    if path.resolve() in entered:
+                        continue
+                    entered.add(path.resolve())
+            if path.is_dir():
                 yield from self._below(path, entered)
+            elif path.is_file():
+                yield path
+            else:
+                raise SubmissionFault(
+                    f"{path} is neither a file nor a folder.", hint="Take pipes, sockets and devices out of the folder."
+                )
 
     def sha256(self) -> str:
         """A digest over the names and contents of its files."""
@@ -80,7 +96,7 @@ def read_code_submission(path: Path) -> CodeSubmission:
         path = bundled("baselines") / path.name
     if path.is_file() and path.suffix in RUNNABLE:
         alone = SubmissionSettings(name=path.stem, entry_point=path.name)
-        return CodeSubmission(folder=path.resolve().parent, settings=alone, alone=True)
+        return CodeSubmission(folder=path.parent.resolve(), settings=alone, alone=True)
     hint = "The bundled ones: dfdc baselines. One of your own: dfdc new my-detector"
     if not path.exists():
         raise UsageFault(f"There is no folder {path}.", hint=hint)
@@ -101,9 +117,9 @@ def read_code_submission(path: Path) -> CodeSubmission:
     else:
         settings = SubmissionSettings(name=path.resolve().name)
     entry = path / settings.entry_point
-    if not entry.resolve().is_relative_to(path.resolve()) or not entry.is_file():
+    if not _inside(settings.entry_point) or not entry.is_file():
         raise SubmissionFault(
-            f"{path} has no {settings.entry_point}.",
+            f"{path} has no {settings.entry_point} in it.",
             hint=f"A code submission is a folder with {SETTINGS_FILE} and main.py. Start one: dfdc new my-detector",
         )
     if entry.suffix not in RUNNABLE:
@@ -111,7 +127,31 @@ def read_code_submission(path: Path) -> CodeSubmission:
             f"{entry} is neither a Python program (.py) nor a notebook (.ipynb).",
             hint=f"Name one in {settings_path}: entry_point",
         )
-    return CodeSubmission(folder=path.resolve(), settings=settings)
+    submission = CodeSubmission(folder=path.resolve(), settings=settings)
+    if submission.folder / settings.entry_point not in submission.files():
+        raise SubmissionFault(
+            f"{entry} is left out of a submission, like all below {settings.entry_point.split('/')[0]}.",
+            hint=f"Move it, and name it in {settings_path}: entry_point",
+        )
+    return submission
+
+
+def _inside(entry_point: str) -> bool:
+    """Whether it is a path below the submission's folder."""
+    return not Path(entry_point).is_absolute() and ".." not in Path(entry_point).parts
+
+
+def _refuse_a_way_out(path: Path, folder: Path) -> None:
+    """Through a link, a submission would be handed what is not its own: labels, credentials. Raises SubmissionFault."""
+    try:
+        real = path.resolve(strict=False)
+    except (OSError, RuntimeError):  # links that go round in a circle, before Python 3.13
+        real = path.parent.resolve() / path.name
+    if not real.is_relative_to(folder.resolve()) or real.is_relative_to(folder.resolve() / RUNS):
+        raise SubmissionFault(
+            f"{path} is a link to {real}, which is no part of the submission.",
+            hint="Put a copy in its place: cp -rL of the link, under the same name.",
+        )
 
 
 def files_sha256(base: Path, paths: list[Path]) -> str:

@@ -1,10 +1,11 @@
 """Runs a notebook as Kaggle does: every cell in order, nobody to answer, the first error ends it.
 
-    python notebook_runner.py NOTEBOOK.ipynb
+    python -I notebook_runner.py NOTEBOOK.ipynb
 
 The harness puts a copy of this file beside the submission and starts it in the sandbox; it imports nothing of the kit.
 """
 
+import os
 import re
 import sys
 from typing import Any
@@ -37,6 +38,7 @@ def main(path: str) -> int:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
+    os.environ["PYTHONPATH"] = os.path.dirname(path)  # noqa: PTH120  # the kernel's: it imports what lies beside it
     ipc = Config({"KernelManager": {"transport": "ipc"}})  # a run has no network
     client = Streaming(notebook, timeout=None, kernel_name="python3", config=ipc)
     try:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dfdc_kit.errors import OutputFault, SandboxFault
 from dfdc_kit.submission.code import CodeSubmission
 
 NOTEBOOK_RUNNER = Path(__file__).with_name("notebook_runner.py")
+RUNNER_AS_STAGED = ".dfdc-notebook-runner.py"  # beside the submission's own files
 FICLONE = 0x40049409  # share the blocks of a file where the file system can: no copy, no way back to the original
 
 
@@ -35,7 +37,7 @@ class Staged:
         self.source = root / "kaggle" / "src"
         self.working = root / "kaggle" / "working"
         self.temporary = root / "tmp"
-        self.program: list[Path] = []  # what Python is to run, known when the stage is filled
+        self.program: list[str | Path] = []  # what Python is to run, known when the stage is filled
         self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -56,7 +58,7 @@ class Staged:
         self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
     ) -> None:
         """Put everything in place. `on_video(done, total)` is called for each video. Raises OutputFault."""
-        needed = sum(video.stat().st_size for video in dataset.videos)
+        needed = sum(file.stat().st_size for file in (*dataset.videos, *submission.files()))
         try:
             for folder in (self.videos, self.source, self.working, self.temporary):
                 folder.mkdir(parents=True)
@@ -64,7 +66,7 @@ class Staged:
             if needed > free and not _can_share(dataset.videos[0], self.root):
                 raise OSError(
                     errno.ENOSPC,
-                    f"a copy of the videos needs {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are free",
+                    f"a copy of videos and submission needs {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are free",
                 )
             for done, video in enumerate(dataset.videos, 1):
                 _copy(video, self.videos / video.name)
@@ -74,15 +76,17 @@ class Staged:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)
-            self.program = [self.source / submission.settings.entry_point]
-            if self.program[0].suffix == ".ipynb":
+            entry = self.source / submission.settings.entry_point
+            self.program = [entry]
+            if entry.suffix == ".ipynb":
                 if util.find_spec("nbclient") is None or util.find_spec("ipykernel") is None:
                     raise SandboxFault(
                         "The submission is a notebook, and nbclient or ipykernel is not installed here.",
                         hint="Install both: pip install nbclient ipykernel",
                     )
-                self.program.insert(0, self.source / NOTEBOOK_RUNNER.name)
-                _copy(NOTEBOOK_RUNNER, self.program[0])
+                runner = self.source / RUNNER_AS_STAGED
+                _copy(NOTEBOOK_RUNNER, runner)
+                self.program = ["-I", runner, entry]  # it imports nothing that lies beside it
         except OSError as error:
             raise OutputFault(
                 f"Cannot stage the input in {self.root}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
@@ -122,7 +126,10 @@ def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
     """Size, time of change, inode and mode of everything below `folder`."""
     found = {}
     for path in folder.rglob("*"):
-        state = path.lstat()
+        try:
+            state = path.lstat()
+        except OSError:  # a run has closed its folder: it counts as removed
+            continue
         found[path] = (
             state.st_size if stat.S_ISREG(state.st_mode) else 0,
             state.st_mtime_ns,
@@ -136,6 +143,9 @@ def remove_tree(root: Path) -> None:
     """Remove a tree whose folders may be read-only; links in it are removed, not followed."""
     if not root.exists():
         return
-    for folder in (root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())):
-        folder.chmod(0o700)
+    root.chmod(0o700)
+    for path, names, _ in os.walk(root):  # a folder is opened before it is looked into
+        for folder in (Path(path, name) for name in names):
+            if not folder.is_symlink():
+                folder.chmod(0o700)
     shutil.rmtree(root)

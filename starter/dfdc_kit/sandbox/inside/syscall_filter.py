@@ -76,8 +76,8 @@ def program(
     keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
     every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
     close_users: no user namespace, in which a program could mount memory of its own, and none of the user's keys, which
-    the kernel keeps. guarded: processes (and, below 0, process groups) that get no signal; with it, a process sets
-    limits and priorities of itself alone.
+    the kernel keeps. guarded: processes (and, below 0, process groups) that get no signal and no
+    other priority; with it, a process sets limits of itself alone.
     """
     call = _calls(machine)
     steps: list[Step] = [
@@ -106,10 +106,12 @@ def program(
     if guarded:
         for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
             steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
-        for name in ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr"):
-            steps += _on(call[name], *_of_itself(ARGUMENTS[0]), _allow())
+        steps += _on(call["prlimit64"], *_of_itself(ARGUMENTS[0]), _allow())
+        for name in ("sched_setparam", "sched_setscheduler", "sched_setattr"):  # ZeroMQ does it to threads of its own
+            steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
         for name, user in WHOLE_USER.items():
-            steps += _on(call[name], *_of_itself(ARGUMENTS[1]), *_but(ARGUMENTS[0], [user]))
+            others = _but(ARGUMENTS[1], guarded)[:-1]
+            steps += _on(call[name], *others, *_but(ARGUMENTS[0], [user]))
         for name in ("tkill", "pidfd_send_signal"):  # whom it is for cannot be seen
             steps += _on(call[name], _refuse(errno.ENOSYS))
         owner = _but(ARGUMENTS[2], guarded)

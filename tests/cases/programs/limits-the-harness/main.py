@@ -28,9 +28,9 @@ def there(pid: int) -> None:
 
 for who, pid in (("the harness", PLACES["harness_pid"]), ("the supervisor", os.getppid())):
     attempt(f"limits of {who}", lambda pid=pid: (there(pid), resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))))
+    attempt(f"priority of {who}", lambda pid=pid: (there(pid), os.setpriority(os.PRIO_PROCESS, pid, 19)))
     attempt(f"a signal by the kernel to {who}", lambda pid=pid: (there(pid), send(pid)))
 for task in Path(f"/proc/{PLACES['harness_pid']}/task").glob("*"):  # none where it is not there
     thread = int(task.name)
     attempt("limits of a thread", lambda thread=thread: resource.prlimit(thread, resource.RLIMIT_CPU, (1, 1)))
-    attempt("priority of a thread", lambda thread=thread: os.setpriority(os.PRIO_PROCESS, thread, 19))
 write()
