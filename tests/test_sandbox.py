@@ -88,6 +88,11 @@ def test_exit_code(start):
     assert start("raise SystemExit(7)")[0].exit_code == 7
 
 
+def test_an_exit_code_like_that_of_a_signal_is_not_taken_for_too_much_output(start):
+    outcome, _ = start("raise SystemExit(153)", output_bytes=8 * MIB)
+    assert outcome.ending in (Ending.EXIT, Ending.SIGNAL)
+
+
 def test_death_by_signal(start):
     outcome, _ = start("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert (outcome.ending, outcome.signal, outcome.exit_code) == (Ending.SIGNAL, 11, None)

@@ -149,13 +149,13 @@ def _outcome(
 def translated(outcome: Outcome) -> Outcome:
     """An outcome told by a starter that outlives the job: it reports a death by signal N as exit code 128 + N.
 
+    A file that grew past the limit is there to be measured, so a program that chose such a code is not blamed for one.
     What still ran inside has ended with its namespace: how much that was is not known.
     """
     code = outcome.exit_code
     if outcome.ending is not Ending.EXIT or code is None or code - 128 not in set(signal.Signals):
         return structs.replace(outcome, left_running=None)
-    ending = Ending.OUTPUT if code - 128 == signal.SIGXFSZ else Ending.SIGNAL
-    return structs.replace(outcome, left_running=None, ending=ending, signal=code - 128, exit_code=None)
+    return structs.replace(outcome, left_running=None, ending=Ending.SIGNAL, signal=code - 128, exit_code=None)
 
 
 def _reopen(job: Job) -> None:
