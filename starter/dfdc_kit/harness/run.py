@@ -98,8 +98,8 @@ def _refuse_what_would_be_handed_over(request: RunRequest, runs: Path) -> None:
     folder = request.submission.folder
     if request.submission.alone:
         return
-    places = {"The data folder": request.dataset.folder, "The truth": request.dataset.truth, "The folder of runs": runs}
-    for what, path in places.items():
+    data = request.dataset
+    for what, path in (("The data folder", data.folder), ("The truth", data.truth), ("The folder of runs", runs)):
         real = None if path is None else path.resolve()
         if real is not None and real.is_relative_to(folder) and not real.is_relative_to(folder / RUNS):  # left out
             raise UsageFault(

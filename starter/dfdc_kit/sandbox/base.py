@@ -54,7 +54,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     wall_time_s: float
     cpu_time_s: float | None  # user + system, of every process that was waited for
-    peak_memory_bytes: int | None  # sampled: sum of proportional set sizes, at least the largest process's peak
+    peak_memory_bytes: int | None  # sampled, without what is mapped from files; at least the largest process's peak
     output_bytes: int  # in the working folder at the end
     log_bytes: int  # all that was written, kept or not
     peak_processes: int | None

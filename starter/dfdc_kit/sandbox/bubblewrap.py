@@ -25,6 +25,7 @@ from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
 from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, view
 from dfdc_kit.sandbox.probe import proven
 from dfdc_kit.sandbox.supervise import supervise, translated
+from dfdc_kit.sandbox.watching.log import last_line
 
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
 STARTED, STATUS_BYTES = b'"exit-code"', 4096  # what bwrap says at the end, if the job was started
@@ -62,7 +63,9 @@ class BubblewrapBackend:
             writer.close()
             os.set_blocking(told, False)
             if outcome.ending is Ending.EXIT and STARTED not in (status.read(STATUS_BYTES) or b""):
-                raise SandboxFault(f"bubblewrap did not start: {_last_line(job.log)}", hint="Try: dfdc doctor")
+                raise SandboxFault(
+                    f"bubblewrap did not start: {last_line(job.log) or 'it said nothing'}", hint="Try: dfdc doctor"
+                )
         return translated(outcome)
 
 
@@ -79,11 +82,6 @@ def _filter() -> Iterator[BinaryIO | None]:
         yield file
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
-
-
 def _namespaces(limits: Limits) -> Iterator[str]:
     yield from (str(_program()), "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "localhost")
     if limits.network:
@@ -96,9 +94,8 @@ def _files(job: Job, limits: Limits) -> Iterator[str]:
         yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
     yield from ("--bind", str(job.working), _seen(job.working, job))
     yield from ("--bind", str(job.temporary), _seen(job.temporary, job))
-    yield from _system(
-        shared_memory_bytes(limits), job.hidden, gpu=job.gpu
-    )  # after the stage: Python may lie below /tmp
+    # after the stage: Python may lie below /tmp
+    yield from _system(shared_memory_bytes(limits), job.hidden, gpu=job.gpu)
     yield from ("--chdir", _seen(job.working, job), "--clearenv")
     for name, value in job.environment.items():
         yield from ("--setenv", name, _seen(value, job))

@@ -29,6 +29,7 @@ from dfdc_kit.sandbox.probe import proven
 from dfdc_kit.sandbox.supervise import Orders, supervise, translated
 from dfdc_kit.sandbox.watching.control_group import Contained, Gauge, Reading
 from dfdc_kit.sandbox.watching.gpu import find
+from dfdc_kit.sandbox.watching.log import last_line
 
 ENGINES = ("docker", "podman")
 ANSWER_S = 60.0  # for an engine to answer a question
@@ -162,8 +163,7 @@ def _outcome(outcome: Outcome, state: _State, used: Reading, job: Job, limits: L
     Not every engine records a kill for want of memory: the group's own counter tells it, too, and a kill at the limit.
     """
     if outcome.ending is Ending.EXIT and outcome.exit_code and not state.started:
-        log = job.log.read_text("utf-8", errors="replace").strip().splitlines()
-        raise SandboxFault(f"The container did not start: {log[-1] if log else 'the engine said nothing'}")
+        raise SandboxFault(f"The container did not start: {last_line(job.log) or 'the engine said nothing'}")
     usage = structs.replace(
         outcome.usage,
         cpu_time_s=used.cpu_time_s,

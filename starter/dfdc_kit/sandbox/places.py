@@ -25,9 +25,8 @@ def python_prefixes() -> set[Path]:
 
 def places() -> list[Path]:
     """All that a run may read of this machine's programs and libraries."""
-    return [folder for folder in map(Path, SYSTEM) if folder.is_dir() and not folder.is_symlink()] + [
-        *python_prefixes()
-    ]
+    system = [folder for folder in map(Path, SYSTEM) if folder.is_dir() and not folder.is_symlink()]
+    return [*system, *python_prefixes()]
 
 
 def view(hidden: Iterable[Path]) -> list[tuple[Path, bool]]:

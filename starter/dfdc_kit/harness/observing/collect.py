@@ -10,7 +10,6 @@ from pathlib import Path
 from dfdc_kit.report.run_report import Fallbacks
 from dfdc_kit.resources import write_bytes
 
-CSV_LIMIT_BYTES = 1 << 30
 SIDE_FILE_LIMIT_BYTES = 16 << 20
 LOOK_BACK_BYTES = 1 << 15
 MANY_FALLBACKS = 0.05  # of the videos; broken files and pictures without a face are rarer in the challenge's own sets

@@ -58,7 +58,8 @@ class Staged:
         self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
     ) -> None:
         """Put everything in place. `on_video(done, total)` is called for each video. Raises OutputFault."""
-        needed = sum(file.stat().st_size for file in (*dataset.videos, *submission.files()))
+        files = submission.files()
+        needed = sum(file.stat().st_size for file in (*dataset.videos, *files))
         try:
             for folder in (self.videos, self.source, self.working, self.temporary):
                 folder.mkdir(parents=True)
@@ -72,7 +73,7 @@ class Staged:
                 _copy(video, self.videos / video.name)
                 on_video(done, len(dataset.videos))
             self.sample_submission.write_bytes(sample)
-            for file in submission.files():
+            for file in files:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)

@@ -48,3 +48,9 @@ class Log:
                 data = data[self._file.write(data) :]
         except OSError as error:
             raise OutputFault(f"Cannot write {self._path}: {error.strerror}.") from error
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log, decoded leniently; empty if there is none."""
+    lines = path.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

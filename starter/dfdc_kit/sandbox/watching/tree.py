@@ -77,6 +77,7 @@ def unnamed(tree: list[Seen]) -> Unnamed:
     memory: dict[tuple[int, int], int] = {}
     disk: dict[tuple[int, int], int] = {}
     for seen in tree:
+        counted_as_a_whole = _shared_memory_device(seen.pid)
         for path in (*_opened(seen.pid), *_mapped_without_name(seen.pid)):
             try:
                 state = os.stat(path)  # noqa: PTH116
@@ -85,7 +86,7 @@ def unnamed(tree: list[Seen]) -> Unnamed:
                 where = os.readlink(path)  # noqa: PTH115
             except OSError:
                 continue
-            if state.st_dev != _shared_memory_device(seen.pid):  # what lies there is counted as a whole
+            if state.st_dev != counted_as_a_whole:
                 kind = memory if where.startswith(IN_MEMORY) else disk
                 kind[state.st_dev, state.st_ino] = state.st_blocks * 512
     return Unnamed(sum(memory.values()), sum(disk.values()))

@@ -76,14 +76,13 @@ class Watchdog:
         limit = self._limits.memory_bytes
         most = sum(seen.resident_bytes for seen in tree)
         if nameless is None and (limit is None or most <= limit):
-            if (
-                len(tree) == 1
-            ):  # nothing is shared: what it had mapped from files at the last look is all to be left out
+            if len(tree) == 1:  # nothing is shared: left out is what it had mapped from files at the last look
                 self._keep_sample(max(0, most - self._of_files_bytes))
             return None
-        found = memory(tree, nameless or unnamed(tree))
+        nameless = nameless or unnamed(tree)
+        found = memory(tree, nameless)
         if limit is not None and found.taken > limit and len(tree) > LARGEST:
-            found = memory(tree, nameless or unnamed(tree), largest=None)
+            found = memory(tree, nameless, largest=None)
         self.peak_memory_bytes = max(self.peak_memory_bytes, found.taken)
         self._of_files_bytes = found.of_files
         self.peak_of_files_bytes = max(self.peak_of_files_bytes, found.of_files)
