@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfdc_kit.errors import ERRORS, KitError
 from dfdc_kit.report.verdicts import MEANINGS
-from dfdc_kit.submission.rules import reference as submission_rules
+from dfdc_kit.submission.validate import reference as submission_rules
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE = "<!-- made by docs/generate.py: change the code, not this page -->\n\n"

@@ -12,12 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
-from dfdc_kit.data.download.sample import download_sample, plan_sample
-from dfdc_kit.data.download.wire import new_session
-from dfdc_kit.data.download.workplace import working_in
-from dfdc_kit.kaggle_client import connect
-from dfdc_kit.kaggle_client.files import file_link
+from dfdc_kit.files import lock_folder
+from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch
+from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample
+from dfdc_kit.kaggle.download.session import new_session
 
 SLUG = "deepfake-detection-challenge"
 
@@ -35,12 +34,12 @@ def main() -> None:
     wire = Wire(session=new_session, watcher=Deaf())
 
     def one_file() -> None:
-        with working_in(folder):
+        with lock_folder(folder):
             link = lambda: file_link(kaggle, SLUG, "a.bin")  # noqa: E731
-            fetch(Wanted(name="a.bin", path=folder / "a.bin", link=link), wire)
+            fetch(FetchRequest(name="a.bin", path=folder / "a.bin", link=link), wire)
 
     def everything() -> None:
-        with working_in(folder):
+        with lock_folder(folder):
             plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
             download_sample(kaggle, plan, wire, jobs=2, keep_zip=False)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dfdc_kit.errors import MissingData
-from dfdc_kit.resources import PACKAGE, bundled
+from dfdc_kit.errors import DataMissingError
+from dfdc_kit.files import PACKAGE, bundled
 from dfdc_kit.settings import Settings, read_toml
 
 FOLDER = PACKAGE / "challenges"
@@ -92,13 +92,15 @@ class Challenge(Settings, frozen=True, kw_only=True):
 def load(name: str = "") -> Challenge:
     """The challenge `name`, or the one in the TOML file `name`; else that of the variable DFDC_CHALLENGE, else DFDC.
 
-    A metric file beside the TOML file goes before a bundled one. Raises MissingData or BadData.
+    A metric file beside the TOML file goes before a bundled one. Raises DataMissingError or DataError.
     """
     name = name or os.environ.get(CHOSEN_BY) or BUNDLED
     path = Path(name).absolute() if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise MissingData(f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=f"A TOML file, or one of: {known}")
+        raise DataMissingError(
+            f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=f"A TOML file, or one of: {known}"
+        )
     challenge = read_toml(path, Challenge)
     own = path.parent / challenge.metric.file
     if not own.is_file():

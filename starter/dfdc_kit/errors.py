@@ -17,55 +17,55 @@ class KitError(Exception):
         self.hint = hint
 
 
-class SubmissionFault(KitError):
+class SubmissionError(KitError):
     """The code submission or its CSV cannot be used as it is."""
 
-    code = "submission-fault"
+    code = "submission-error"
     exit_code = 1
 
 
-class UsageFault(KitError):
+class UsageError(KitError):
     """The command was given something that does not exist or does not fit, by the user's choice."""
 
-    code = "usage-fault"
+    code = "usage-error"
     exit_code = 2
 
 
-class MissingData(KitError, FileNotFoundError):
+class DataMissingError(KitError, FileNotFoundError):
     """A file or folder that must be there is not."""
 
     code = "missing-data"
 
 
-class BadData(KitError, ValueError):
+class DataError(KitError, ValueError):
     """A file of the challenge or its host (solution, metadata, sample submission, settings) is broken."""
 
-    code = "bad-data"
+    code = "invalid-data"
 
 
-class MetricFault(KitError):
+class MetricError(KitError):
     """A metric file cannot be loaded, or failed by itself on good input: never the participant's fault."""
 
-    code = "metric-fault"
+    code = "metric-error"
 
 
-class SandboxFault(KitError):
+class SandboxError(KitError):
     """The sandbox could not do its work; says nothing about the submission."""
 
-    code = "sandbox-fault"
+    code = "sandbox-error"
 
 
-class OutputFault(KitError, OSError):
+class OutputError(KitError, OSError):
     """A result could not be written: disk full, read-only folder, no permission."""
 
-    code = "output-fault"
+    code = "output-error"
     exit_code = 4
 
 
-class KaggleFault(KitError):
+class KaggleError(KitError):
     """Kaggle, or the way to it, says no: credentials, rules, limits, network. `reason` is a word that code can test."""
 
-    code = "kaggle-fault"
+    code = "kaggle-error"
     exit_code = 5
 
     def __init__(self, message: str, *, hint: str = "", reason: str = "other") -> None:
@@ -74,12 +74,12 @@ class KaggleFault(KitError):
 
 
 ERRORS: tuple[type[KitError], ...] = (
-    SubmissionFault,
-    UsageFault,
-    MissingData,
-    BadData,
-    MetricFault,
-    SandboxFault,
-    OutputFault,
-    KaggleFault,
+    SubmissionError,
+    UsageError,
+    DataMissingError,
+    DataError,
+    MetricError,
+    SandboxError,
+    OutputError,
+    KaggleError,
 )

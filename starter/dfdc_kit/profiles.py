@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from dfdc_kit.errors import UsageFault
-from dfdc_kit.resources import PACKAGE
+from dfdc_kit.errors import UsageError
+from dfdc_kit.files import PACKAGE
 from dfdc_kit.settings import Settings, read_toml
 
 FOLDER = PACKAGE / "profiles"
@@ -70,8 +70,8 @@ def names() -> list[str]:
 
 
 def load(name: str = DEFAULT) -> Profile:
-    """The profile `name` (or a path to a TOML file of your own). Raises UsageFault for an unknown name."""
+    """The profile `name` (or a path to a TOML file of your own). Raises UsageError for an unknown name."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise UsageFault(f"There is no runtime profile {name!r}.", hint=f"Profiles: {', '.join(names())}")
+        raise UsageError(f"There is no runtime profile {name!r}.", hint=f"Profiles: {', '.join(names())}")
     return read_toml(path, Profile)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from dfdc_kit.errors import BadData, MissingData
+from dfdc_kit.errors import DataError, DataMissingError
 
 Record = TypeVar("Record")
 
@@ -18,17 +18,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_toml(path: Path, kind: type[Record]) -> Record:
-    """Read `path` as a record of type `kind`. Raises MissingData or BadData, naming the file, the key and what fits."""
+    """Read `path` as a record of type `kind`. Raises DataMissingError or DataError, naming file, key and what fits."""
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # which editors on Windows write
     except OSError as error:
-        raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
+        raise DataMissingError(f"Cannot read {path}: {error.strerror}.") from error
     try:
         return msgspec.toml.decode(content, type=kind)
     except msgspec.DecodeError as error:  # ValidationError is one, too
-        raise BadData(f"{path}: {error}", hint=_nearest(str(error), kind)) from error
+        raise DataError(f"{path}: {error}", hint=_nearest(str(error), kind)) from error
     except UnicodeDecodeError as error:
-        raise BadData(f"{path}: not UTF-8 text (byte {error.start}).") from error
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}).") from error
 
 
 def _nearest(message: str, kind: type) -> str:

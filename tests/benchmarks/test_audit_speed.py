@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.data.verify import inspection
-from dfdc_kit.data.verify.container import read_header
-from dfdc_kit.data.verify.wholeness import verify
+from dfdc_kit.data import inspection
+from dfdc_kit.data.integrity import verify
+from dfdc_kit.data.video_header import read_header
 
 ROWS, REAL, PARTS = 119_154, 19_154, 50  # of the full training set
 TIMES_PANDAS = 3  # at most: pandas reads, and checks nothing

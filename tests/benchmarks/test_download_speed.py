@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_kit.data.download.fetch import Wanted, Wire, fetch
-from dfdc_kit.data.download.several import run_all
-from dfdc_kit.data.download.wire import new_session
-from dfdc_kit.kaggle_client import connect
-from dfdc_kit.kaggle_client.files import file_link
+from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch, map_threads
+from dfdc_kit.kaggle.download.sample import file_link
+from dfdc_kit.kaggle.download.session import new_session
 
 SIZE_BYTES = 300 << 20
 ROUNDS = 12
@@ -54,7 +53,7 @@ def test_throughput_beside_kaggles_own_client(benchmark, server_process, tmp_pat
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
 
     def fetch_ours():
-        wanted = Wanted(name="l", path=ours / "large.bin", link=lambda: file_link(kaggle, slug, server_process))
+        wanted = FetchRequest(name="l", path=ours / "large.bin", link=lambda: file_link(kaggle, slug, server_process))
         fetch(wanted, Wire(session=new_session, watcher=Deaf()))
 
     def fetch_theirs():
@@ -89,11 +88,13 @@ def test_several_at_once_beside_one_by_one(benchmark, kaggle_server, tmp_path):
             folder = tmp_path / f"{jobs}-{time.monotonic_ns()}"
 
             def work(name, folder=folder):
-                wanted = Wanted(name=name, path=folder / name, link=lambda: kaggle_server.world.sign(f"files/{name}"))
+                wanted = FetchRequest(
+                    name=name, path=folder / name, link=lambda: kaggle_server.world.sign(f"files/{name}")
+                )
                 return fetch(wanted, Wire(session=new_session, watcher=Deaf()))
 
             started_s = time.perf_counter()
-            run_all(work, kaggle_server.world.files, jobs, threading.Event())
+            map_threads(work, kaggle_server.world.files, jobs, threading.Event())
             times[jobs] = time.perf_counter() - started_s
 
     benchmark.pedantic(each_count, rounds=1)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.submission.check import validate
-from dfdc_kit.submission.expected import Expected
+from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.validate import validate
 
 TIMES_PANDAS = 8  # at most: pandas reads, and checks nothing
 MEMORY_BYTES = 2 << 30

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 from dfdc_kit.cli.console import ReaderGoneError, fail
-from dfdc_kit.errors import KitError, OutputFault, UsageFault
+from dfdc_kit.errors import KitError, OutputError, UsageError
 
 ENDS = ("SIGTERM", "SIGHUP")  # end a command as Ctrl-C does: tidily, with a report
 READER_GONE = 141  # as a shell says it of a program that SIGPIPE ended
@@ -42,21 +42,21 @@ def _call() -> int | str | None:
         return READER_GONE
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return fail(UsageFault(f"A name is too long: {str(error.filename)[:80]} ...", hint="Choose a shorter one."))
+            return fail(UsageError(f"A name is too long: {str(error.filename)[:80]} ...", hint="Choose a shorter one."))
         if error.errno != errno.ENOSPC:
             raise
         _forget_output()
-        return fail(OutputFault(f"The output cannot be written: {error.strerror}.", hint="Free some space."))
+        return fail(OutputError(f"The output cannot be written: {error.strerror}.", hint="Free some space."))
     return 0
 
 
 def _refuse_what_is_no_text(arguments: list[str]) -> None:
-    """Names that cannot be written into a report are no names to work with. Raises UsageFault."""
+    """Names that cannot be written into a report are no names to work with. Raises UsageError."""
     for argument in arguments:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise UsageFault(
+            raise UsageError(
                 f"{argument!a} holds bytes that are not UTF-8.", hint="Give the file or folder another name."
             ) from error
 

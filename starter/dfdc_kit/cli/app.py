@@ -10,16 +10,15 @@ from dfdc_kit.cli import (
     baselines,
     calibrate,
     data,
-    data_add,
     doctor,
     download,
     history,
-    judge_again,
     leaderboard,
     new,
     parity,
     profiles,
     rehearse,
+    rejudge,
     run,
     score,
     submit,
@@ -58,13 +57,13 @@ app.command("run", rich_help_panel=START)(run.run)
 app.command("new", rich_help_panel=START)(new.new)
 app.command("baselines", rich_help_panel=START)(baselines.baselines)
 app.add_typer(download.app, name="download", rich_help_panel=DATA)
-data.data.command("add")(data_add.add)
+data.data.command("add")(data.add)
 app.add_typer(data.data, name="data", rich_help_panel=DATA)
 app.command("audit", rich_help_panel=DATA)(audit.audit)
 app.command("validate", rich_help_panel=JUDGE)(validate.validate)
 app.command("score", rich_help_panel=JUDGE)(score.score)
 app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
-app.command("judge-again", rich_help_panel=JUDGE)(judge_again.judge_again)
+app.command("judge-again", rich_help_panel=JUDGE)(rejudge.judge_again)
 app.command("parity", rich_help_panel=JUDGE)(parity.parity)
 app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
 app.command("leaderboard", rich_help_panel=KAGGLE)(leaderboard.leaderboard)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, plain, print_json
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.data.audit.audit import AuditReport
@@ -46,7 +46,7 @@ def audit(
       dfdc audit train_sample_videos --metadata-only --json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.counting import counting
+    from dfdc_kit.cli.progress import counting
     from dfdc_kit.data.audit.audit import audit as look
 
     with counting("reading headers") as progress:
@@ -78,8 +78,8 @@ def _show(report: "AuditReport") -> None:
     if report.leak and not report.leak.is_one:
         _say(f"containers give no labels away: {report.leak.log_loss:.4f} on held-out originals, 0.5 costs 0.6931")
     opened = f"{report.files:,} of them opened" if report.files else "no video opened"
-    _say(f"{counted(report.videos, 'video')}, {report.fake:,} FAKE, {counted(report.originals, 'original')}; {opened}")
+    _say(f"{plural(report.videos, 'video')}, {report.fake:,} FAKE, {plural(report.originals, 'original')}; {opened}")
     kinds = {name: sum(found.severity == name for found in report.findings) for name in COLOURS}
-    said = ", ".join(counted(count, name) for name, count in kinds.items() if count)
+    said = ", ".join(plural(count, name) for name, count in kinds.items() if count)
     colour = COLOURS[report.findings[0].severity] if report.findings else "green"
     _say(f"[bold {colour}]{'AUDIT FAILED' if report.errors else 'AUDITED'}[/]: {said or 'nothing found'}")

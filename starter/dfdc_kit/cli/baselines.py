@@ -31,7 +31,7 @@ def baselines(
         return _check(as_json)
     from rich.table import Table
 
-    from dfdc_kit.submission.start import baselines as bundled
+    from dfdc_kit.submission.code import baselines as bundled
 
     found = bundled()
     if as_json:
@@ -46,7 +46,7 @@ def baselines(
 
 
 def _record() -> None:
-    from dfdc_kit.harness.drift import record_baselines
+    from dfdc_kit.harness.baseline_check import record_baselines
 
     for path in record_baselines():
         out.print(f"wrote {path}", soft_wrap=True)
@@ -55,7 +55,7 @@ def _record() -> None:
 def _check(as_json: bool) -> None:
     from rich.table import Table
 
-    from dfdc_kit.harness.drift import check_baselines
+    from dfdc_kit.harness.baseline_check import check_baselines
 
     with err.status("running the baselines on the sample ..."):
         drifts = check_baselines()

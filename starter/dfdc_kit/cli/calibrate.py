@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.harness.forecast.calibration import Calibration
@@ -32,11 +32,11 @@ def calibrate(
 
       dfdc calibrate --use dfdc-calibration.json
     """
-    from dfdc_kit.errors import UsageFault
+    from dfdc_kit.errors import UsageError
     from dfdc_kit.harness.forecast import calibration as room
 
     if notebook and use:
-        raise UsageFault("--notebook and --use are two steps.", hint="First --notebook, run it there, then --use.")
+        raise UsageError("--notebook and --use are two steps.", hint="First --notebook, run it there, then --use.")
     if notebook:
         room.write_notebook(notebook)
         if as_json:
@@ -56,7 +56,7 @@ def calibrate(
 
 def _show(measured: "Calibration", path: Path) -> None:
     gpu = f", {measured.gpu}" if measured.gpu else ""
-    out.print(f"[bold]{plain(measured.cpu)}[/], {counted(measured.cores, 'core')}{plain(gpu)}")
+    out.print(f"[bold]{plain(measured.cpu)}[/], {plural(measured.cores, 'core')}{plain(gpu)}")
     core, together = measured.decode_frames_per_s_core, measured.decode_frames_per_s_all
     out.print(f"  decoding 1080p H.264: {core:.0f} frames/s a core, {together:.0f} frames/s on all cores")
     out.print(f"  matrix product: {measured.matmul_gflop_per_s:.0f} GFLOP/s on all cores (float32)")

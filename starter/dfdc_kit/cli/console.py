@@ -79,7 +79,7 @@ def warn(text: str) -> None:
 
 def print_json(record: object) -> None:
     """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
-    from dfdc_kit.records import to_json
+    from dfdc_kit.files import to_json
 
     try:
         sys.stdout.write(to_json(record).decode())

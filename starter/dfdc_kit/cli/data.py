@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import amount, counted
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
+from dfdc_kit.cli.download import HERE, KeepOption, ToOption
+from dfdc_kit.formatting import format_bytes, plural
 
 if TYPE_CHECKING:
+    from dfdc_kit.data.integrity import FolderStatus, StatusReport, VerifyReport
     from dfdc_kit.data.split_files import SplitReport
-    from dfdc_kit.data.verify.status import FolderStatus, StatusReport
-    from dfdc_kit.data.verify.wholeness import VerifyReport
+if TYPE_CHECKING:
+    from dfdc_kit.kaggle.download.ingest import IngestResult
+
 
 SHOWN = 20  # problems; all are in --json
-HERE = Path()
+CURRENT_FOLDER = Path()
 
 data = typer.Typer(
     help="Labels, splits and the state of the challenge's data.",
@@ -45,13 +48,13 @@ def labels(
       dfdc data labels dfdc_train_part_0 dfdc_train_part_1/metadata.json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.data.labels import write_labels
+    from dfdc_kit.data.catalogue import write_labels
 
     report = write_labels(paths, to, challenges.load())
     if as_json:
         return print_json(report)
-    sources = counted(len(report.sources), "file")
-    out.print(f"{counted(report.rows, 'video')}, {report.fake:,} FAKE and {report.real:,} REAL, from {sources}")
+    sources = plural(len(report.sources), "file")
+    out.print(f"{plural(report.rows, 'video')}, {report.fake:,} FAKE and {report.real:,} REAL, from {sources}")
     if report.stood_twice:
         out.print(f"{report.stood_twice:,} of them stand in more than one file, each time with the same label")
     out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
@@ -92,10 +95,10 @@ def split(
       dfdc data split train_sample_videos --out fold-1 --seed 1 --balance
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.data.split import Plan
+    from dfdc_kit.data.split import SplitPlan
     from dfdc_kit.data.split_files import make_split
 
-    report = make_split(paths, to, Plan(share, seed, by, balance, nearest), challenges.load())
+    report = make_split(paths, to, SplitPlan(share, seed, by, balance, nearest), challenges.load())
     print_json(report) if as_json else _show_split(report)
 
 
@@ -131,7 +134,7 @@ def _show_split(report: "SplitReport") -> None:
 
 @data.command("verify")
 def verify(
-    folder: FolderArgument = HERE,
+    folder: FolderArgument = CURRENT_FOLDER,
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode every frame, too: some 2 processor seconds a clip of the challenge.")
     ] = False,
@@ -152,9 +155,9 @@ def verify(
       dfdc data verify dfdc_train_part_7 --deep --json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.counting import counting
-    from dfdc_kit.data.download.expected import expected_files
-    from dfdc_kit.data.verify.wholeness import verify as check
+    from dfdc_kit.cli.progress import counting
+    from dfdc_kit.data.integrity import verify as check
+    from dfdc_kit.kaggle.download.manifest import expected_files
 
     with counting("decoding" if deep else "reading headers") as progress:
         expected = expected_files(folder)
@@ -172,7 +175,9 @@ def _show_verify(report: "VerifyReport") -> None:
     kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
     verdict = f"[bold red]NOT WHOLE[/]: {kinds}" if report.problems else "[bold green]WHOLE[/]"
     depth = "decoded to the end" if report.deep else "headers read; --deep decodes the rest"
-    out.print(f"{counted(report.files, 'video')}, {amount(report.bytes)}, {report.read:,} of them read now ({depth})")
+    out.print(
+        f"{plural(report.files, 'video')}, {format_bytes(report.bytes)}, {report.read:,} of them read now ({depth})"
+    )
     if not report.state_kept:
         out.print(
             f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
@@ -183,7 +188,7 @@ def _show_verify(report: "VerifyReport") -> None:
 
 
 @data.command("status")
-def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
+def status(folder: FolderArgument = CURRENT_FOLDER, as_json: JsonOption = False) -> None:
     """What there is of the challenge's data: folders, clips, classes, originals, and parts that are missing.
 
     Examples:
@@ -193,8 +198,8 @@ def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
       dfdc data status --json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.counting import counting
-    from dfdc_kit.data.verify.status import status as look
+    from dfdc_kit.cli.progress import counting
+    from dfdc_kit.data.integrity import status as look
 
     with counting("looking into folders") as progress:
         report = look(folder, challenges.load(), progress)
@@ -204,7 +209,7 @@ def status(folder: FolderArgument = HERE, as_json: JsonOption = False) -> None:
 def _show_status(report: "StatusReport") -> None:
     from rich.table import Table
 
-    from dfdc_kit.data.verify.status import ranges
+    from dfdc_kit.data.integrity import ranges
 
     table = Table("folder", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("videos", "size", "missing", "FAKE", "REAL", "originals"):
@@ -215,10 +220,54 @@ def _show_status(report: "StatusReport") -> None:
     there = report.parts_in_all - len(report.parts_missing)
     missing = f"; missing {ranges(report.parts_missing)}" if report.parts_missing else ""
     parts = f"{there} of {report.parts_in_all} parts{missing}"
-    out.print(f"{counted(report.videos, 'video')}, {amount(report.bytes)}; {parts}")
+    out.print(f"{plural(report.videos, 'video')}, {format_bytes(report.bytes)}; {parts}")
 
 
 def _status_row(found: "FolderStatus") -> tuple[str, ...]:
     numbers = (found.missing, found.fake, found.real, found.originals)
     said = ("-" if number is None else f"{number:,}" for number in numbers)
-    return plain(found.name), f"{found.videos:,}", amount(found.bytes), *said
+    return plain(found.name), f"{found.videos:,}", format_bytes(found.bytes), *said
+
+
+def add(
+    archives: Annotated[list[Path], typer.Argument(metavar="ZIP...", help="Archives as the browser saved them.")],
+    to: ToOption = HERE,
+    keep_zip: KeepOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in archives of the challenge that a browser has fetched: judge, unpack, verify, remove.
+
+    The name of an archive does not matter, what it holds does. Each archive is
+    removed once every file of it is verified, unless --keep-zip is given; so
+    at most one archive's room is needed beside what is unpacked.
+
+    Examples:
+
+      dfdc data add ~/Downloads/dfdc_train_part_07.zip
+
+      dfdc data add ~/Downloads/dfdc_train_part_*.zip --to /big/dfdc --keep-zip
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.progress import TransferScreen
+    from dfdc_kit.files import lock_folder
+    from dfdc_kit.kaggle.download.ingest import ingest_archive, there
+
+    challenge = challenges.load()
+    for archive in archives:
+        there(archive)  # before the folder is made, and before an hour of unpacking the others
+    taken = []
+    with TransferScreen(err) as screen, lock_folder(to):
+        for archive in archives:
+            taken.append(ingest_archive(archive, to, challenge, screen, keep_zip=keep_zip))
+            if not as_json:
+                _show(taken[-1])
+    if as_json:
+        print_json(taken)
+
+
+def _show(taken: "IngestResult") -> None:
+    from dfdc_kit.formatting import format_bytes
+
+    end = "removed" if taken.removed else "kept"
+    files = f"{taken.files:,} file{'' if taken.files == 1 else 's'}"
+    out.print(f"{plain(taken.holds)}: {files}, {format_bytes(taken.size_bytes)}; {plain(str(taken.archive))} is {end}")

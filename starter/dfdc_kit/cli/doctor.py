@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.harness.doctor import Examination
@@ -50,4 +50,4 @@ def _show(examination: "Examination") -> None:
             table.add_row(f"  {backend}", limit.limit, plain(f"{limit.status}: {limit.how}"))
     out.print(table)
     counts = {sign: sum(finding.status == sign for finding in examination.findings) for sign in SIGNS}
-    out.print(f"\n{counts['ok']} ok, {counts['missing']} missing, {counted(counts['problem'], 'problem')}")
+    out.print(f"\n{counts['ok']} ok, {counts['missing']} missing, {plural(counts['problem'], 'problem')}")

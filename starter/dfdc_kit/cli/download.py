@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import amount, counted, duration
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, shown
+from dfdc_kit.formatting import duration, format_bytes, plural
 
 if TYPE_CHECKING:
-    from dfdc_kit.cli.transfer import TransferScreen
-    from dfdc_kit.data.download.parts import PartsArrived, PartsPlan
-    from dfdc_kit.data.download.sample import Arrived, SamplePlan
-    from dfdc_kit.kaggle_client.patience import Patience
+    from dfdc_kit.cli.progress import TransferScreen
+    from dfdc_kit.kaggle.download.parts import PartsDownloaded, PartsPlan
+    from dfdc_kit.kaggle.download.sample import SampleDownloaded, SamplePlan
+    from dfdc_kit.kaggle.retry import RetryPolicy
 
 app = typer.Typer(
     help="Get the challenge's data: resumed after any interruption, verified, unpacked.",
@@ -61,10 +61,10 @@ def sample(
       dfdc download sample --dry-run
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.data.download.sample import download_sample, plan_sample
-    from dfdc_kit.data.download.wire import new_wire
-    from dfdc_kit.data.download.workplace import working_in
-    from dfdc_kit.kaggle_client import connect
+    from dfdc_kit.files import lock_folder
+    from dfdc_kit.kaggle import connect
+    from dfdc_kit.kaggle.download.sample import download_sample, plan_sample
+    from dfdc_kit.kaggle.download.session import new_wire
 
     slug = challenges.load().slug
     with _watched() as (screen, patience, stop):
@@ -72,7 +72,7 @@ def sample(
         if dry_run:
             plan = plan_sample(kaggle, slug, to, file or [], screen)
             return print_json(plan) if as_json else _show_sample_plan(plan)
-        with working_in(to):
+        with lock_folder(to):
             plan = plan_sample(kaggle, slug, to, file or [], screen)
             wire = new_wire(screen, patience, timeout, stop)
             arrived = download_sample(kaggle, plan, wire, jobs=jobs, keep_zip=keep_zip)
@@ -115,10 +115,9 @@ def parts(
       dfdc download parts 0-49 --dry-run
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.data.download.cookies import lent_cookies
-    from dfdc_kit.data.download.parts import download_parts, parse_parts, parts_of, plan_parts
-    from dfdc_kit.data.download.wire import new_wire
-    from dfdc_kit.data.download.workplace import working_in
+    from dfdc_kit.files import lock_folder
+    from dfdc_kit.kaggle.download.parts import download_parts, parse_parts, parts_of, plan_parts
+    from dfdc_kit.kaggle.download.session import lent_cookies, new_wire
 
     challenge = challenges.load()
     known = parts_of(challenge)
@@ -127,7 +126,7 @@ def parts(
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         return print_json(plan) if as_json else _show_parts_plan(plan)
     jar = lent_cookies(cookies, url or known.url)
-    with _watched() as (screen, patience, stop), working_in(to):
+    with _watched() as (screen, patience, stop), lock_folder(to):
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         wire = new_wire(screen, patience, timeout, stop)
         arrived = download_parts(challenge, plan, wire, jar, jobs=jobs, keep_zip=keep_zip)
@@ -135,15 +134,15 @@ def parts(
 
 
 @contextmanager
-def _watched() -> Iterator[tuple["TransferScreen", "Patience", threading.Event]]:
+def _watched() -> Iterator[tuple["TransferScreen", "RetryPolicy", threading.Event]]:
     """A screen on standard error, a patience that tells it what it waits for, and a stop that ends every wait."""
-    from dfdc_kit.cli.transfer import TransferScreen
-    from dfdc_kit.kaggle_client.patience import Patience
+    from dfdc_kit.cli.progress import TransferScreen
+    from dfdc_kit.kaggle.retry import RetryPolicy
 
     stop = threading.Event()
     try:
         with TransferScreen(err) as screen:
-            yield screen, Patience(sleep=lambda wait_s: bool(stop.wait(wait_s)), say=screen.said), stop
+            yield screen, RetryPolicy(sleep=lambda wait_s: bool(stop.wait(wait_s)), say=screen.said), stop
     except KeyboardInterrupt:
         stop.set()
         err.print("Interrupted. What has arrived is kept: run the same command again to go on.")
@@ -158,35 +157,35 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
         out.print(f"{count:>6,} file{'' if count == 1 else 's'} {state}")
     how = "in one archive" if plan.as_archive else "one by one"
     if plan.missing:
-        out.print(f"to fetch: about {amount(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
+        out.print(f"to fetch: about {format_bytes(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
         if plan.have_bytes:
-            out.print(f"{amount(plan.have_bytes)} more are here already, from an interrupted download")
-        out.print(f"disk: {amount(plan.needed_bytes)} needed at most, {amount(plan.free_bytes)} free")
+            out.print(f"{format_bytes(plan.have_bytes)} more are here already, from an interrupted download")
+        out.print(f"disk: {format_bytes(plan.needed_bytes)} needed at most, {format_bytes(plan.free_bytes)} free")
     else:
         out.print("nothing to fetch")
 
 
-def _show_sample(arrived: "Arrived") -> None:
+def _show_sample(arrived: "SampleDownloaded") -> None:
     again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
-    out.print(f"{counted(arrived.kept, 'file')} kept and verified, {arrived.fetched:,} fetched{again}")
+    out.print(f"{plural(arrived.kept, 'file')} kept and verified, {arrived.fetched:,} fetched{again}")
     if arrived.unverified:
         out.print(f"{arrived.unverified:,} could be compared by size only: the server publishes no digest of them")
     if arrived.fetched:
-        out.print(f"{amount(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
+        out.print(f"{format_bytes(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
     out.print(f"next: dfdc run baselines/frame-stats --data {plain(str(shown(arrived.folder)))}")
 
 
 def _show_parts_plan(plan: "PartsPlan") -> None:
     for step in plan.steps:
-        have = f", {amount(step.have_bytes)} here" if step.have_bytes else ""
+        have = f", {format_bytes(step.have_bytes)} here" if step.have_bytes else ""
         out.print(f"{step.archive}  {step.state}{have}")
-    out.print(f"to fetch: about {amount(plan.download_bytes)}, into {plain(str(plan.folder))}")
-    out.print(f"disk: about {amount(plan.needed_bytes)} needed, {amount(plan.free_bytes)} free")
+    out.print(f"to fetch: about {format_bytes(plan.download_bytes)}, into {plain(str(plan.folder))}")
+    out.print(f"disk: about {format_bytes(plan.needed_bytes)} needed, {format_bytes(plan.free_bytes)} free")
 
 
-def _show_parts(arrived: "PartsArrived") -> None:
+def _show_parts(arrived: "PartsDownloaded") -> None:
     for taken in arrived.taken_in:
-        out.print(f"{taken.holds}: {counted(taken.files, 'file')}, {amount(taken.size_bytes)}")
-    out.print(f"{counted(arrived.kept, 'part')} kept, {len(arrived.taken_in)} taken in")
+        out.print(f"{taken.holds}: {plural(taken.files, 'file')}, {format_bytes(taken.size_bytes)}")
+    out.print(f"{plural(arrived.kept, 'part')} kept, {len(arrived.taken_in)} taken in")
     if arrived.transferred_bytes:
-        out.print(f"{amount(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
+        out.print(f"{format_bytes(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")

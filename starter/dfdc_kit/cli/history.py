@@ -12,7 +12,7 @@ from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dfdc_kit.history.event import Event
+    from dfdc_kit.report.history import Event
 
 
 class KindChoice(StrEnum):
@@ -49,28 +49,30 @@ def history(
 
       dfdc history --limit 0 --csv > history.csv
     """
-    from dfdc_kit.errors import UsageFault
-    from dfdc_kit.history import select, store
-    from dfdc_kit.history.event import Kind
+    from dfdc_kit.errors import UsageError
+    from dfdc_kit.report import history
+    from dfdc_kit.report.history import Kind
 
     if as_csv and as_json:
-        raise UsageFault("--csv and --json exclude each other.", hint="Choose one.")
-    events = store.read(
+        raise UsageError("--csv and --json exclude each other.", hint="Choose one.")
+    events = history.read(
         runs,
         kind=Kind(kind.value) if kind else None,
         submission=submission,
-        since=select.since(since) if since else "",
+        since=history.since(since) if since else "",
         limit=limit or None,
     )
     if as_json:
         print_json(events)
     elif as_csv:
-        sys.stdout.write(select.as_csv(events))
+        sys.stdout.write(history.as_csv(events))
     elif events:
         out.print(_table(events))
     else:
         what = "Nothing fits" if kind or submission or since else "Nothing has happened here yet"
-        out.print(f"{what} in {plain(str(runs / store.FILE))}.\n  next: dfdc run baselines/frame-stats", soft_wrap=True)
+        out.print(
+            f"{what} in {plain(str(runs / history.FILE))}.\n  next: dfdc run baselines/frame-stats", soft_wrap=True
+        )
 
 
 def _table(events: "list[Event]") -> "Table":

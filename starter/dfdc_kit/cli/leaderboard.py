@@ -9,8 +9,8 @@ from dfdc_kit.cli.console import JsonOption, out, plain, print_json, warn
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dfdc_kit.handin.leaderboard import Board, Place, Row
-    from dfdc_kit.kaggle_client import Kaggle
+    from dfdc_kit.kaggle import Kaggle
+    from dfdc_kit.kaggle.leaderboard import Board, BoardPlace, BoardRow
 
 
 def leaderboard(
@@ -32,10 +32,10 @@ def leaderboard(
       dfdc leaderboard --offline --place 0.46
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.handin.leaderboard import board, place
+    from dfdc_kit.kaggle.leaderboard import board, place
 
     def connect() -> "Kaggle":
-        from dfdc_kit.kaggle_client import connect
+        from dfdc_kit.kaggle import connect
 
         return connect()
 
@@ -49,7 +49,7 @@ def leaderboard(
     return _show(shown.board, top, standing)
 
 
-def _show(board: "Board", top: int, standing: "Place | None") -> None:
+def _show(board: "Board", top: int, standing: "BoardPlace | None") -> None:
     out.print(f"[bold]{plain(board.title)}[/] ({board.metric})")
     out.print(f"{plain(board.source)}; as of {board.as_of[:16]}\n")
     rows = board.rows[: top or None]
@@ -61,7 +61,7 @@ def _show(board: "Board", top: int, standing: "Place | None") -> None:
         out.print(_sentence(standing), soft_wrap=True)
 
 
-def _table(rows: "list[Row]") -> "Table":
+def _table(rows: "list[BoardRow]") -> "Table":
     from rich.table import Table
 
     from dfdc_kit.scoring.metric import displayed
@@ -76,7 +76,7 @@ def _table(rows: "list[Row]") -> "Table":
     return table
 
 
-def _sentence(standing: "Place") -> str:
+def _sentence(standing: "BoardPlace") -> str:
     from dfdc_kit.scoring.metric import displayed
 
     exact = standing.best == standing.worst

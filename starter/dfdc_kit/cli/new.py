@@ -24,7 +24,7 @@ def new(
 
       dfdc new my-detector --from frame-stats
     """
-    from dfdc_kit.submission.start import start
+    from dfdc_kit.submission.code import start
 
     written = start(name, source)
     out.print(f"[bold]{plain(str(name))}[/] holds: {', '.join(written)}", soft_wrap=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dfdc_kit.scoring.checks import Check
+    from dfdc_kit.scoring.contract import Check
     from dfdc_kit.scoring.parity import ParityReport
 
 
@@ -66,7 +66,7 @@ def _show(report: "ParityReport") -> None:
     out.print(f"\nfile     {plain(report.metric)}", soft_wrap=True)
     out.print(f"sha256   {report.metric_sha256}")
     out.print(f"machine  {plain(', '.join(f'{name} {version}' for name, version in report.machine.items()))}")
-    out.print(f"checked  {report.checked}, for information: {counted(len(report.checks) - demanded, 'row')} marked i\n")
+    out.print(f"checked  {report.checked}, for information: {plural(len(report.checks) - demanded, 'row')} marked i\n")
     if failed:
         out.print(f"[bold red]DIFFERS[/] from the official metric in {len(failed)} of {demanded} checks.")
     else:

@@ -1,7 +1,7 @@
 """`dfdc profiles`: the hosted runtimes that a run can be held to."""
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, out, print_json
+from dfdc_kit.formatting import plural
 
 
 def profiles(as_json: JsonOption = False) -> None:
@@ -19,7 +19,7 @@ def profiles(as_json: JsonOption = False) -> None:
     table = Table("profile", "time", "a video", "memory", "output", "network", "machine", box=None, pad_edge=False)
     for name, profile in loaded.items():
         limits, hardware = profile.limits, profile.hardware
-        cores = counted(hardware.cpu_cores, "core") if hardware.cpu_cores else ""
+        cores = plural(hardware.cpu_cores, "core") if hardware.cpu_cores else ""
         table.add_row(
             name,
             f"{limits.wall_time_s / 3600:g} h" if limits.wall_time_s else "-",

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import out, plain, shown
-from dfdc_kit.harness.rehearsal.record import Comparison, Deed, Finding, RehearsalReport, Severity
+from dfdc_kit.formatting import plural
+from dfdc_kit.harness.rehearsal.record import Comparison, InputOutcome, RehearsalFinding, RehearsalReport, Severity
 from dfdc_kit.report.run_report import LOG
 
 COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.ERROR: "red", Severity.UNKNOWN: "dim"}
@@ -39,7 +39,7 @@ def show(report: RehearsalReport, folder: Path) -> None:
     _say(_last_line(report, folder))
 
 
-def _inputs(findings: list[Finding]) -> Table:
+def _inputs(findings: list[RehearsalFinding]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     inputs = max(len("input"), *(len(one.code) for one in findings))
     kaggle = max(len("Kaggle"), *(len(one.kaggle) for one in findings))
@@ -52,8 +52,8 @@ def _inputs(findings: list[Finding]) -> Table:
     return table
 
 
-def _detail(finding: Finding) -> str:
-    if finding.deed in (Deed.ROW, Deed.SILENT) and finding.prediction is not None:
+def _detail(finding: RehearsalFinding) -> str:
+    if finding.deed in (InputOutcome.ROW, InputOutcome.SILENT) and finding.prediction is not None:
         return f" {finding.prediction:.5g}" + (f", {finding.said}" if finding.said else "")
     return f": {finding.said}" if finding.said else ""
 
@@ -69,12 +69,12 @@ def _comparisons(comparisons: Iterable[Comparison]) -> Table:
 
 def _difference(comparison: Comparison) -> str:
     if not comparison.differing:
-        return f"identical for all of {counted(comparison.compared, 'video')}"
+        return f"identical for all of {plural(comparison.compared, 'video')}"
     seen = f"{comparison.differing} of {comparison.compared} differ, at most by {comparison.largest:.3g}"
     return f"{seen} ({comparison.where})"
 
 
-def _show_findings(findings: list[Finding], folder: Path) -> None:
+def _show_findings(findings: list[RehearsalFinding], folder: Path) -> None:
     """One paragraph for all inputs with the same deed and the same fix."""
     for (deed, fix), some in groupby(sorted(findings, key=_kind), key=_kind):
         same = list(some)
@@ -87,14 +87,14 @@ def _show_findings(findings: list[Finding], folder: Path) -> None:
         _say(f"[dim]log:[/] {plain(str(shown(folder / first.run / LOG)))}", indent=4)
 
 
-def _kind(finding: Finding) -> tuple[str, str]:
+def _kind(finding: RehearsalFinding) -> tuple[str, str]:
     return finding.deed.value, finding.fix
 
 
 def _last_line(report: RehearsalReport, folder: Path) -> str:
     time_s = sum(step.wall_time_s for step in report.steps)
     counts = ", ".join(_count(report.count(mark), mark.value) for mark in (Severity.ERROR, Severity.WARNING))
-    where = f"{counted(len(report.steps), 'run')}, {time_s:.0f} s; {plain(str(shown(folder)))}/rehearsal.json"
+    where = f"{plural(len(report.steps), 'run')}, {time_s:.0f} s; {plain(str(shown(folder)))}/rehearsal.json"
     return f"{OUTCOMES[report.outcome]}: {plain(report.submission)}: {counts}; {where}"
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
@@ -21,6 +20,7 @@ from dfdc_kit.cli.console import (
     wanted,
     warn,
 )
+from dfdc_kit.formatting import plural
 
 LONGEST_S = 1e9
 EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
@@ -71,16 +71,16 @@ def rehearse(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.rehearsal_summary import show
     from dfdc_kit.data.dataset import find_dataset
-    from dfdc_kit.errors import UsageFault
+    from dfdc_kit.errors import UsageError
+    from dfdc_kit.files import bundled
     from dfdc_kit.harness.noted import rehearse_noted
     from dfdc_kit.harness.rehearsal.hard_inputs import chosen
     from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
-    from dfdc_kit.resources import bundled
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
 
     if limit is not None and not 0 < limit < LONGEST_S:
-        raise UsageFault(f"--limit {limit:g}: a number of seconds above 0 is needed.", hint="For example: --limit 30")
+        raise UsageError(f"--limit {limit:g}: a number of seconds above 0 is needed.", hint="For example: --limit 30")
     challenge = challenges.load()
     request = RehearsalRequest(
         submission=read_code_submission(submission),
@@ -96,7 +96,7 @@ def rehearse(
     console = err if as_json else out
 
     def announce(what: str, videos: int, limit_s: float) -> None:
-        console.print(f"[dim]run:[/] {plain(what)}, {counted(videos, 'video')}, at most {limit_s:.0f} s")
+        console.print(f"[dim]run:[/] {plain(what)}, {plural(videos, 'video')}, at most {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
         chosen_backend = choose(backend, request.profile, wanted(require))

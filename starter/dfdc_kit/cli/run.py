@@ -53,10 +53,10 @@ def run(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.run_summary import show
     from dfdc_kit.data.dataset import find_dataset, mismatch
+    from dfdc_kit.files import bundled
     from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.request import RunRequest
     from dfdc_kit.report.verdicts import MEANINGS
-    from dfdc_kit.resources import bundled
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
 

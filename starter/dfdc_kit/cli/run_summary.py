@@ -6,14 +6,12 @@ from pathlib import Path
 from rich.padding import Padding
 from rich.table import Table
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import out, plain, shown, typed
-from dfdc_kit.harness.forecast.growth import passes_at
-from dfdc_kit.harness.forecast.summary import outlook_lines
-from dfdc_kit.report.noise import cautions
-from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, PAGE, RunReport
+from dfdc_kit.files import bundled
+from dfdc_kit.formatting import plural
+from dfdc_kit.harness.forecast.summary import outlook_lines, passes_at
+from dfdc_kit.report.run_report import CSV, FALLBACKS, FILE, LOG, PAGE, RunReport, cautions
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.resources import bundled
 
 MIB, GIB = 2**20, 2**30
 
@@ -45,8 +43,8 @@ def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     score, partial = report.score, report.partial
     if partial is not None:
-        rest = f"with {partial.prior:g} in {counted(report.rows - partial.rows_written, 'other')}"
-        yield "partial", f"{partial.rows_written} of {counted(report.rows, 'row')} written; {rest}: {partial.displayed}"
+        rest = f"with {partial.prior:g} in {plural(report.rows - partial.rows_written, 'other')}"
+        yield "partial", f"{partial.rows_written} of {plural(report.rows, 'row')} written; {rest}: {partial.displayed}"
     if score is None:
         if report.judgement.verdict is Verdict.COMPLETE:
             yield "score", "unknown: no solution at hand; give one with --solution"
@@ -54,7 +52,7 @@ def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     better = "lower is better" if report.challenge.metric.lower_is_better else "higher is better"
     yield "score", f"[bold]{score.displayed}[/] {report.challenge.metric.name}, {better} (in full {score.value!r})"
     for name, part in score.parts.items():
-        yield f"  {name.lower()}", f"{part.displayed} on {counted(part.rows, 'video')}"
+        yield f"  {name.lower()}", f"{part.displayed} on {plural(part.rows, 'video')}"
 
 
 def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
@@ -62,7 +60,7 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     allowed = profile.seconds_per_video
     budget = f"; {report.profile_name} allows {allowed:.2f} s" if allowed else ""
     each = f"{report.seconds_per_video:.2f} s a video here{budget}"
-    whole = f"{usage.wall_time_s:.1f} s for {counted(report.rows, 'video')}: {each}"
+    whole = f"{usage.wall_time_s:.1f} s for {plural(report.rows, 'video')}: {each}"
     yield "time", whole if report.judgement.verdict is Verdict.COMPLETE else f"{usage.wall_time_s:.1f} s, not complete"
     for name, said in outlook_lines(report.forecast) if report.forecast else ():  # what it rests on is in the report
         yield f"  {name}", plain(said)
@@ -95,7 +93,7 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         reasons = ", ".join(f"{count} {plain(reason)}" for reason, count in fallbacks.by_reason.items())
         yield (
             "fallbacks",
-            f"[yellow]{fallbacks.count} of {counted(report.rows, 'video')} got a prior, not a prediction: {reasons}[/]",
+            f"[yellow]{fallbacks.count} of {plural(report.rows, 'video')} got a prior, not a prediction: {reasons}[/]",
         )
         if fallbacks.caution:
             yield "caution", f"[red]{fallbacks.caution}[/]"
@@ -111,10 +109,10 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     for fault in report.manifest_faults:
         yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:
-        left = counted(seen.outcome.left_running, "process", "processes")
+        left = plural(seen.outcome.left_running, "process", "processes")
         yield "warning", f"[yellow]{left} of its own still ran at the end: ended with it[/]"
     if seen.reads and not seen.reads_caveat and len(seen.reads) < report.rows:
-        yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {counted(report.rows, 'video')} never opened[/]"
+        yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {plural(report.rows, 'video')} never opened[/]"
     if report.gaps:
         differing = ", ".join(f"{gap.what} {gap.here} (there {gap.there})" for gap in report.gaps)
         yield "other here", plain(f"{differing}: what that weakens stands in {FILE}")

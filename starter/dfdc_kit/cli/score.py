@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, warn
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,12 +39,11 @@ def score(
     from dfdc_kit.cli.validate import _show as show_validation
     from dfdc_kit.cli.validate import _show_violations as show_warnings
     from dfdc_kit.data.solution import raise_if_sample, read_solution
-    from dfdc_kit.history.event import of_score
-    from dfdc_kit.history.store import note_aloud
+    from dfdc_kit.report.history import note_aloud, of_score
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
-    from dfdc_kit.submission.check import validate
-    from dfdc_kit.submission.expected import Expected
+    from dfdc_kit.submission.expected_rows import Expected
+    from dfdc_kit.submission.validate import validate
 
     challenge = challenges.load()
     loaded = load_metric(metric or challenge.metric_path)
@@ -86,9 +85,9 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
     better = "lower is better" if challenge.metric.lower_is_better else "higher is better"
     yield "score", f"[bold]{score.displayed}[/]", f"{challenge.metric.name}, {better}; in full {score.value!r}"
     for name, part in score.parts.items():
-        yield f"  {name.lower()}", part.displayed, f"{part.rows} of {counted(score.rows, 'row')}"
+        yield f"  {name.lower()}", part.displayed, f"{part.rows} of {plural(score.rows, 'row')}"
     for name, part in (score.per_class or {}).items():
-        yield f"  {plain(name)}", part.displayed, f"mean cost of {counted(part.rows, f'{plain(name)} row')}"
+        yield f"  {plain(name)}", part.displayed, f"mean cost of {plural(part.rows, f'{plain(name)} row')}"
     yield "constant", constant.displayed, "what 0.5 in every row would have scored"
 
 

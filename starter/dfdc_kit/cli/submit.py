@@ -9,9 +9,9 @@ import typer
 from dfdc_kit.cli.console import BackendOption, JsonOption, RunsOption, SubmissionArgument, err, out, print_json, warn
 
 if TYPE_CHECKING:
-    from dfdc_kit.cli.hand_in_screen import HandInScreen
-    from dfdc_kit.handin.hand_in import Means
-    from dfdc_kit.handin.order import Order
+    from dfdc_kit.cli.submit_screen import HandInScreen
+    from dfdc_kit.kaggle.submit.request import SubmitRequest
+    from dfdc_kit.kaggle.submit.submit import SubmitServices
 
 
 def submit(
@@ -74,15 +74,15 @@ def submit(
       dfdc submit my-detector --yes --json > result.json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.hand_in_screen import HandInScreen, show, show_plan
-    from dfdc_kit.errors import UsageFault
-    from dfdc_kit.handin.checks import Rehearsing
-    from dfdc_kit.handin.hand_in import hand_in
-    from dfdc_kit.handin.order import order
-    from dfdc_kit.handin.plan import plan
+    from dfdc_kit.cli.submit_screen import HandInScreen, show, show_plan
+    from dfdc_kit.errors import UsageError
+    from dfdc_kit.kaggle.submit.checks import Rehearsing
+    from dfdc_kit.kaggle.submit.dry_run import dry_run as plan_calls
+    from dfdc_kit.kaggle.submit.request import submit_request
+    from dfdc_kit.kaggle.submit.submit import submit_code
     from dfdc_kit.submission.code import read_code_submission
 
-    wanted = order(
+    wanted = submit_request(
         read_code_submission(submission),
         challenges.load(),
         profile_name=profile,
@@ -91,14 +91,14 @@ def submit(
         message=message,
     )
     if dry_run:
-        planned = plan(wanted, runs)
+        planned = plan_calls(wanted, runs)
         return print_json(planned) if as_json else show_plan(planned)
     if not yes and not sys.stdin.isatty():
-        raise UsageFault("Nobody can be asked here before a submission is spent.", hint="Add --yes, or try --dry-run")
+        raise UsageError("Nobody can be asked here before a submission is spent.", hint="Add --yes, or try --dry-run")
     rehearsing = {None: Rehearsing.REQUIRE, True: Rehearsing.NOW, False: Rehearsing.WAIVE}[rehearse]
     with HandInScreen(err if as_json else out, yes=yes) as screen:
         try:
-            done = hand_in(wanted, runs, rehearsing, _means(wanted, data, backend, runs, poll, screen), again=again)
+            done = submit_code(wanted, runs, rehearsing, _means(wanted, data, backend, runs, poll, screen), again=again)
         except KeyboardInterrupt:
             screen.say("Stopped. The same command goes on from here.")
             raise
@@ -106,27 +106,26 @@ def submit(
 
 
 def _means(
-    wanted: "Order", data: Path | None, backend: str, runs: Path, poll_s: float, screen: "HandInScreen"
-) -> "Means":
+    wanted: "SubmitRequest", data: Path | None, backend: str, runs: Path, poll_s: float, screen: "HandInScreen"
+) -> "SubmitServices":
     """The ways to Kaggle and to a run here, each taken only when it is needed."""
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.data.dataset import find_dataset
-    from dfdc_kit.handin.desk import Pace
-    from dfdc_kit.handin.hand_in import Means
-    from dfdc_kit.handin.hosts.host import Host
-    from dfdc_kit.handin.order import rehearsal_request, run_request
+    from dfdc_kit.files import bundled
     from dfdc_kit.harness.noted import rehearse_noted, run_noted
     from dfdc_kit.harness.rehearsal.record import RehearsalReport
+    from dfdc_kit.kaggle.submit.context import Host, PollPolicy
+    from dfdc_kit.kaggle.submit.request import rehearsal_request, run_request
+    from dfdc_kit.kaggle.submit.submit import SubmitServices
     from dfdc_kit.report.run_report import RunReport
-    from dfdc_kit.resources import bundled
     from dfdc_kit.sandbox import choose
 
     def host() -> Host:
-        from dfdc_kit.handin.hosts.kaggle_host import KaggleHost
-        from dfdc_kit.kaggle_client import connect
-        from dfdc_kit.kaggle_client.patience import Patience
+        from dfdc_kit.kaggle import connect
+        from dfdc_kit.kaggle.retry import RetryPolicy
+        from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 
-        return KaggleHost(connect(patience=Patience(say=screen.waiting)))
+        return KaggleHost(connect(patience=RetryPolicy(say=screen.waiting)))
 
     def run_now() -> RunReport:
         screen.say("running it here first")
@@ -139,6 +138,6 @@ def _means(
         with Screen(screen.console, show_output=False) as audience:
             return rehearse_noted(request, choose(backend, wanted.profile), runs, audience, screen.rehearsing, warn)
 
-    return Means(
-        host=host, teller=screen, pace=Pace(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now
+    return SubmitServices(
+        host=host, teller=screen, pace=PollPolicy(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now
     )

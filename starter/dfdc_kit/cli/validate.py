@@ -11,9 +11,9 @@ from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
     from dfdc_kit.submission.case import Example
-    from dfdc_kit.submission.expected import Expected
+    from dfdc_kit.submission.expected_rows import Expected
     from dfdc_kit.submission.repair import RepairReport
-    from dfdc_kit.submission.rules import Validation, Violation
+    from dfdc_kit.submission.validate import Validation, Violation
 
 
 def validate(
@@ -48,8 +48,8 @@ def validate(
       dfdc validate submission.csv --against test_videos --repair mended.csv
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.submission.check import validate as check
     from dfdc_kit.submission.repair import repair as mend
+    from dfdc_kit.submission.validate import validate as check
 
     challenge = challenges.load()
     expected = None if against is None else _expected(against, challenge)
@@ -67,7 +67,7 @@ def validate(
 
 def _expected(path: Path, challenge: "Challenge") -> "Expected":
     from dfdc_kit.data.solution import holds_solution, read_solution
-    from dfdc_kit.submission.expected import Expected
+    from dfdc_kit.submission.expected_rows import Expected
 
     if path.exists() and holds_solution(path, challenge):
         solution = read_solution(path, challenge)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.amounts import counted, listed
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csvtext import read_csv, shown
-from dfdc_kit.errors import MissingData
+from dfdc_kit.csv_text import read_csv, shown
+from dfdc_kit.errors import DataMissingError
+from dfdc_kit.formatting import join_names, plural
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,24 +21,24 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) -> Dataset:
-    """Find the test videos in `folder`: in its `test_videos/`, else in itself. Raises MissingData.
+    """Find the test videos in `folder`: in its `test_videos/`, else in itself. Raises DataMissingError.
 
     The truth is `truth` if given; else the folder's own solution; else, for a plain folder of videos, its
     `metadata.json` or `labels.csv`; else unknown, and a run is judged without a score.
     """
     if not folder.is_dir():
-        raise MissingData(f"There is no folder {folder}.", hint="Without --data, the bundled sample is used.")
+        raise DataMissingError(f"There is no folder {folder}.", hint="Without --data, the bundled sample is used.")
     layout = challenge.data
     videos_in = folder / layout.test_videos if (folder / layout.test_videos).is_dir() else folder
     suffix = layout.video_suffix.lower()
     videos = sorted(path for path in videos_in.iterdir() if path.suffix.lower() == suffix and path.is_file())
     if not videos:
-        raise MissingData(
+        raise DataMissingError(
             f"{videos_in} holds no *{layout.video_suffix} file.",
             hint=f"Expected: {folder}/{layout.test_videos}/*{layout.video_suffix}, or the videos in the folder itself.",
         )
     if truth is not None and not truth.exists():
-        raise MissingData(f"There is no solution {truth}.")
+        raise DataMissingError(f"There is no solution {truth}.")
     sample = folder / layout.sample_submission
     places = [folder / layout.solution, videos_in / layout.metadata, videos_in / "labels.csv"]
     return Dataset(
@@ -61,12 +61,12 @@ def mismatch(dataset: Dataset, challenge: Challenge) -> str:
     told = []
     if absent:
         are = "is" if len(absent) == 1 else "are"
-        told.append(f"{counted(len(absent), 'video')} that it lists {are} not there ({_first(absent)})")
+        told.append(f"{plural(len(absent), 'video')} that it lists {are} not there ({_first(absent)})")
     if extra:
         are = "is" if len(extra) == 1 else "are"
-        told.append(f"{counted(len(extra), 'video')} that {are} there {are} not in it ({_first(extra)})")
+        told.append(f"{plural(len(extra), 'video')} that {are} there {are} not in it ({_first(extra)})")
     return f"{dataset.sample_submission} does not fit the videos: {'; '.join(told)}." if told else ""
 
 
 def _first(names: list[bytes]) -> str:
-    return listed((repr(shown(name)) for name in names), most=3)
+    return join_names((repr(shown(name)) for name in names), most=3)

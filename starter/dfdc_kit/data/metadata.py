@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import BadData, MissingData
+from dfdc_kit.errors import DataError, DataMissingError
 
 MAX_FAULTS = 9  # told of one file
 NO_NAMES = ("", ".", "..")
@@ -14,8 +14,8 @@ NO_NAMES = ("", ".", "..")
 def read_metadata(path: Path, challenge: Challenge) -> dict[str, Any]:
     """`{name: {"label": "FAKE" | "REAL", ...}}`; a real video may have `original: null` or no such key.
 
-    Every name stands in the file once. Raises MissingData if it cannot be read, BadData with the first faults if it is
-    not what the challenge writes.
+    Every name stands in the file once. Raises DataMissingError if it cannot be read, DataError with the first faults
+    if it is not what the challenge writes.
     """
     labels = [challenge.submission.positive, challenge.submission.negative]
     rows = _json_object(path)
@@ -26,21 +26,21 @@ def read_metadata(path: Path, challenge: Challenge) -> dict[str, Any]:
 
 
 def raise_for(path: Path, faults: list[str]) -> None:
-    """Raise BadData with the first of the `faults` of a file, if there are any."""
+    """Raise DataError with the first of the `faults` of a file, if there are any."""
     if faults:
         more = f"\n  ... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
-        raise BadData(f"{path} is broken:\n  " + "\n  ".join(faults[:MAX_FAULTS]) + more, hint=_AGAIN)
+        raise DataError(f"{path} is broken:\n  " + "\n  ".join(faults[:MAX_FAULTS]) + more, hint=_AGAIN)
 
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
     except OSError as error:
-        raise MissingData(f"Cannot read {path}: {error.strerror}.") from error
+        raise DataMissingError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
-        raise BadData(f"{path} is not the JSON of the challenge: {error}.", hint=_AGAIN) from error
+        raise DataError(f"{path} is not the JSON of the challenge: {error}.", hint=_AGAIN) from error
     if not isinstance(content, dict):
-        raise BadData(
+        raise DataError(
             f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=_AGAIN
         )
     return content

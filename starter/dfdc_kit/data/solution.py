@@ -1,7 +1,7 @@
 """The truth about the videos: from a solution CSV, a `metadata.json` of the challenge, or a folder that holds one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csvtext import NOTED, CsvText, Texts, as_text, read_csv, shown
+from dfdc_kit.csv_text import NOTED, CsvText, Texts, as_text, read_csv, shown
 from dfdc_kit.data.metadata import raise_for, read_metadata
-from dfdc_kit.errors import BadData, MissingData
+from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 USAGE = "Usage"
 USAGES = ("Public", "Private", "Ignored")
@@ -43,38 +45,40 @@ class Solution:
 def read_solution(path: Path, challenge: Challenge) -> Solution:
     """Read the truth from `path`.
 
-    Raises MissingData if there is none, or more than one in a folder; BadData, naming file, row, seen and expected,
-    if it is broken.
+    Raises DataMissingError if there is none, or more than one in a folder; DataError, naming file, row, seen and
+    expected, if it is broken.
     """
     file = find_solution(path, challenge)
     solution = _from_json(file, challenge) if _is_json(file) else _from_csv(file, challenge)
     if not len(solution.ids):
-        raise BadData(f"{file} names no video.", hint=_EXPECTED.format(**_names(challenge)))
+        raise DataError(f"{file} names no video.", hint=_EXPECTED.format(**_names(challenge)))
     return solution
 
 
 def raise_if_sample(solution: Solution, challenge: Challenge) -> None:
-    """A file that calls every video 0 and has no Usage is a sample submission, not the truth. Raises BadData."""
+    """A file that calls every video 0 and has no Usage is a sample submission, not the truth. Raises DataError."""
     if solution.usage is None and len(solution.ids) > 1 and not solution.truth.any():
         negative = challenge.submission.negative
-        raise BadData(
+        raise DataError(
             f"{solution.path} calls all {len(solution.ids):,} videos {negative} (0), as a sample submission does.",
             hint=f"Name the file with the truth. If all are {negative} indeed, say so with a column {USAGE}: Public.",
         )
 
 
 def find_solution(path: Path, challenge: Challenge) -> Path:
-    """The file that holds the truth: `path` itself, or the only one in the folder `path`. Raises MissingData."""
+    """The file that holds the truth: `path` itself, or the only one in the folder `path`. Raises DataMissingError."""
     if not path.is_dir():
         if not path.exists():
-            raise MissingData(f"There is no solution {path}.", hint=_EXPECTED.format(**_names(challenge)))
+            raise DataMissingError(f"There is no solution {path}.", hint=_EXPECTED.format(**_names(challenge)))
         return path
     found = _in_folder(path, challenge)
     if not found:
-        raise MissingData(f"The folder {path} holds no solution.", hint=_EXPECTED.format(**_names(challenge)))
+        raise DataMissingError(f"The folder {path} holds no solution.", hint=_EXPECTED.format(**_names(challenge)))
     if len(found) > 1:
         names = ", ".join(str(file.relative_to(path)) for file in found)
-        raise MissingData(f"The folder {path} holds more than one solution: {names}.", hint="Name one of these files.")
+        raise DataMissingError(
+            f"The folder {path} holds more than one solution: {names}.", hint="Name one of these files."
+        )
     return found[0]
 
 
@@ -168,3 +172,26 @@ def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.b
     for i in rows[:FIRST].tolist():
         more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 and i == rows[0] else ""
         yield f"line {text.lines[i]}, {name}: seen {shown(column[i])!r}, expected {expected}{more}"
+
+
+def read_solution_for(path: Path, challenge: Challenge, ids: Texts) -> Solution:
+    """The solution's rows with one of `ids` (n,), in the solution's own order. Raises DataError if it lacks some."""
+    solution = read_solution(path, challenge)
+    raise_if_sample(solution, challenge)
+    wanted = set(ids.tolist())
+    rows = np.array([row in wanted for row in solution.ids.tolist()])  # (n_solution,)
+    if rows.sum() < len(wanted):
+        missing = sorted(wanted.difference(solution.ids.tolist()))
+        lacking = f"{len(missing)} of {plural(len(ids), 'row')}, first: {b', '.join(missing[:3]).decode()}"
+        raise DataError(
+            f"{solution.path} lacks {lacking}.",
+            hint="Name the solution that belongs to the data: --solution PATH",
+        )
+    usage = None if solution.usage is None else solution.usage[rows]
+    return replace(solution, ids=solution.ids[rows], truth=solution.truth[rows], usage=usage)
+
+
+def in_order(solution: Solution, ids: Texts) -> npt.NDArray[np.uint8]:
+    """The truth (n,) of `ids` (n,), which the solution has all."""
+    place = {row: at for at, row in enumerate(solution.ids.tolist())}
+    return solution.truth[[place[row] for row in ids.tolist()]]

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.data.catalogue import Catalogue
-from dfdc_kit.data.listing import NO_PART
-from dfdc_kit.errors import BadData, UsageFault
+from dfdc_kit.data.catalogue import NO_PART, Catalogue
+from dfdc_kit.errors import DataError, UsageError
 
 TRAIN, VALIDATION, UNUSED = 0, 1, 2
 SIDES = ("train", "validation", "unused")
@@ -27,7 +26,7 @@ Sides = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SplitPlan:
     """How to cut.
 
     share: of the videos, wanted in validation; by: "part", "original", or "auto"; balance: as many FAKE as REAL on each
@@ -41,11 +40,11 @@ class Plan:
     nearest: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageFault if a value does not fit."""
+        """Raises UsageError if a value does not fit."""
         if not 0 < self.share < 1:
-            raise UsageFault(f"--share: seen {self.share:g}, expected more than 0 and less than 1.")
+            raise UsageError(f"--share: seen {self.share:g}, expected more than 0 and less than 1.")
         if self.by not in BY:
-            raise UsageFault(f"--by: seen {self.by!r}, expected {', '.join(BY)}.")
+            raise UsageError(f"--by: seen {self.by!r}, expected {', '.join(BY)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,10 @@ class Split:
         return np.flatnonzero(self.sides == side).tolist()
 
 
-def split(catalogue: Catalogue, plan: Plan, challenge: Challenge, public_test: Set[str] = frozenset()) -> Split:
+def split(catalogue: Catalogue, plan: SplitPlan, challenge: Challenge, public_test: Set[str] = frozenset()) -> Split:
     """Cut `catalogue` in two; `public_test` names videos that must not be validated on.
 
-    Raises UsageFault if one side would be empty, BadData if the metadata cannot tell which videos belong together.
+    Raises UsageError if one side would be empty, DataError if the metadata cannot tell which videos belong together.
     """
     by = _by(catalogue, plan)
     _check_chains(catalogue)
@@ -94,7 +93,7 @@ def place_of(text: str, seed: int) -> float:
     return int.from_bytes(blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()) / 2**64
 
 
-def _side(group: str, by: str, plan: Plan, challenge: Challenge) -> int:
+def _side(group: str, by: str, plan: SplitPlan, challenge: Challenge) -> int:
     """Parts are a known set: the share is met exactly once all are there. Originals are not: each has its own draw."""
     place = place_of(group, plan.seed)
     parts = range(challenge.sizes.train_parts)
@@ -104,21 +103,21 @@ def _side(group: str, by: str, plan: Plan, challenge: Challenge) -> int:
     return VALIDATION if place < plan.share else TRAIN
 
 
-def _by(catalogue: Catalogue, plan: Plan) -> str:
+def _by(catalogue: Catalogue, plan: SplitPlan) -> str:
     parts = any(listing.part != NO_PART for listing in catalogue.listings)
     if plan.by == "part" and not parts:
-        raise UsageFault("There is no part of the full training set here.", hint="Add: --by original")
+        raise UsageError("There is no part of the full training set here.", hint="Add: --by original")
     return ("part" if parts else "original") if plan.by == "auto" else plan.by
 
 
 def _parts(catalogue: Catalogue) -> list[str]:
-    """(n,) the part of each video as text, "" where none is known. Raises BadData if an original is in two parts."""
+    """(n,) the part of each video as text, "" where none is known. Raises DataError if an original is in two parts."""
     numbers = [listing.part for listing in catalogue.listings]
     parts = [numbers[at] for at in catalogue.at.tolist()]
     part_of: dict[str, int] = {}
     for root, part, name in zip(catalogue.roots(), parts, catalogue.names, strict=True):
         if part != NO_PART and part_of.setdefault(root, part) != part:
-            raise BadData(
+            raise DataError(
                 f"The original {root} of {name} (part {part}) has videos in part {part_of[root]}, too.",
                 hint="Parts do not keep originals apart here. Add: --by original",
             )
@@ -128,7 +127,7 @@ def _parts(catalogue: Catalogue) -> list[str]:
 def _check_orphans(catalogue: Catalogue) -> None:
     orphans = [i for i in np.flatnonzero(catalogue.fake).tolist() if not catalogue.originals[i]]
     if orphans:
-        raise BadData(
+        raise DataError(
             f"{len(orphans):,} FAKE videos name no original, the first is {catalogue.names[orphans[0]]}"
             f" in {catalogue.place(orphans[0])}: nothing can keep them from standing on both sides.",
             hint="Use the challenge's own metadata.json; a CSV with labels does not name originals.",
@@ -139,7 +138,7 @@ def _check_chains(catalogue: Catalogue) -> None:
     chained = list(fakes_as_originals(catalogue))
     if chained:
         name, original = chained[0]
-        raise BadData(
+        raise DataError(
             f"The original of {name} is {original}, which is FAKE or has an original of its own"
             f" ({len(chained):,} such videos).",
             hint="Get the metadata again: an original is a REAL video.",
@@ -163,7 +162,7 @@ class _Draw:
     names: list[str]
     sizes: npt.NDArray[np.int64]
     by: str
-    plan: Plan
+    plan: SplitPlan
     challenge: Challenge
 
     def sides(self, seed: int) -> Sides:
@@ -181,11 +180,11 @@ class _Draw:
         return sides
 
     def check(self, sides: Sides) -> None:
-        """Raise UsageFault, with a seed that does it, if one of the two sides got nothing."""
+        """Raise UsageError, with a seed that does it, if one of the two sides got nothing."""
         for side in (TRAIN, VALIDATION):
             if not (sides == side).any():
                 n = len(self.names)
-                raise UsageFault(
+                raise UsageError(
                     f"No video falls into {SIDES[side]}: {n} {self.by}{'s' * (n != 1)}, share {self.plan.share:g},"
                     f" seed {self.plan.seed}.",
                     hint=self._advice(),
@@ -218,7 +217,7 @@ def _balance(sides: Sides, catalogue: Catalogue, seed: int) -> None:
         of_class = [np.flatnonzero((sides == side) & (catalogue.fake == fake)) for fake in (False, True)]
         few, many = sorted(of_class, key=len)
         if not len(few):
-            raise UsageFault(
+            raise UsageError(
                 f"{SIDES[side]} holds one class only: there is nothing to balance.",
                 hint="Leave out --balance, or choose another --share or --seed.",
             )

@@ -11,15 +11,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dfdc_kit.amounts import counted
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csvtext import NOTED, as_text, read_csv, shown
-from dfdc_kit.data.catalogue import Catalogue, read_catalogue
-from dfdc_kit.data.labels import sample_csv, solution_csv
-from dfdc_kit.data.listing import reading
+from dfdc_kit.csv_text import NOTED, as_text, read_csv, shown
+from dfdc_kit.data.catalogue import Catalogue, read_catalogue, reading, sample_csv, solution_csv
 from dfdc_kit.data.metadata import raise_for
-from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, Plan, Split, split
-from dfdc_kit.errors import MissingData, OutputFault, UsageFault
+from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, Split, SplitPlan, split
+from dfdc_kit.errors import DataMissingError, OutputError, UsageError
+from dfdc_kit.formatting import plural
 
 CSV_NAME = "split.csv"
 HEADER = ("filename", "folder", "label", "original", "side")
@@ -49,7 +47,7 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     public_test: int  # videos kept out of validation because the public test shows them
 
 
-def make_split(paths: list[Path], out: Path, plan: Plan, challenge: Challenge) -> SplitReport:
+def make_split(paths: list[Path], out: Path, plan: SplitPlan, challenge: Challenge) -> SplitReport:
     """Cut the videos of `paths` and write `out/split.csv`, `out/train/` and `out/validation/`, whole or not at all.
 
     `validation/` is laid out as `dfdc run --data` wants it, `train/` as the challenge's own training folder; videos
@@ -97,11 +95,11 @@ def public_test_names(paths: Iterable[Path], challenge: Challenge) -> frozenset[
 def read_sides(path: Path) -> dict[str, str]:
     """Which side each video is on, by name, from a `split.csv` or the folder that holds one.
 
-    Raises MissingData if it is not there, BadData naming line, seen and expected if it is broken.
+    Raises DataMissingError if it is not there, DataError naming line, seen and expected if it is broken.
     """
     file = path / CSV_NAME if path.is_dir() else path
     if not file.is_file():
-        raise MissingData(f"There is no split {file}.", hint="Make one: dfdc data split DIR")
+        raise DataMissingError(f"There is no split {file}.", hint="Make one: dfdc data split DIR")
     text = read_csv(file)
     names, sides = text.column("filename"), text.column("side")
     faults = [f"{code}" for code in text.odd if code not in NOTED]
@@ -115,7 +113,7 @@ def read_sides(path: Path) -> dict[str, str]:
     ]
     found = dict(zip(as_text(names), as_text(sides), strict=True))
     if len(found) < len(names):
-        faults.append(f"{counted(len(names) - len(found), 'name')} more than once in it, expected each once")
+        faults.append(f"{plural(len(names) - len(found), 'name')} more than once in it, expected each once")
     raise_for(file, faults)
     return found
 
@@ -123,7 +121,7 @@ def read_sides(path: Path) -> dict[str, str]:
 def _refuse_public_test(path: Path, challenge: Challenge) -> None:
     folder = path if path.is_dir() else path.parent
     if folder.resolve().name == challenge.data.test_videos:
-        raise UsageFault(
+        raise UsageError(
             f"{path}: the public {challenge.data.test_videos} are no validation set: they come from the training set,"
             " and a model trained on it knows them.",
             hint="Split the training videos: dfdc data split DIR, where DIR holds train_sample_videos or parts",
@@ -138,7 +136,7 @@ def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise OutputFault(
+        raise OutputError(
             f"Cannot write {out}: {error.strerror}.", hint="Choose a folder that can be written: --out"
         ) from error
     try:
@@ -147,7 +145,7 @@ def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
         yield part
         _swap(out, part, room / "old")
     except OSError as error:
-        raise OutputFault(
+        raise OutputError(
             f"Cannot write {out}: {error.strerror}.", hint="Free some space or choose another folder: --out"
         ) from error
     finally:
@@ -155,7 +153,7 @@ def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
 
 
 def _check_ours(out: Path, challenge: Challenge) -> None:
-    """Raise UsageFault if `out` holds anything but an earlier split: what is in it would go."""
+    """Raise UsageError if `out` holds anything but an earlier split: what is in it would go."""
     if not out.exists():
         return
     layout = challenge.data
@@ -173,7 +171,7 @@ def _check_ours(out: Path, challenge: Challenge) -> None:
     )
     stranger = next(strangers, None) if out.is_dir() else out
     if stranger is not None:
-        raise UsageFault(
+        raise UsageError(
             f"{out} is there and is no split of ours: {stranger} would be lost.", hint="Choose another folder: --out"
         )
 

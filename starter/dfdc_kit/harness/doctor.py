@@ -16,14 +16,14 @@ import psutil
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import KitError
-from dfdc_kit.harness.observing.watch import VideoWatch
-from dfdc_kit.kaggle_client.credentials import HOW, sources
+from dfdc_kit.files import PACKAGE, bundled
+from dfdc_kit.harness.video_watch import VideoWatch
+from dfdc_kit.kaggle.credentials import HOW, sources
 from dfdc_kit.profiles import Limits
-from dfdc_kit.resources import PACKAGE, bundled
 from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
-from dfdc_kit.sandbox.watching.gpu import NO_CARD, find
-from dfdc_kit.sandbox.watching.gpu import PACKAGE as NVML
+from dfdc_kit.sandbox.monitor.gpu import NO_CARD, find
+from dfdc_kit.sandbox.monitor.gpu import PACKAGE as NVML
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30
@@ -34,7 +34,7 @@ TRUST = "Run only programs you trust, or make bubblewrap work"
 Status = Literal["ok", "missing", "problem"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the doctor's report."""
 
     group: str
@@ -47,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
     """All findings, and what each backend that works here does about each limit of the default profile."""
 
-    findings: list[Finding]
+    findings: list[DoctorFinding]
     enforcement: dict[str, list[Enforcement]]
 
 
@@ -60,21 +60,21 @@ def examine() -> Examination:
         except (KitError, OSError, ImportError) as error:
             name = check.__name__.removeprefix("_").replace("_", " ")
             mend = f"pip install {_self()}"
-            findings.append(Finding(group="Kit", name=name, status="problem", seen=str(error), mend=mend))
+            findings.append(DoctorFinding(group="Kit", name=name, status="problem", seen=str(error), mend=mend))
     limits = profiles.load().limits
     working = {name: backend for name, backend in backends(profiles.load()).items() if not backend.unavailable()}
     enforcement = {name: backend.enforcement(limits) for name, backend in working.items()}
     return Examination(findings=findings, enforcement=enforcement)
 
 
-def _python() -> list[Finding]:
+def _python() -> list[DoctorFinding]:
     version = ".".join(map(str, sys.version_info[:3]))
     old = sys.version_info < (3, 11)
     mend = "Install Python 3.11 or newer, and make the virtual environment with it"
     return [_finding("Kit", "Python", old, f"{version} at {sys.executable}", mend)]
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[DoctorFinding]:
     found = []
     for package in ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil", "typer", "rich"):
         version = _version(package)
@@ -82,10 +82,10 @@ def _packages() -> list[Finding]:
     return found
 
 
-def _extras() -> list[Finding]:
+def _extras() -> list[DoctorFinding]:
     torch, kaggle = _version("torch"), _version("kaggle")
     found = [
-        Finding(
+        DoctorFinding(
             group="Extras",
             name="torch",
             status="ok" if torch else "missing",
@@ -98,7 +98,7 @@ def _extras() -> list[Finding]:
         seen, kaggle = f"{kaggle}, but it cannot start: the package six is missing", None
     notebook = _version("nbclient") and _version("ipykernel")
     found.append(
-        Finding(
+        DoctorFinding(
             group="Extras",
             name="notebooks",
             status="ok" if notebook else "missing",
@@ -109,10 +109,13 @@ def _extras() -> list[Finding]:
         )
     )
     mend = "" if kaggle else "pip install kaggle six"
-    return [*found, Finding(group="Extras", name="kaggle", status="ok" if kaggle else "missing", seen=seen, mend=mend)]
+    return [
+        *found,
+        DoctorFinding(group="Extras", name="kaggle", status="ok" if kaggle else "missing", seen=seen, mend=mend),
+    ]
 
 
-def _credentials() -> list[Finding]:
+def _credentials() -> list[DoctorFinding]:
     """Where Kaggle credentials lie; their values are not shown."""
     places = [source.place for source in sources()]
     seen = ", ".join(places) or "none found; only download and submit need them"
@@ -120,10 +123,10 @@ def _credentials() -> list[Finding]:
         seen += " (the first is used, even if it is invalid)"
     status: Status = "ok" if places else "missing"
     mend = "" if places else HOW
-    return [Finding(group="Extras", name="Kaggle credentials", status=status, seen=seen, mend=mend)]
+    return [DoctorFinding(group="Extras", name="Kaggle credentials", status=status, seen=seen, mend=mend)]
 
 
-def _metric() -> list[Finding]:
+def _metric() -> list[DoctorFinding]:
     import pandas as pd
 
     metric = load_metric(challenges.load(challenges.BUNDLED).metric_path)
@@ -132,7 +135,7 @@ def _metric() -> list[Finding]:
     return [_finding("Kit", "metric", value != "0.69314", f"constant 0.5 scores {value}", "dfdc parity")]
 
 
-def _decoding() -> list[Finding]:
+def _decoding() -> list[DoctorFinding]:
     import av
 
     clip = min((bundled("sample_data") / challenges.load(challenges.BUNDLED).data.test_videos).glob("*.mp4"))
@@ -145,7 +148,7 @@ def _decoding() -> list[Finding]:
     return [_finding("Machine", "video decoding", frames == 0, seen, "pip install --force-reinstall av")]
 
 
-def _hardware() -> list[Finding]:
+def _hardware() -> list[DoctorFinding]:
     profile = profiles.load()
     cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
     few = cores < (profile.hardware.cpu_cores or 0)
@@ -169,18 +172,18 @@ def _hardware() -> list[Finding]:
     ]
 
 
-def _graphics() -> list[Finding]:
+def _graphics() -> list[DoctorFinding]:
     cards, reason = find()
     if cards:
-        return [Finding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
+        return [DoctorFinding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
     if reason == NO_CARD:
         seen, mend = "none; GPU baselines run on the CPU here, slower", "Nothing to do, unless you own one"
     else:
         seen, mend = f"cannot be watched: {reason}", f"pip install {NVML}"
-    return [Finding(group="Machine", name="GPU", status="missing", seen=seen, mend=mend)]
+    return [DoctorFinding(group="Machine", name="GPU", status="missing", seen=seen, mend=mend)]
 
 
-def _disk() -> list[Finding]:
+def _disk() -> list[DoctorFinding]:
     here = Path.cwd()
     free = shutil.disk_usage(here).free
     writable = os.access(here, os.W_OK)
@@ -189,14 +192,14 @@ def _disk() -> list[Finding]:
     return [_finding("Machine", "disk", not writable or free < GIB, seen, mend)]
 
 
-def _sandbox() -> list[Finding]:
+def _sandbox() -> list[DoctorFinding]:
     """Start a daemon that leaves its session, in each backend, and see that nothing of it is left."""
     found = []
     best = next((name for name, backend in backends(profiles.load()).items() if not backend.unavailable()), "")
     for name, backend in backends(profiles.load()).items():
         if reason := backend.unavailable():
             mend = MENDS.get(name, "Use Linux")
-            found.append(Finding(group="Sandbox", name=name, status="missing", seen=reason, mend=mend))
+            found.append(DoctorFinding(group="Sandbox", name=name, status="missing", seen=reason, mend=mend))
             continue
         outcome = _plant_daemon(backend)
         bad = outcome.ending is not Ending.EXIT or outcome.exit_code != 0
@@ -206,7 +209,7 @@ def _sandbox() -> list[Finding]:
         admitted = [limit.limit for limit in limits if limit.status.startswith("NOT")]
         if admitted and not bad and name == best:
             seen += f"; not enforced: {', '.join(admitted)}"
-            found.append(Finding(group="Sandbox", name=name, status="missing", seen=seen, mend=TRUST))
+            found.append(DoctorFinding(group="Sandbox", name=name, status="missing", seen=seen, mend=TRUST))
         else:
             found.append(_finding("Sandbox", name, bad, seen, "Report it, please"))
     return found
@@ -229,7 +232,7 @@ def _plant_daemon(backend: SandboxBackend) -> Outcome:
         return backend.run(job, Limits(wall_time_s=20), lambda _: None)
 
 
-def _watching() -> list[Finding]:
+def _watching() -> list[DoctorFinding]:
     with tempfile.TemporaryDirectory(prefix="dfdc-doctor-") as folder:
         with VideoWatch(Path(folder), lambda _: None) as watch:
             (Path(folder) / "trial.mp4").write_bytes(b"")
@@ -240,7 +243,7 @@ def _watching() -> list[Finding]:
     return [_finding("Sandbox", "video watching", bad, said if bad else good, "Runs work, without progress by video")]
 
 
-CHECKS: tuple[Callable[[], list[Finding]], ...] = (
+CHECKS: tuple[Callable[[], list[DoctorFinding]], ...] = (
     _python,
     _packages,
     _metric,
@@ -255,8 +258,8 @@ CHECKS: tuple[Callable[[], list[Finding]], ...] = (
 )
 
 
-def _finding(group: str, name: str, bad: bool, seen: str, mend: str) -> Finding:
-    return Finding(group=group, name=name, status="problem" if bad else "ok", seen=seen, mend=mend if bad else "")
+def _finding(group: str, name: str, bad: bool, seen: str, mend: str) -> DoctorFinding:
+    return DoctorFinding(group=group, name=name, status="problem" if bad else "ok", seen=seen, mend=mend if bad else "")
 
 
 def _version(package: str) -> str | None:

@@ -3,27 +3,26 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from dfdc_kit.errors import OutputFault
+from dfdc_kit.errors import OutputError
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest, rehearse
-from dfdc_kit.harness.request import Audience, RunRequest
+from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import run
-from dfdc_kit.history.event import Event, Kind, of_run
-from dfdc_kit.history.store import note_aloud
-from dfdc_kit.report import page
+from dfdc_kit.report import html
+from dfdc_kit.report.history import Event, Kind, note_aloud, of_run
 from dfdc_kit.report.run_report import PAGE, RunReport
 from dfdc_kit.sandbox.base import SandboxBackend
 
 
 def run_noted(
-    request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audience, warn: Callable[[str], None]
+    request: RunRequest, backend: SandboxBackend, runs: Path, audience: RunListener, warn: Callable[[str], None]
 ) -> RunReport:
-    """`harness.run.run`, then its page, and a row in the history of `runs`; `warn` is told what cannot be written."""
+    """`harness.run.run`, then its html, and a row in the history of `runs`; `warn` is told what cannot be written."""
     report = run(request, backend, runs, audience)
     note_aloud(runs, of_run(report), warn)
     try:
-        page.write(report, runs / report.run_id)
-    except OutputFault as fault:
+        html.write(report, runs / report.run_id)
+    except OutputError as fault:
         warn(f"No {PAGE}: {fault}")
     return report
 
@@ -32,7 +31,7 @@ def rehearse_noted(
     request: RehearsalRequest,
     backend: SandboxBackend,
     runs: Path,
-    audience: Audience,
+    audience: RunListener,
     on_step: Callable[[str, int, float], None],
     warn: Callable[[str], None],
 ) -> RehearsalReport:

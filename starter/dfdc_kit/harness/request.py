@@ -21,7 +21,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not end in time here
 
 
-class Audience(Protocol):
+class RunListener(Protocol):
     """Who is told how a run goes, while it goes. `opened` and `output` come from a thread of their own."""
 
     def staged(self, done: int, total: int) -> None:
@@ -34,7 +34,7 @@ class Audience(Protocol):
         """A piece of what the submission prints, as it is."""
 
 
-class Silence:
+class NullListener:
     """An audience that does not listen."""
 
     def staged(self, done: int, total: int) -> None:

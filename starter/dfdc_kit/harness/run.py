@@ -12,32 +12,36 @@ from typing import NamedTuple
 from msgspec import structs
 
 from dfdc_kit import __version__
-from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import MetricFault, OutputFault, SubmissionFault, UsageFault
+from dfdc_kit.data.solution import Solution, in_order, read_solution_for
+from dfdc_kit.errors import MetricError, OutputError, SubmissionError, UsageError
+from dfdc_kit.files import file_sha256
+from dfdc_kit.harness.collect import fallback_rows
+from dfdc_kit.harness.environment import environment_diffs, machine
 from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
-from dfdc_kit.harness.forecast.growth import memory_growth
-from dfdc_kit.harness.forecast.summary import summarise
-from dfdc_kit.harness.judging.gap import gaps
-from dfdc_kit.harness.judging.judge import judge
-from dfdc_kit.harness.judging.ledger import ledger
-from dfdc_kit.harness.judging.partial import partial_score
-from dfdc_kit.harness.judging.truth import in_order, read_truth
-from dfdc_kit.harness.machine import machine
-from dfdc_kit.harness.observing.collect import fallback_rows
-from dfdc_kit.harness.observing.observe import observe
-from dfdc_kit.harness.request import Audience, RunRequest
-from dfdc_kit.report.forecast import MemoryGrowth, TimeForecast
-from dfdc_kit.report.run_report import CSV, FALLBACKS, Ledger, Observation, PartialScore, RunReport, save
+from dfdc_kit.harness.forecast.summary import memory_growth, summarise
+from dfdc_kit.harness.judge import judge
+from dfdc_kit.harness.observe import observe
+from dfdc_kit.harness.request import RunListener, RunRequest
+from dfdc_kit.harness.score_run import loss_breakdown, partial_score
+from dfdc_kit.report.run_report import (
+    CSV,
+    FALLBACKS,
+    LossBreakdown,
+    MemoryGrowth,
+    Observation,
+    PartialScore,
+    RunReport,
+    TimeForecast,
+    save,
+)
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.resources import file_sha256
 from dfdc_kit.sandbox.base import SandboxBackend
-from dfdc_kit.sandbox.places import places
+from dfdc_kit.sandbox.visible_paths import places
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
-from dfdc_kit.submission.check import SubmissionTable
-from dfdc_kit.submission.code import RUNS, files_sha256
-from dfdc_kit.submission.expected import Expected
-from dfdc_kit.submission.manifest import manifest_faults
+from dfdc_kit.submission.code import RUNS, files_sha256, manifest_faults
+from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.validate import SubmissionTable
 
 
 class Prepared(NamedTuple):
@@ -56,11 +60,11 @@ class Scored(NamedTuple):
 
     seen: Observation
     score: Score | None = None
-    ledger: Ledger | None = None
+    ledger: LossBreakdown | None = None
     partial: PartialScore | None = None
 
 
-def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audience) -> RunReport:
+def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: RunListener) -> RunReport:
     """Run a code submission and judge it. Log, CSV and `run.json` lie in `runs`/<run id> afterwards.
 
     Raises KitError where data, machine or harness are at fault, before or during the run; what the submission does
@@ -84,17 +88,17 @@ def run(request: RunRequest, backend: SandboxBackend, runs: Path, audience: Audi
 
 
 def _refuse_what_cannot_be_hidden(request: RunRequest, runs: Path) -> None:
-    """Labels and reports of earlier runs are hidden below a place that a submission may read. Raises UsageFault."""
+    """Labels and reports of earlier runs are hidden below a place that a submission may read. Raises UsageError."""
     for what, path in (("The data folder", request.dataset.folder), ("The folder of runs", runs)):
         if path.resolve() in {place.resolve() for place in places()}:
-            raise UsageFault(
+            raise UsageError(
                 f"{what}, {path}, is where the system's or Python's own programs lie, which a submission may read.",
                 hint="Move it into a folder of its own.",
             )
 
 
 def _refuse_what_would_be_handed_over(request: RunRequest, runs: Path) -> None:
-    """Whatever lies in a submission's folder goes with it: labels and reports must not. Raises UsageFault."""
+    """Whatever lies in a submission's folder goes with it: labels and reports must not. Raises UsageError."""
     folder = request.submission.folder
     if request.submission.alone:
         return
@@ -102,7 +106,7 @@ def _refuse_what_would_be_handed_over(request: RunRequest, runs: Path) -> None:
     for what, path in (("The data folder", data.folder), ("The truth", data.truth), ("The folder of runs", runs)):
         real = None if path is None else path.resolve()
         if real is not None and real.is_relative_to(folder) and not real.is_relative_to(folder / RUNS):  # left out
-            raise UsageFault(
+            raise UsageError(
                 f"{what}, {path}, lies in the submission's own folder, {folder}, and would be handed to it.",
                 hint="Put the submission into a folder of its own, or move the other.",
             )
@@ -116,7 +120,7 @@ def _prepare(request: RunRequest) -> Prepared:
     here, there = kept_here(), kept_hosted()
     if truth is None:
         return Prepared(metric, expected, sample, None, here, there)
-    solution = read_truth(truth, request.challenge, expected.ids)
+    solution = read_solution_for(truth, request.challenge, expected.ids)
     expected = replace(expected, truth=in_order(solution, expected.ids))
     return Prepared(metric, expected, sample, solution, here, there)
 
@@ -150,12 +154,12 @@ def _score(
         return Scored(seen)
     try:
         score = score_submission(metric, solution.frame(), table.frame(), request.challenge)
-    except SubmissionFault as fault:
+    except SubmissionError as fault:
         return Scored(structs.replace(seen, refused=str(fault)))
-    except MetricFault as fault:
+    except MetricError as fault:
         return Scored(structs.replace(seen, harness_fault=str(fault)))
     answers = solution.frame().drop(columns="Usage", errors="ignore")
-    costs = ledger(metric, answers, table.frame(), fallback_rows(folder / FALLBACKS), request.challenge)
+    costs = loss_breakdown(metric, answers, table.frame(), fallback_rows(folder / FALLBACKS), request.challenge)
     return Scored(seen, score=score, ledger=costs)
 
 
@@ -190,7 +194,7 @@ def _report(
         backend=backend.name,
         enforcement=backend.enforcement(request.profile.limits),
         machine=here,
-        gaps=gaps(request.profile, here),
+        gaps=environment_diffs(request.profile, here),
         observation=scored.seen,
         judgement=judgement,
         score=scored.score,
@@ -223,7 +227,7 @@ def _forecast(
 
 
 def _new_folder(runs: Path, name: str) -> Path:
-    """A folder that was not there before. Two runs in the same second get different ones. Raises OutputFault."""
+    """A folder that was not there before. Two runs in the same second get different ones. Raises OutputError."""
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:
@@ -235,7 +239,7 @@ def _new_folder(runs: Path, name: str) -> Path:
             else:
                 return folder.resolve()
     except OSError as error:
-        raise OutputFault(
+        raise OutputError(
             f"Cannot make a run folder in {runs}: {error.strerror}.",
             hint="Choose a folder that can be written: --out DIR",
         ) from error

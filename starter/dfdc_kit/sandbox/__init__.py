@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from dfdc_kit.errors import SandboxFault, UsageFault
+from dfdc_kit.errors import SandboxError, UsageError
 from dfdc_kit.profiles import Limits, Profile
 from dfdc_kit.sandbox.base import NOT_ENFORCED, SandboxBackend
 from dfdc_kit.sandbox.bubblewrap import BubblewrapBackend
@@ -31,11 +31,11 @@ def backends(profile: Profile | None) -> dict[str, SandboxBackend]:
 def choose(name: str = "", profile: Profile | None = None, require: Iterable[str] = ()) -> SandboxBackend:
     """The backend `name`, or the best that works on this machine and keeps each limit of `require`.
 
-    A limit that the profile does not set cannot be required. Raises UsageFault for a name that is not
-    known and for such a limit, SandboxFault if there is no such backend here: it names each limit and the reason.
+    A limit that the profile does not set cannot be required. Raises UsageError for a name that is not
+    known and for such a limit, SandboxError if there is no such backend here: it names each limit and the reason.
     """
     if name and name not in BACKENDS:
-        raise UsageFault(f"There is no sandbox backend {name!r}.", hint=f"Backends: {', '.join(BACKENDS)}")
+        raise UsageError(f"There is no sandbox backend {name!r}.", hint=f"Backends: {', '.join(BACKENDS)}")
     required = list(dict.fromkeys(require))
     _known(required)
     reasons = {}
@@ -48,7 +48,7 @@ def choose(name: str = "", profile: Profile | None = None, require: Iterable[str
         reasons[candidate.name] = reason
     why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
     need = f" that keeps {', '.join(required)}" if required else ""
-    raise SandboxFault(f"No sandbox backend{need} works here ({why}).", hint="See: dfdc doctor")
+    raise SandboxError(f"No sandbox backend{need} works here ({why}).", hint="See: dfdc doctor")
 
 
 def _known(required: list[str]) -> None:
@@ -56,7 +56,7 @@ def _known(required: list[str]) -> None:
         if limit not in LIMITS:
             near = difflib.get_close_matches(limit, LIMITS, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}?" if near else f"Limits: {', '.join(LIMITS)}"
-            raise UsageFault(f"There is no limit {limit!r} to require.", hint=hint)
+            raise UsageError(f"There is no limit {limit!r} to require.", hint=hint)
 
 
 def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -> str:
@@ -66,7 +66,7 @@ def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -
     found = {claim.limit: claim for claim in backend.enforcement(limits)}
     for limit in required:
         if limit not in found:
-            raise UsageFault(
+            raise UsageError(
                 f"{limit} is required, but the profile sets no limit of that kind.",
                 hint="Choose a profile that limits it: dfdc profiles",
             )

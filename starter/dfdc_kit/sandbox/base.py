@@ -115,6 +115,6 @@ class SandboxBackend(Protocol):
     ) -> Outcome:
         """Run the job to its end. `on_output` gets each piece of its output as it comes and must return at once, for
         nothing is watched meanwhile; `hopeless` is asked many times a second, and once it says yes, the job is stopped.
-        Raises SandboxFault.
+        Raises SandboxError.
         """
         ...

@@ -16,16 +16,15 @@ from importlib import util
 from pathlib import Path
 from typing import BinaryIO
 
-from dfdc_kit.errors import SandboxFault
+from dfdc_kit.errors import SandboxError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.claims import supervised
+from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised, why_not
 from dfdc_kit.sandbox.inside import syscall_filter
-from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
-from dfdc_kit.sandbox.places import GRAPHICS, SETTINGS, SYSTEM, view
-from dfdc_kit.sandbox.probe import proven
+from dfdc_kit.sandbox.monitor.log import last_line
+from dfdc_kit.sandbox.self_check import proven
 from dfdc_kit.sandbox.supervise import supervise, translated
-from dfdc_kit.sandbox.watching.log import last_line
+from dfdc_kit.sandbox.visible_paths import GRAPHICS, SETTINGS, SYSTEM, view
 
 KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
 STARTED, STATUS_BYTES = b'"exit-code"', 4096  # what bwrap says at the end, if the job was started
@@ -50,7 +49,7 @@ class BubblewrapBackend:
     ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
         if reason := self.unavailable():
-            raise SandboxFault(
+            raise SandboxError(
                 f"bubblewrap cannot work here: {reason}", hint="Use the other backend: --backend process"
             )
         told, tells = os.pipe()
@@ -63,7 +62,7 @@ class BubblewrapBackend:
             writer.close()
             os.set_blocking(told, False)
             if outcome.ending is Ending.EXIT and STARTED not in (status.read(STATUS_BYTES) or b""):
-                raise SandboxFault(
+                raise SandboxError(
                     f"bubblewrap did not start: {last_line(job.log) or 'it said nothing'}", hint="Try: dfdc doctor"
                 )
         return translated(outcome)

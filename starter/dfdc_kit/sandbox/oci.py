@@ -20,16 +20,15 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from dfdc_kit.errors import SandboxFault
+from dfdc_kit.errors import SandboxError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.claims import supervised
-from dfdc_kit.sandbox.mechanisms import cores, file_bytes, shared_memory_bytes
-from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import Orders, supervise, translated
-from dfdc_kit.sandbox.watching.control_group import Contained, Gauge, Reading
-from dfdc_kit.sandbox.watching.gpu import find
-from dfdc_kit.sandbox.watching.log import last_line
+from dfdc_kit.sandbox.enforcement import cores, file_bytes, shared_memory_bytes, supervised
+from dfdc_kit.sandbox.monitor.control_group import Contained, Gauge, Reading
+from dfdc_kit.sandbox.monitor.gpu import find
+from dfdc_kit.sandbox.monitor.log import last_line
+from dfdc_kit.sandbox.self_check import proven
+from dfdc_kit.sandbox.supervise import Confinement, supervise, translated
 
 ENGINES = ("docker", "podman")
 ANSWER_S = 60.0  # for an engine to answer a question
@@ -70,13 +69,13 @@ class OciBackend:
         seen from here, else not known.
         """
         if reason := self.unavailable():
-            raise SandboxFault(f"No container can be run here: {reason}", hint="Choose another: --backend bubblewrap")
+            raise SandboxError(f"No container can be run here: {reason}", hint="Choose another: --backend bubblewrap")
         engine, container = _engine()[0], f"dfdc-{secrets.token_hex(8)}"
         remove = [engine, "rm", "--force", container]
         command = list(command_line(engine, container, self.image, job, limits))
         watched = structs.replace(limits, memory_bytes=None, processes=None, cpu_cores=None)  # the engine's business
         environment = {name: os.environ[name] for name in TO_FIND_IT if name in os.environ}
-        confinement: Orders = {"plain": True, "afterwards": remove}
+        confinement: Confinement = {"plain": True, "afterwards": remove}
         try:
             with Gauge(lambda: _contained(engine, container)) as gauge:
 
@@ -158,12 +157,12 @@ def _contained(engine: str, container: str) -> Contained | None:
 
 
 def _outcome(outcome: Outcome, state: _State, used: Reading, job: Job, limits: Limits) -> Outcome:
-    """What the engine's client reported, what the engine knows of the container, and what it used. Raises SandboxFault.
+    """What the engine's client reported, what the engine knows of the container, and what it used. Raises SandboxError.
 
     Not every engine records a kill for want of memory: the group's own counter tells it, too, and a kill at the limit.
     """
     if outcome.ending is Ending.EXIT and outcome.exit_code and not state.started:
-        raise SandboxFault(f"The container did not start: {last_line(job.log) or 'the engine said nothing'}")
+        raise SandboxError(f"The container did not start: {last_line(job.log) or 'the engine said nothing'}")
     usage = structs.replace(
         outcome.usage,
         cpu_time_s=used.cpu_time_s,

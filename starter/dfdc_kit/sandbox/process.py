@@ -12,11 +12,10 @@ from pathlib import Path
 
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.claims import supervised
-from dfdc_kit.sandbox.mechanisms import shared_memory_bytes, why_not
-from dfdc_kit.sandbox.places import DEVICES, GRAPHICS, readable
-from dfdc_kit.sandbox.probe import proven
-from dfdc_kit.sandbox.supervise import Orders, supervise
+from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised, why_not
+from dfdc_kit.sandbox.self_check import proven
+from dfdc_kit.sandbox.supervise import Confinement, supervise
+from dfdc_kit.sandbox.visible_paths import DEVICES, GRAPHICS, readable
 
 TEMPORARY = Path("/dev/shm/tmp")  # noqa: S108  # as in confine.py
 EVERYBODY = -1  # of kill: all processes that one may signal
@@ -46,11 +45,11 @@ class ProcessBackend:
         return supervise(job, [str(part) for part in job.command], environment, limits, on_output, hopeless, orders)
 
 
-def _confinement(job: Job, limits: Limits) -> Orders:
+def _confinement(job: Job, limits: Limits) -> Confinement:
     """As much as this kernel can do."""
     devices = [f"/dev/{name}" for name in (*DEVICES, *(GRAPHICS if job.gpu else ()))]
     write = [str(job.working), str(job.temporary)]
-    orders: Orders = {"write": [*write, *devices], "network": _network(limits)}
+    orders: Confinement = {"write": [*write, *devices], "network": _network(limits)}
     if not why_not("namespaces"):
         orders["shm_bytes"] = shared_memory_bytes(limits)
         orders["changing"] = [str(job.stage)]

@@ -15,21 +15,20 @@ from typing import Any, Self, TypedDict
 
 from msgspec import structs
 
-from dfdc_kit.errors import OutputFault, SandboxFault
+from dfdc_kit.errors import OutputError, SandboxError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending, Job, Outcome, Usage
-from dfdc_kit.sandbox.mechanisms import SUPERVISOR, cores, file_bytes, why_not
-from dfdc_kit.sandbox.removal import prune
-from dfdc_kit.sandbox.watching.gpu import GpuWatch, find
-from dfdc_kit.sandbox.watching.log import Log
-from dfdc_kit.sandbox.watching.watchdog import Watchdog, folder_bytes
+from dfdc_kit.sandbox.enforcement import SUPERVISOR, cores, file_bytes, why_not
+from dfdc_kit.sandbox.monitor.gpu import GpuWatch, find
+from dfdc_kit.sandbox.monitor.log import Log
+from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
 
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
 PATIENCE_S = 45.0  # after the order to stop, for the supervisor to report: it may itself wait twice for 20 s
 
 
-class Orders(TypedDict, total=False):
+class Confinement(TypedDict, total=False):
     """What the supervisor does to the job's process before it becomes the job, and after it."""
 
     file_bytes: int  # no file may grow larger; 0: no limit
@@ -55,16 +54,16 @@ def supervise(
     limits: Limits,
     on_output: Callable[[bytes], None],
     hopeless: Callable[[], bool],
-    confinement: Orders | None = None,
+    confinement: Confinement | None = None,
     handles: tuple[int, ...] = (),
     root: Callable[[], int | None] | None = None,
 ) -> Outcome:
-    """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxFault if that cannot be done.
+    """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxError if that cannot be done.
 
     `handles` are file descriptors that `command` inherits. `root()` is the process below which the job runs, if that is
     not the supervisor, or None while it is not known.
     """
-    orders: Orders = {**_common(limits), **(confinement or {})}
+    orders: Confinement = {**_common(limits), **(confinement or {})}
     started_unix_s = time.time()
     with (
         Log(job.log, limits.log_bytes) as log,
@@ -111,9 +110,9 @@ def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
     return None
 
 
-def _common(limits: Limits) -> Orders:
+def _common(limits: Limits) -> Confinement:
     """What every backend asks of the supervisor."""
-    orders: Orders = {"file_bytes": file_bytes(limits), "wall_time_s": limits.wall_time_s}
+    orders: Confinement = {"file_bytes": file_bytes(limits), "wall_time_s": limits.wall_time_s}
     if limits.cpu_cores is not None:
         orders["cores"], orders["filter"] = cores(limits), not why_not("filter")
     return orders
@@ -167,12 +166,12 @@ def _reopen(job: Job) -> None:
 
 
 def _prune(job: Job) -> None:
-    """What a caller could not even remove is removed here. Raises OutputFault."""
+    """What a caller could not even remove is removed here. Raises OutputError."""
     try:
         for folder in (job.working, job.temporary):
             prune(folder)
     except OSError as error:
-        raise OutputFault(f"Cannot clean up {job.working}: {error.strerror}.") from error
+        raise OutputError(f"Cannot clean up {job.working}: {error.strerror}.") from error
 
 
 class _Supervisor:
@@ -183,7 +182,7 @@ class _Supervisor:
         command: list[str],
         environment: dict[str, str],
         working: Path,
-        orders: Orders,
+        orders: Confinement,
         handles: tuple[int, ...],
     ) -> None:
         control_read, control_write = os.pipe()
@@ -206,7 +205,7 @@ class _Supervisor:
         except OSError as error:
             os.close(control_write)
             os.close(self._result)
-            raise SandboxFault(f"Cannot start a process: {error}") from error
+            raise SandboxError(f"Cannot start a process: {error}") from error
         finally:
             os.close(control_read)
             os.close(result_write)
@@ -258,18 +257,18 @@ class _Supervisor:
         return stopped_for
 
     def report(self) -> dict[str, Any]:
-        """What the supervisor said. Raises SandboxFault if it said nothing: it was killed, and not by us."""
+        """What the supervisor said. Raises SandboxError if it said nothing: it was killed, and not by us."""
         try:
             said: dict[str, Any] = ast.literal_eval(
                 self._said.decode().split("\n")[0]
             )  # the first: why it cannot start
         except (ValueError, SyntaxError):
-            raise SandboxFault(
+            raise SandboxError(
                 "The supervisor of the run ended without a report.",
                 hint="Was it killed from outside, or by the submission? Look into the log, then run again.",
             ) from None
         if "cannot_start" in said:
-            raise SandboxFault(f"Cannot start the submission: {said['cannot_start']}")
+            raise SandboxError(f"Cannot start the submission: {said['cannot_start']}")
         return said
 
     def _pass_on(self, selector: selectors.BaseSelector, keep: Callable[[bytes], None]) -> bool:
@@ -293,3 +292,50 @@ class _Supervisor:
         with contextlib.suppress(ValueError):
             while data := self._output.read(PIECE_BYTES):
                 keep(data)
+
+
+DEEPEST = 64  # levels
+LONGEST = 2000  # characters of a path; the kernel takes 4095
+
+
+def prune(folder: Path) -> None:
+    """Cut off what lies too deep below `folder`, and open every folder above, so that its owner can remove the rest.
+
+    Nothing may run in it any more. Raises OSError.
+    """
+    folders = [(str(folder), 0)]
+    while folders:
+        path, depth = folders.pop()
+        os.chmod(path, 0o700)  # noqa: PTH101  # its owner's; the program may have closed it
+        with os.scandir(path) as entries:
+            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for entry in below:
+            if depth + 1 >= DEEPEST or len(entry.path) > LONGEST:
+                _remove(path, entry.name)
+            else:
+                folders.append((entry.path, depth + 1))
+
+
+def _remove(parent: str, name: str) -> None:
+    """Remove a folder of any depth: each folder in it is first moved up beside it, so that no path grows."""
+    top = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        waiting, moved = [name], 0
+        while waiting:
+            name = waiting.pop()
+            os.chmod(name, 0o700, dir_fd=top)
+            here = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            try:
+                for entry in list(os.scandir(here)):
+                    if entry.is_dir(follow_symlinks=False):
+                        os.chmod(entry.name, 0o700, dir_fd=here)
+                        moved += 1
+                        waiting.append(f".dfdc-removed-{moved}")
+                        os.rename(entry.name, waiting[-1], src_dir_fd=here, dst_dir_fd=top)
+                    else:
+                        os.unlink(entry.name, dir_fd=here)
+            finally:
+                os.close(here)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from dfdc_kit.errors import MetricFault, MissingData
+from dfdc_kit.errors import DataMissingError, MetricError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,22 +37,22 @@ class LoadedMetric:
 
 
 def load_metric(path: Path) -> LoadedMetric:
-    """Execute the metric file at `path`, under a private module name. Raises MissingData or MetricFault."""
+    """Execute the metric file at `path`, under a private module name. Raises DataMissingError or MetricError."""
     if not path.is_file():
-        raise MissingData(f"There is no metric file {path}.")
+        raise DataMissingError(f"There is no metric file {path}.")
     name = f"_dfdc_metric_{path.stem}_{abs(hash(path.resolve())):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MetricFault(f"{path} is not a Python file.", hint="A metric is a .py file with a function `score`.")
+        raise MetricError(f"{path} is not a Python file.", hint="A metric is a .py file with a function `score`.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles of the file look themselves up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # somebody else's file may raise anything
         del sys.modules[name]
-        raise MetricFault(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
+        raise MetricError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "score", None)):
-        raise MetricFault(
+        raise MetricError(
             f"{path} has no function `score`.",
             hint="Expected: score(solution, submission, row_id_column_name) -> float",
         )

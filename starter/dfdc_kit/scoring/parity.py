@@ -10,10 +10,17 @@ from importlib import metadata
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.resources import file_sha256
-from dfdc_kit.scoring.checks import Check, call, frames, value_check
-from dfdc_kit.scoring.golden import GOLDEN, LEADERBOARD, GoldenVector, expected
-from dfdc_kit.scoring.manners import faults, manners, rows
+from dfdc_kit.files import file_sha256
+from dfdc_kit.scoring.contract import (
+    Check,
+    call,
+    check_purity,
+    check_rejections,
+    check_row_matching,
+    frames,
+    value_check,
+)
+from dfdc_kit.scoring.golden_vectors import GOLDEN, LEADERBOARD, GoldenVector, expected
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 PACKAGES = ("numpy", "pandas", "scikit-learn")
@@ -104,7 +111,7 @@ GROUPS: tuple[Callable[[LoadedMetric, Challenge], Iterator[Check]], ...] = (
     _golden,
     _scikit_learn,
     _leaderboard,
-    rows,
-    faults,
-    manners,
+    check_row_matching,
+    check_rejections,
+    check_purity,
 )

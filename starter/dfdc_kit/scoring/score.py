@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import MetricFault, SubmissionFault
-from dfdc_kit.resources import file_sha256
+from dfdc_kit.errors import MetricError, SubmissionError
+from dfdc_kit.files import file_sha256
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def score_submission(
     """Score `submission` (row id, label) against `solution` (row id, label, perhaps Usage), both left as they are.
 
     The metric never sees Usage, as on Kaggle: each part is scored by a call with the rows of that part alone.
-    Raises SubmissionFault with the metric's own words where they blame the submission, else MetricFault.
+    Raises SubmissionError with the metric's own words where they blame the submission, else MetricError.
     """
     columns = challenge.submission
     usage = solution.get(USAGE)
@@ -69,7 +69,7 @@ def score_submission(
     def score(truth: "pd.DataFrame", guess: "pd.DataFrame") -> Part:
         value = _call(metric, lambda: metric.score(truth.copy(), guess.copy(), columns.row_id))
         if not math.isfinite(value):
-            raise MetricFault(f"{metric.path.name} returned {value}, not a finite number.")
+            raise MetricError(f"{metric.path.name} returned {value}, not a finite number.")
         return Part(value=value, displayed=displayed(value, challenge.metric.displayed_decimals), rows=len(truth))
 
     if usage is not None and (usage == IGNORED).any():
@@ -94,19 +94,19 @@ def score_submission(
 
 
 def constant_score(metric: LoadedMetric, solution: "pd.DataFrame", challenge: Challenge) -> Score:
-    """What a submission with `CONSTANT` in every row would score. Raises MetricFault."""
+    """What a submission with `CONSTANT` in every row would score. Raises MetricError."""
     columns = challenge.submission
     return score_submission(metric, solution, solution[[columns.row_id]].assign(**{columns.label: CONSTANT}), challenge)
 
 
 def _call(metric: LoadedMetric, function: Callable[[], Result]) -> Result:
-    """Call into the metric file; its participant errors become SubmissionFault, everything else is its own fault."""
+    """Call into the metric file; its participant errors become SubmissionError, everything else is its own fault."""
     try:
         return function()
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) and metric.blames_participant(error):
-            raise SubmissionFault(str(error)) from error
-        raise MetricFault(
+            raise SubmissionError(str(error)) from error
+        raise MetricError(
             f"{metric.path.name} failed: {type(error).__name__}: {error}",
             hint="This is no fault of the submission. Check the metric file: dfdc parity --metric FILE",
         ) from error
@@ -131,7 +131,7 @@ def _row_table(
     predicted = submission.set_index(submission[columns.row_id].astype(str))[columns.label].astype(float)
     losses = _call(metric, lambda: pd.Series(losses).rename(index=str).astype(float))
     if set(losses.index) != set(labels.index) or len(losses) != len(labels) or not losses.map(math.isfinite).all():
-        raise MetricFault(f"{metric.path.name}: `losses` must return one finite number for each row of the solution.")
+        raise MetricError(f"{metric.path.name}: `losses` must return one finite number for each row of the solution.")
     names = labels.eq(1).map({True: columns.positive, False: columns.negative})
     return pd.DataFrame(
         {"label": names, "predicted": predicted.reindex(names.index), "loss": losses.reindex(names.index)}

@@ -7,10 +7,9 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csvtext import CsvText, Numbers, Texts, shown
-from dfdc_kit.submission.expected import Expected
-from dfdc_kit.submission.labels import NUMBER, Labels, blanks_around, is_decimal, parse_labels
-from dfdc_kit.submission.matching import Match, match
+from dfdc_kit.csv_text import CsvText, Numbers, Texts, shown
+from dfdc_kit.submission.expected_rows import Expected, Match, match
+from dfdc_kit.submission.label_text import NUMBER, Labels, blanks_around, is_decimal, parse_labels
 
 FIRST = 5  # examples that a finding shows
 
@@ -25,7 +24,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleFinding:
     """What a rule found; `mend` replaces the rule's own advice where more is known."""
 
     count: int

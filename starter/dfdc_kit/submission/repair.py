@@ -7,12 +7,11 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import SubmissionFault, UsageFault
-from dfdc_kit.resources import writing_to
+from dfdc_kit.errors import SubmissionError, UsageError
+from dfdc_kit.files import writing_to
 from dfdc_kit.submission.case import Case, stripped
-from dfdc_kit.submission.check import examine, validate
-from dfdc_kit.submission.expected import Expected
-from dfdc_kit.submission.rules import Validation, Violation
+from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.validate import Validation, Violation, examine, validate
 
 CHUNK_ROWS = 1 << 17
 
@@ -31,11 +30,11 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
 def repair(path: Path, out: Path, challenge: Challenge, expected: Expected | None = None) -> RepairReport:
     """Write a mended copy of `path` to `out`, the labels' digits as they were; nothing if any error would remain.
 
-    Raises UsageFault if `out` is the file itself or a folder, OutputFault if it cannot be written.
+    Raises UsageError if `out` is the file itself or a folder, OutputError if it cannot be written.
     """
     if out.is_dir() or (out.exists() and path.exists() and out.samefile(path)):
         what = "a folder" if out.is_dir() else "the submission itself"
-        raise UsageFault(f"{out} is {what}; nothing was written.", hint="Choose another name: --repair mended.csv")
+        raise UsageError(f"{out} is {what}; nothing was written.", hint="Choose another name: --repair mended.csv")
     before, case = examine(path, challenge, expected)
     remains = [error for error in before.errors if not error.repairable]
     if not remains:
@@ -45,7 +44,7 @@ def repair(path: Path, out: Path, challenge: Challenge, expected: Expected | Non
             after, _ = validate(part, challenge, expected)
             if not after.valid:
                 codes = ", ".join(error.code for error in after.errors)
-                raise SubmissionFault(f"The mended copy would still break {codes}; nothing was written.")
+                raise SubmissionError(f"The mended copy would still break {codes}; nothing was written.")
     return RepairReport(
         file=str(path),
         out=str(out),

@@ -9,15 +9,13 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csvtext import CsvText, read_csv
-from dfdc_kit.data.audit.finding import SEVERITIES, Evidence, Finding
-from dfdc_kit.data.audit.leak import Leak, measure
+from dfdc_kit.csv_text import CsvText, read_csv
+from dfdc_kit.data.audit.evidence import SEVERITIES, AuditFinding, Evidence, Leak, measure
 from dfdc_kit.data.audit.rules import RULES
-from dfdc_kit.data.catalogue import Catalogue, read_catalogue
-from dfdc_kit.data.listing import reading
+from dfdc_kit.data.catalogue import Catalogue, read_catalogue, reading
+from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
 from dfdc_kit.data.split_files import public_test_names, read_sides
-from dfdc_kit.data.verify.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
-from dfdc_kit.errors import MissingData, UsageFault
+from dfdc_kit.errors import DataMissingError, UsageError
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +29,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     files: int  # videos that were there and opened
     leak: Leak | None  # None: no videos, or too few originals to tell
     seconds: float
-    findings: list[Finding]
+    findings: list[AuditFinding]
 
     @property
     def errors(self) -> int:
@@ -51,7 +49,7 @@ def audit(
 ) -> AuditReport:
     """Audit the data in `paths` (metadata files, or folders that hold some), a `split` of it, and a `submission`.
 
-    Raises MissingData if something is not there, BadData if metadata or the split is broken.
+    Raises DataMissingError if something is not there, DataError if metadata or the split is broken.
     """
     started = time.monotonic()
     catalogue = read_catalogue(paths, challenge)
@@ -130,11 +128,11 @@ def _leak(catalogue: Catalogue, videos: Mapping[Path, Inspection]) -> Leak | Non
 
 def _read_submission(path: Path, challenge: Challenge) -> CsvText:
     if not path.is_file():
-        raise MissingData(f"There is no submission {path}.")
+        raise DataMissingError(f"There is no submission {path}.")
     text = read_csv(path)
     columns = challenge.submission
     if text.column(columns.row_id) is None or text.column(columns.label) is None:
-        raise UsageFault(
+        raise UsageError(
             f"{path}: seen the columns {','.join(text.header)!r:.80}, expected {columns.row_id} and {columns.label}.",
             hint=f"See what is wrong with it: dfdc validate {path}",
         )

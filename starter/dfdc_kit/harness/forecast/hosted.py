@@ -5,10 +5,10 @@ import re
 import msgspec
 from msgspec import structs
 
-from dfdc_kit.amounts import counted
+from dfdc_kit.formatting import plural
 from dfdc_kit.harness.forecast.calibration import Calibration, Constants, GpuConstant
 from dfdc_kit.profiles import Hardware
-from dfdc_kit.report.forecast import Projection
+from dfdc_kit.report.run_report import Projection
 
 MARGIN = 0.15  # ours: clock boost, neighbours on the host, slower disks; applied to every measured ratio
 ONE_CORE = 1.15  # busy cores up to which a program is taken to run on one
@@ -137,6 +137,6 @@ def _hull(first: Range, second: Range) -> Range:
 
 def _told(where: str, machine: Calibration) -> str:
     return (
-        f"{where}: {machine.decode_frames_per_s_core:.0f} frames/s a core at 1080p, {counted(machine.cores, 'core')}, "
+        f"{where}: {machine.decode_frames_per_s_core:.0f} frames/s a core at 1080p, {plural(machine.cores, 'core')}, "
         f"{machine.cpu} ({machine.source} {machine.measured[:10]})"
     )

@@ -12,9 +12,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from dfdc_kit.report.forecast import Projection, Timings, Trend, Verdict
-from dfdc_kit.report.noise import Noise
-from dfdc_kit.report.run_report import VideoRead
+from dfdc_kit.report.run_report import FitVerdict, Noise, Projection, Timings, Trend, VideoRead
 
 Array = NDArray[np.float64]
 
@@ -91,7 +89,7 @@ def project(timings: Timings, videos: int, level: float = LEVEL, *, leaking: boo
     )
 
 
-def verdict(projection: Projection, limit_s: float) -> Verdict:
+def verdict(projection: Projection, limit_s: float) -> FitVerdict:
     """Says "fits" only if the whole range is within the limit, "does not fit" only if none of it is."""
     if projection.high_s is not None and projection.high_s <= limit_s:
         return "fits"

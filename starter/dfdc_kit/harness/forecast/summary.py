@@ -1,29 +1,39 @@
 """The forecast of a run, for the report and for a person: public and private test, here and on the hosted machine."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 
 import numpy as np
 
-from dfdc_kit.amounts import clock, counted
-from dfdc_kit.harness.forecast import measure
+from dfdc_kit.formatting import clock, plural
+from dfdc_kit.harness.forecast import calibration
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
-from dfdc_kit.harness.forecast.growth import cores_line
 from dfdc_kit.harness.forecast.hosted import NOTEBOOK, Ratio, Work, decoding_s, project_hosted, time_ratio
 from dfdc_kit.harness.forecast.projection import (
     AT_LEAST,
     ENOUGH,
+    LEVEL,
     SHARE,
+    Blocks,
     no_firmer_than,
     per_video,
     project,
+    slope_interval,
     steady_low,
     verdict,
 )
 from dfdc_kit.profiles import Profile
-from dfdc_kit.report.forecast import Outlook, Projection, TimeForecast, Timings
-from dfdc_kit.report.noise import Noise, cautions
-from dfdc_kit.report.run_report import VideoRead
+from dfdc_kit.report.run_report import (
+    MemoryGrowth,
+    Noise,
+    Outlook,
+    Projection,
+    TimeForecast,
+    Timings,
+    VideoRead,
+    cautions,
+)
 
 STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
 STOP_AFTER, LOOK_AGAIN = 30, 1.2  # completions before the first look; then at each growth by this factor
@@ -54,9 +64,9 @@ def summarise(
         return None
     known = constants()
     timings = per_video(reads, wall_time_s, rows)
-    cores = measure.usable_cores()
+    cores = calibration.usable_cores()
     busy = None if cpu_time_s is None or wall_time_s <= 0 else float(cpu_time_s / wall_time_s)
-    work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=measure.gpu_name())
+    work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=calibration.gpu_name())
     ratio = time_ratio(work, profile.hardware, here, there, known)
     decoding = []
     if ratio.seconds is None:
@@ -89,7 +99,7 @@ def lines(forecast: TimeForecast) -> list[str]:
     if forecast.hosted_refused:
         told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
     for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
-        videos = counted(outlook.videos, "video")
+        videos = plural(outlook.videos, "video")
         told.append(f"decoding every frame of {videos} there, no model: {clock(least)} to {clock(most)}")
     told += [f"constant: {source}" for source in forecast.constants]
     if any("not measured" in source for source in forecast.constants):
@@ -101,7 +111,7 @@ def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
     """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
     limit = clock(forecast.limit_s)
     for outlook in forecast.outlooks:
-        videos = counted(outlook.videos, "video")
+        videos = plural(outlook.videos, "video")
         here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
         yield outlook.name, here
         if outlook.hosted is not None:
@@ -163,7 +173,7 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
     if timings.basis == "no reads":
         yield "no video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'"
     elif timings.basis == "too few reads":
-        finished = counted(timings.completed, "finished video")
+        finished = plural(timings.completed, "finished video")
         yield f"no upper bound from {finished}; {AT_LEAST} are the least, {ENOUGH} are better"
     elif few := [outlook for outlook in outlooks if timings.completed < SHARE * outlook.videos]:
         wanted = " or ".join(f"{SHARE * outlook.videos:.0f} ({outlook.name})" for outlook in few)
@@ -181,9 +191,9 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
     for trend in sorted({outlook.here.trend for outlook in outlooks} - {"none"}):
         yield f"the cost of a video is {trend} in the course of the run"
     if timings.warm_up_videos:
-        yield f"{counted(timings.warm_up_videos, 'slow video')} at the beginning: the warm-up, which counts once"
+        yield f"{plural(timings.warm_up_videos, 'slow video')} at the beginning: the warm-up, which counts once"
     if timings.unfinished:
-        yield f"{counted(timings.unfinished, 'video')} still open at the end"
+        yield f"{plural(timings.unfinished, 'video')} still open at the end"
 
 
 def _noise_cautions(noise: Noise) -> Iterator[str]:
@@ -195,11 +205,11 @@ def _cost_line(forecast: TimeForecast) -> str:
     busy = forecast.busy_cores
     cores = "CPU time not known" if busy is None else cores_line(busy, forecast.cores)
     if forecast.cost_s is None or forecast.cost_spread_s is None:
-        return f"{counted(forecast.videos_measured, 'video')} seen from open to close; {cores}"
+        return f"{plural(forecast.videos_measured, 'video')} seen from open to close; {cores}"
     least, most = forecast.cost_spread_s
     return (
         f"{forecast.cost_s:.3g} s a video (90 % of them {least:.3g} to {most:.3g} s) after {forecast.startup_s:.3g} s "
-        f"of start-up, over {counted(forecast.videos_measured, 'video')}; {cores}"
+        f"of start-up, over {plural(forecast.videos_measured, 'video')}; {cores}"
     )
 
 
@@ -208,3 +218,44 @@ def _range(projection: Projection) -> str:
         return f"about {clock(projection.median_s)}, from too few videos to say how sure"
     low, high = clock(projection.low_s), clock(projection.high_s)
     return low if low == high else f"{low} to {high}"
+
+
+FEWEST_SAMPLES = 20  # samples in the later half of a run
+
+
+def memory_growth(samples: Sequence[tuple[float, int]], reads: Sequence[VideoRead]) -> MemoryGrowth | None:
+    """Growth of memory by video, over the later half of the videos, when caches and models are loaded.
+
+    `samples`: (seconds after the start, bytes of the process tree), in order of time, on the clock of `reads`. None if
+    fewer than `FEWEST_SAMPLES` samples lie there, or fewer than 4 videos. Neighbouring samples resemble each other, so
+    the interval comes from blocks of them.
+    """
+    closed = sorted(read.closed_s for read in reads if read.closed_s is not None)
+    done = [(bisect_right(closed, at), size) for at, size in samples if closed and at <= closed[-1]]
+    later = [(count, size) for count, size in done if 2 * count >= len(closed)]
+    if len(later) < FEWEST_SAMPLES or len(closed) < 4:
+        return None
+    counts, sizes = np.array(later, dtype=np.float64).T  # (n,) each
+    blocks = Blocks(sizes)
+    places = Blocks(counts, blocks.length).means  # (k,) videos done
+    if np.ptp(places) == 0:
+        return None
+    slope, low, high = slope_interval(places, blocks.means, LEVEL)
+    return MemoryGrowth(videos=len(closed), last_bytes=later[-1][1], slope_bytes=slope, low_bytes=low, high_bytes=high)
+
+
+def passes_at(growth: MemoryGrowth, limit_bytes: int) -> tuple[int, int] | None:
+    """The videos (earliest, latest) at which memory passes the limit if it grows on; None if it does not leak."""
+    if not growth.leaks:
+        return None
+    room = max(0, limit_bytes - growth.last_bytes)
+    return growth.videos + int(room / growth.high_bytes), growth.videos + int(room / growth.low_bytes)
+
+
+def cores_line(busy_cores: float, cores: int) -> str:
+    """How many cores were busy on average, in a sentence."""
+    idle = cores - busy_cores
+    told = f"{busy_cores:.1f} of {plural(cores, 'core')} busy"
+    if cores > 1 and idle >= 0.7:
+        return f"{told}: {'the second core was idle' if cores == 2 else f'{idle:.0f} were idle'}"
+    return told

@@ -3,18 +3,18 @@
 import math
 from collections import Counter
 
-from dfdc_kit.amounts import counted
-from dfdc_kit.harness.rehearsal.hard_inputs import HardInput, Wanted
-from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, Deed, Finding, Severity
+from dfdc_kit.formatting import plural
+from dfdc_kit.harness.rehearsal.hard_inputs import ExpectedBehaviour, HardInput
+from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, InputOutcome, RehearsalFinding, Severity
 from dfdc_kit.harness.rehearsal.trial import Trial, Video
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
 
 SHOWN_LINES = 8  # of a traceback
 OF_A_VERDICT = {
-    Verdict.EXCEPTION: Deed.EXCEPTION,
-    Verdict.TIMEOUT: Deed.HANG,
-    Verdict.COMPUTE: Deed.LIMIT,
-    Verdict.NO_CSV: Deed.NO_FILE,
+    Verdict.EXCEPTION: InputOutcome.EXCEPTION,
+    Verdict.TIMEOUT: InputOutcome.HANG,
+    Verdict.COMPUTE: InputOutcome.LIMIT,
+    Verdict.NO_CSV: InputOutcome.NO_FILE,
 }
 COMPLETE, SCORING_ERROR = MEANINGS[Verdict.COMPLETE].kaggle, MEANINGS[Verdict.SCORING_ERROR].kaggle
 
@@ -56,19 +56,19 @@ def silent_value(trial: Trial) -> float | None:
     return Counter(values).most_common(1)[0][0] if values else None
 
 
-def of_input(name: str, hard: HardInput, trial: Trial, silent: float | None, run: str) -> Finding:
+def of_input(name: str, hard: HardInput, trial: Trial, silent: float | None, run: str) -> RehearsalFinding:
     """What became of one hard input in a readable trial."""
     label = trial.rows.get(name)
     deed = _deed(name, hard, trial, silent)
-    lost = deed is Deed.FALLBACK and hard.wanted is Wanted.PREDICTION
+    lost = deed is InputOutcome.FALLBACK and hard.wanted is ExpectedBehaviour.PREDICTION
     fixes = {
-        Deed.MISSING: f"{EVERY_ROW} {hard.fix}",
-        Deed.INVALID: f"{NUMBERS} {hard.fix}",
-        Deed.SILENT: f"{SPEAK} {hard.fix}" if hard.decodable else SPEAK,
+        InputOutcome.MISSING: f"{EVERY_ROW} {hard.fix}",
+        InputOutcome.INVALID: f"{NUMBERS} {hard.fix}",
+        InputOutcome.SILENT: f"{SPEAK} {hard.fix}" if hard.decodable else SPEAK,
     }
-    broken = deed in (Deed.MISSING, Deed.INVALID)
-    severity = Severity.ERROR if broken else Severity.WARNING if lost or deed is Deed.SILENT else Severity.OK
-    return Finding(
+    broken = deed in (InputOutcome.MISSING, InputOutcome.INVALID)
+    severity = Severity.ERROR if broken else Severity.WARNING if lost or deed is InputOutcome.SILENT else Severity.OK
+    return RehearsalFinding(
         code=hard.code,
         title=hard.title,
         name=name,
@@ -82,39 +82,39 @@ def of_input(name: str, hard: HardInput, trial: Trial, silent: float | None, run
     )
 
 
-def _said(name: str, deed: Deed, trial: Trial) -> str:
-    if deed is Deed.FALLBACK:
+def _said(name: str, deed: InputOutcome, trial: Trial) -> str:
+    if deed is InputOutcome.FALLBACK:
         return trial.fallbacks[name]
-    if deed is Deed.SILENT and (fault := trial.report.observation.fallbacks.fault):
+    if deed is InputOutcome.SILENT and (fault := trial.report.observation.fallbacks.fault):
         return f"fallbacks.csv not understood: {fault}"
-    return "opens no video" if deed is Deed.ROW and trial.opens_nothing else ""
+    return "opens no video" if deed is InputOutcome.ROW and trial.opens_nothing else ""
 
 
-def _deed(name: str, hard: HardInput, trial: Trial, silent: float | None) -> Deed:
+def _deed(name: str, hard: HardInput, trial: Trial, silent: float | None) -> InputOutcome:
     if name not in trial.rows:
-        return Deed.MISSING
+        return InputOutcome.MISSING
     if name in faults(trial):
-        return Deed.INVALID
+        return InputOutcome.INVALID
     if name in trial.fallbacks:
-        return Deed.FALLBACK
+        return InputOutcome.FALLBACK
     if trial.opens_nothing or (hard.decodable and trial.rows[name] != silent):
-        return Deed.ROW
-    return Deed.SILENT
+        return InputOutcome.ROW
+    return InputOutcome.SILENT
 
 
-def of_ordinary(trial: Trial, run: str) -> Finding:
+def of_ordinary(trial: Trial, run: str) -> RehearsalFinding:
     """What became of ordinary clips under other names and in another number."""
-    count, title = len(trial.videos), f"{counted(len(trial.videos), 'ordinary clip')}, other names"
+    count, title = len(trial.videos), f"{plural(len(trial.videos), 'ordinary clip')}, other names"
     if not trial.valid:
         return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {OTHER_NAMES}".strip(), run)
     lost = trial.fallbacks.keys() & trial.videos.keys()
     if not lost:
         return _fine(title, run)
     reasons = ", ".join(sorted({trial.fallbacks[name] for name in lost}))
-    return Finding(
+    return RehearsalFinding(
         code=ORDINARY,
         title=title,
-        deed=Deed.FALLBACK,
+        deed=InputOutcome.FALLBACK,
         severity=Severity.WARNING,
         said=f"{len(lost)} of {count}: {reasons}",
         kaggle=COMPLETE,
@@ -123,15 +123,15 @@ def of_ordinary(trial: Trial, run: str) -> Finding:
     )
 
 
-def with_silent_default(finding: Finding, trial: Trial, silent: float | None) -> Finding:
+def with_silent_default(finding: RehearsalFinding, trial: Trial, silent: float | None) -> RehearsalFinding:
     """The finding on ordinary clips, once it is known what undecodable files silently get."""
     same = [name for name in trial.videos if silent is not None and trial.rows.get(name) == silent]
     if finding.severity is not Severity.OK or not same:
         return finding
-    return Finding(
+    return RehearsalFinding(
         code=ORDINARY,
         title=finding.title,
-        deed=Deed.SILENT,
+        deed=InputOutcome.SILENT,
         severity=Severity.WARNING,
         prediction=silent,
         said=f"{len(same)} of {len(trial.videos)} have the very number that unreadable files get",
@@ -141,7 +141,7 @@ def with_silent_default(finding: Finding, trial: Trial, silent: float | None) ->
     )
 
 
-def of_culprit(video: Video, name: str, trial: Trial, run: str) -> Finding:
+def of_culprit(video: Video, name: str, trial: Trial, run: str) -> RehearsalFinding:
     """What became of a hard input on which a whole run failed."""
     hard = video.hard
     if hard is None:
@@ -150,29 +150,31 @@ def of_culprit(video: Video, name: str, trial: Trial, run: str) -> Finding:
     return _failed(hard.code, hard.title, trial, fix, run, name)
 
 
-def of_all_together(trial: Trial, run: str) -> Finding:
+def of_all_together(trial: Trial, run: str) -> RehearsalFinding:
     """A failure of the whole that could not be tied to one input."""
     return _failed(TOGETHER, "all inputs together", trial, f"{trial.report.judgement.fix} {WHOLE}".strip(), run)
 
 
-def untried(hard: HardInput) -> Finding:
+def untried(hard: HardInput) -> RehearsalFinding:
     """An input about which nothing was found out."""
-    return Finding(code=hard.code, title=hard.title, deed=Deed.UNTRIED, severity=Severity.UNKNOWN)
+    return RehearsalFinding(code=hard.code, title=hard.title, deed=InputOutcome.UNTRIED, severity=Severity.UNKNOWN)
 
 
-def _fine(title: str, run: str) -> Finding:
-    return Finding(code=ORDINARY, title=title, deed=Deed.ROW, severity=Severity.OK, kaggle=COMPLETE, run=run)
+def _fine(title: str, run: str) -> RehearsalFinding:
+    return RehearsalFinding(
+        code=ORDINARY, title=title, deed=InputOutcome.ROW, severity=Severity.OK, kaggle=COMPLETE, run=run
+    )
 
 
-def _failed(code: str, title: str, trial: Trial, fix: str, run: str, name: str = "") -> Finding:
+def _failed(code: str, title: str, trial: Trial, fix: str, run: str, name: str = "") -> RehearsalFinding:
     judgement = trial.report.judgement
     lines = trial.end_of_log()[0]
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return Finding(
+    return RehearsalFinding(
         code=code,
         title=title,
         name=name,
-        deed=OF_A_VERDICT.get(judgement.verdict, Deed.INVALID),
+        deed=OF_A_VERDICT.get(judgement.verdict, InputOutcome.INVALID),
         severity=Severity.ERROR,
         said=last if judgement.verdict is Verdict.EXCEPTION else judgement.why,
         evidence=lines[-SHOWN_LINES:],

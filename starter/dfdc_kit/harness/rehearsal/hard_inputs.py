@@ -10,10 +10,10 @@ from typing import NamedTuple
 import av
 import msgspec
 
-from dfdc_kit.errors import BadData, UsageFault
+from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.files import write_bytes
 from dfdc_kit.harness.rehearsal import footage
 from dfdc_kit.harness.rehearsal.footage import Footage, boxes, encode, only_sound, read_footage, resized, turned
-from dfdc_kit.resources import write_bytes
 
 HEADER_BYTES = 400  # of a file cut off inside its index: it cannot be opened
 GARBAGE_BYTES = 1 << 16
@@ -23,7 +23,7 @@ FRAMES_4K = 12
 RELEASE_NAMES = range(4000, 8000)  # the validation set of the later release: 4000.mp4 to 7999.mp4
 
 
-class Wanted(StrEnum):
+class ExpectedBehaviour(StrEnum):
     """What a good submission does with an input. A fallback is a prior, and a line in `fallbacks.csv` that says so."""
 
     FALLBACK = "a fallback"  # there is no picture in it
@@ -36,7 +36,7 @@ class HardInput(NamedTuple):
 
     code: str
     title: str
-    wanted: Wanted
+    wanted: ExpectedBehaviour
     make: Callable[[Footage], bytes]
     fix: str  # for a submission that stumbles over it
     suffix: str = ".mp4"
@@ -45,7 +45,7 @@ class HardInput(NamedTuple):
     @property
     def decodable(self) -> bool:
         """Whether at least one picture can be had from it."""
-        return self.wanted is not Wanted.FALLBACK
+        return self.wanted is not ExpectedBehaviour.FALLBACK
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,81 +63,91 @@ NO_FACE = "Expect 0, 1 or many faces; without one, write a prior and a fallback.
 NAMES = "Take names as they stand in sample_submission.csv: no list of your own, no pattern, no glob."
 
 HARD_INPUTS: tuple[HardInput, ...] = (
-    HardInput("zero-bytes", "an empty file", Wanted.FALLBACK, lambda _: b"", CATCH),
+    HardInput("zero-bytes", "an empty file", ExpectedBehaviour.FALLBACK, lambda _: b"", CATCH),
     HardInput(
         "truncated-header",
         "cut off inside the index",
-        Wanted.FALLBACK,
+        ExpectedBehaviour.FALLBACK,
         lambda clip: clip.ordinary[:HEADER_BYTES],
         CATCH,
     ),
     HardInput(
         "truncated-half",
         "cut off in the middle",
-        Wanted.EITHER,
+        ExpectedBehaviour.EITHER,
         lambda clip: clip.ordinary[: len(clip.ordinary) // 2],
         FEW,
     ),
     HardInput(
         "truncated-end",
         "the last tenth is missing",
-        Wanted.EITHER,
+        ExpectedBehaviour.EITHER,
         lambda clip: clip.ordinary[: len(clip.ordinary) * 9 // 10],
         FEW,
     ),
-    HardInput("no-moov", "no moov box: pictures without an index", Wanted.FALLBACK, lambda clip: _no_moov(clip), CATCH),
-    HardInput("garbage", "random bytes", Wanted.FALLBACK, lambda clip: _garbage(clip), CATCH),
+    HardInput(
+        "no-moov",
+        "no moov box: pictures without an index",
+        ExpectedBehaviour.FALLBACK,
+        lambda clip: _no_moov(clip),
+        CATCH,
+    ),
+    HardInput("garbage", "random bytes", ExpectedBehaviour.FALLBACK, lambda clip: _garbage(clip), CATCH),
     HardInput(
         "no-audio",
         "no audio track",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(clip.first, sound=False),
         "Look whether there is an audio stream before using it.",
     ),
     HardInput(
         "audio-only",
         "no video track",
-        Wanted.FALLBACK,
+        ExpectedBehaviour.FALLBACK,
         lambda clip: only_sound(float(len(clip.first) / footage.RATE)),
         "Look whether there is a video stream; if not, write the prior and a fallback.",
     ),
-    HardInput("one-frame", "a single frame", Wanted.EITHER, lambda clip: encode(clip.first[:1]), FEW),
+    HardInput("one-frame", "a single frame", ExpectedBehaviour.EITHER, lambda clip: encode(clip.first[:1]), FEW),
     HardInput(
         "rotated",
         "portrait by a rotation flag",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: turned(clip.ordinary),
         "Turn frames by frame.rotation (PyAV does not), or use a detector that finds faces lying on their side.",
     ),
     HardInput(
         "15-fps",
         "15 frames a second",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(clip.first[::2], rate=Fraction(15)),
         CLOCK,
     ),
     HardInput(
         "variable-rate",
         "variable frame rate",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(clip.first, times_ms=[40 * n + (n % 5) * 7 for n in range(len(clip.first))]),
         CLOCK,
     ),
     HardInput(
-        "quarter-size", "a quarter of the size", Wanted.PREDICTION, lambda clip: _scaled(clip, Fraction(1, 4)), SHAPE
+        "quarter-size",
+        "a quarter of the size",
+        ExpectedBehaviour.PREDICTION,
+        lambda clip: _scaled(clip, Fraction(1, 4)),
+        SHAPE,
     ),
-    HardInput("odd-size", "odd width and height", Wanted.PREDICTION, lambda clip: _odd(clip), SHAPE),
+    HardInput("odd-size", "odd width and height", ExpectedBehaviour.PREDICTION, lambda clip: _odd(clip), SHAPE),
     HardInput(
         "4k",
         "3840x2160",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(resized(frame, 3840, 2160) for frame in clip.first[:FRAMES_4K]),
         f"{SHAPE} Do it at once: 300 frames of 4K are 7 GB.",
     ),
     HardInput(
         "ten-times-as-long",
         f"{TEN_CLIPS_S} s long",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(
             (clip.first[n % len(clip.first)] for n in range(int(TEN_CLIPS_S * LONG_RATE))), rate=LONG_RATE
         ),
@@ -146,32 +156,39 @@ HARD_INPUTS: tuple[HardInput, ...] = (
     HardInput(
         "black",
         "black pictures",
-        Wanted.EITHER,
+        ExpectedBehaviour.EITHER,
         lambda clip: encode([footage.black(*clip.size)] * len(clip.first)),
         f"{NO_FACE} Guard divisions: a black picture has neither contrast nor noise.",
     ),
     HardInput(
         "no-face",
         "a landscape with nobody in it",
-        Wanted.EITHER,
+        ExpectedBehaviour.EITHER,
         lambda clip: encode(footage.landscape(*clip.size, n) for n in range(len(clip.first))),
         NO_FACE,
     ),
-    HardInput("two-faces", "two people beside each other", Wanted.PREDICTION, lambda clip: _two(clip), NO_FACE),
+    HardInput(
+        "two-faces", "two people beside each other", ExpectedBehaviour.PREDICTION, lambda clip: _two(clip), NO_FACE
+    ),
     HardInput(
         "hevc",
         "HEVC in an MP4",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: encode(clip.first, codec="libx265", options={"x265-params": "log-level=none"}),
         "Use a decoder with HEVC (PyAV's wheels have it); else it is a case for the prior and a fallback.",
     ),
     HardInput(
-        "upper-case-suffix", "a name that ends in .MP4", Wanted.PREDICTION, lambda clip: clip.ordinary, NAMES, ".MP4"
+        "upper-case-suffix",
+        "a name that ends in .MP4",
+        ExpectedBehaviour.PREDICTION,
+        lambda clip: clip.ordinary,
+        NAMES,
+        ".MP4",
     ),
     HardInput(
         "release-name",
         "a name as in the later release, such as 4000.mp4",
-        Wanted.PREDICTION,
+        ExpectedBehaviour.PREDICTION,
         lambda clip: clip.ordinary,
         f"{NAMES} Read the column as text: a table reader may take such names for numbers once .mp4 is off.",
         release_name=True,
@@ -180,11 +197,11 @@ HARD_INPUTS: tuple[HardInput, ...] = (
 
 
 def chosen(codes: list[str]) -> tuple[HardInput, ...]:
-    """The hard inputs with these codes, in the table's order; all of them for none. Raises UsageFault."""
+    """The hard inputs with these codes, in the table's order; all of them for none. Raises UsageError."""
     known = [hard.code for hard in HARD_INPUTS]
     for code in codes:
         if code not in known:
-            raise UsageFault(f"There is no hard input {code!r}.", hint=f"Hard inputs: {', '.join(known)}")
+            raise UsageError(f"There is no hard input {code!r}.", hint=f"Hard inputs: {', '.join(known)}")
     return tuple(hard for hard in HARD_INPUTS if not codes or hard.code in codes)
 
 
@@ -193,7 +210,7 @@ def make(
 ) -> tuple[list[Made], dict[str, str]]:
     """Write each hard input into `folder` as <code><suffix>; those written, and why others were left out.
 
-    The same clips, seed and library versions give the same bytes. Raises BadData if a clip cannot be decoded.
+    The same clips, seed and library versions give the same bytes. Raises DataError if a clip cannot be decoded.
     """
     try:
         material = read_footage(clips, seed)
@@ -201,7 +218,7 @@ def make(
     except (av.FFmpegError, OSError, IndexError):
         pictures = False
     if not pictures:
-        raise BadData(
+        raise DataError(
             f"Hard inputs are made from the first clips of {clips[0].parent}, which cannot be decoded.",
             hint="Give a folder of sound clips: --data DIR",
         )

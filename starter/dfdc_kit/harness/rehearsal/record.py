@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.records import write_json
+from dfdc_kit.files import write_json
 
 SCHEMA_VERSION = 1
 FILE = "rehearsal.json"
 ORDINARY, TOGETHER = "ordinary", "all-together"  # findings that are about no single hard input
 
 
-class Deed(StrEnum):
+class InputOutcome(StrEnum):
     """What a submission did with an input."""
 
     ROW = "row"  # a prediction
@@ -36,13 +36,13 @@ class Severity(StrEnum):
     UNKNOWN = "unknown"  # nothing was found out
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class RehearsalFinding(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one input."""
 
     code: str  # of the hard input; or "ordinary", "all-together"
     title: str
     name: str = ""  # under which the submission met it, for a look into the log
-    deed: Deed
+    deed: InputOutcome
     severity: Severity
     prediction: float | None = None
     said: str = ""  # the reason of a fallback, the last line of a traceback
@@ -64,7 +64,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     fix: str = ""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class RehearsalStep(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the rehearsal; its `run.json` lies in `folder`."""
 
     what: str
@@ -90,10 +90,10 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     seed: int
     outcome: str  # "passed", "failed" or "interrupted"
-    findings: list[Finding]
+    findings: list[RehearsalFinding]
     comparisons: list[Comparison]
     left_out: dict[str, str]  # hard inputs that could not be made here, and why
-    steps: list[Step]
+    steps: list[RehearsalStep]
 
     def count(self, severity: Severity) -> int:
         """How many findings and comparisons are that severe."""
@@ -102,7 +102,7 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save(report: RehearsalReport, folder: Path) -> Path:
-    """Write `folder`/rehearsal.json, whole or not at all. Raises OutputFault."""
+    """Write `folder`/rehearsal.json, whole or not at all. Raises OutputError."""
     path = folder / FILE
     write_json(path, report)
     return path

@@ -17,12 +17,12 @@ import msgspec
 from dfdc_kit import __version__
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.errors import OutputFault, UsageFault
-from dfdc_kit.harness.rehearsal import culprit, findings
+from dfdc_kit.errors import OutputError, UsageError
+from dfdc_kit.harness.rehearsal import bisect, findings
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS, HardInput, make
-from dfdc_kit.harness.rehearsal.record import ORDINARY, Comparison, Finding, RehearsalReport, Severity, save
-from dfdc_kit.harness.rehearsal.trial import Interrupted, Theatre, Trial, Video, named
-from dfdc_kit.harness.request import Audience, RunRequest
+from dfdc_kit.harness.rehearsal.record import ORDINARY, Comparison, RehearsalFinding, RehearsalReport, Severity, save
+from dfdc_kit.harness.rehearsal.trial import Interrupted, Trial, TrialRunner, Video, named
+from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.profiles import Profile
 from dfdc_kit.sandbox.base import SandboxBackend
 from dfdc_kit.submission.code import CodeSubmission
@@ -66,7 +66,7 @@ def rehearse(
     request: RehearsalRequest,
     backend: SandboxBackend,
     runs: Path,
-    audience: Audience,
+    audience: RunListener,
     on_step: Callable[[str, int, float], None] = lambda *_: None,
 ) -> RehearsalReport:
     """Rehearse a code submission. `runs`/<rehearsal id> holds `rehearsal.json`, the inputs and all runs afterwards.
@@ -74,14 +74,14 @@ def rehearse(
     `on_step(what, videos, limit_s)` announces each run. Raises KitError where data, machine or harness are at fault.
     """
     if request.videos is not None and request.videos < 1:
-        raise UsageFault(f"A rehearsal needs a video; asked for {request.videos}.", hint="For example: --videos 4000")
+        raise UsageError(f"A rehearsal needs a video; asked for {request.videos}.", hint="For example: --videos 4000")
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}-rehearsal")
     (folder / "inputs").mkdir()
     made, left_out = make(folder / "inputs", request.clips, request.seed, request.inputs)
     table = {hard.code: hard for hard in request.inputs}
-    theatre = Theatre(_run_request(request), backend, folder, audience, on_step)
-    play = Play(request, theatre, {one.code: Video(one.code, one.path, table[one.code]) for one in made})
+    theatre = TrialRunner(_run_request(request), backend, folder, audience, on_step)
+    play = Rehearsal(request, theatre, {one.code: Video(one.code, one.path, table[one.code]) for one in made})
     interrupted = False
     try:
         play.perform()
@@ -111,13 +111,13 @@ def rehearse(
 
 
 @dataclass
-class Play:
+class Rehearsal:
     """The runs of a rehearsal in their order, and what they show. Each method is one act."""
 
     request: RehearsalRequest
-    theatre: Theatre
+    theatre: TrialRunner
     hard: dict[str, Video]  # by code
-    findings: dict[str, Finding] = field(default_factory=dict)
+    findings: dict[str, RehearsalFinding] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
 
     def perform(self) -> None:
@@ -166,7 +166,7 @@ class Play:
         while (trial := attempt(left, beside, HARD)) is not None:
             if findings.is_readable(trial):
                 return trial
-            found = culprit.find(trial, list(left), attempt)
+            found = bisect.find(trial, list(left), attempt)
             if found is None:
                 self._note(findings.of_all_together(trial, self._run_of(trial)))
                 return None
@@ -187,7 +187,7 @@ class Play:
         self.comparisons.append(_compare(SHUFFLED, hard, shuffled, Severity.ERROR, FIX_ORDER))
         self.comparisons.append(_compare("other company", plain, hard, Severity.WARNING, FIX_COMPANY, common_only=True))
 
-    def _note(self, finding: Finding) -> None:
+    def _note(self, finding: RehearsalFinding) -> None:
         self.findings[finding.code] = finding
 
     def _run_of(self, trial: Trial) -> str:
@@ -247,7 +247,7 @@ def _run_request(request: RehearsalRequest) -> RunRequest:
 
 
 def _new_folder(runs: Path, name: str) -> Path:
-    """A folder that was not there before. Raises OutputFault."""
+    """A folder that was not there before. Raises OutputError."""
     try:
         runs.mkdir(parents=True, exist_ok=True)
         folder = runs / name
@@ -255,7 +255,7 @@ def _new_folder(runs: Path, name: str) -> Path:
             folder = runs / f"{name}-{secrets.token_hex(2)}"
         folder.mkdir()
     except OSError as error:
-        raise OutputFault(
+        raise OutputError(
             f"Cannot make a folder in {runs}: {error.strerror}.", hint="Choose a folder that can be written: --out DIR"
         ) from error
     return folder.resolve()

@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from dfdc_kit.csvtext import as_text, read_csv
+from dfdc_kit.csv_text import as_text, read_csv
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.errors import OutputFault
-from dfdc_kit.harness.observing.collect import last_lines
+from dfdc_kit.errors import OutputError
+from dfdc_kit.harness.collect import last_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HardInput, new_name
-from dfdc_kit.harness.rehearsal.record import Step
-from dfdc_kit.harness.request import Audience, RunRequest
+from dfdc_kit.harness.rehearsal.record import RehearsalStep
+from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
-from dfdc_kit.submission.labels import parse_labels
+from dfdc_kit.submission.label_text import parse_labels
 
 LOOK_BACK_LINES = 200  # of a log, for a traceback
 TRACEBACK = "Traceback (most recent call last)"
@@ -80,15 +80,15 @@ class Trial:
 
 
 @dataclass
-class Theatre:
+class TrialRunner:
     """Where trials take place: below one folder, one after the other."""
 
     request: RunRequest  # its dataset is another one in each trial
     backend: SandboxBackend
     folder: Path
-    audience: Audience
+    audience: RunListener
     on_step: Callable[[str, int, float], None]  # what, number of videos, limit in seconds
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RehearsalStep] = field(default_factory=list)
 
     def trial(self, what: str, videos: dict[str, Video], limit_s: float) -> Trial:
         """Run the submission on `videos`, by name and in the order of the rows.
@@ -103,7 +103,7 @@ class Theatre:
             request = structs.replace(self.request, dataset=dataset, profile=profile)
             report = run(request, self.backend, runs, self.audience)
         folder = runs / report.run_id
-        step = Step(
+        step = RehearsalStep(
             what=what,
             folder=str(folder.relative_to(self.folder)),
             rows=report.rows,
@@ -159,7 +159,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, target)
     except OSError as error:
-        raise OutputFault(
+        raise OutputError(
             f"Cannot copy {source} into {target.parent}: {error.strerror}.",
             hint="Choose a folder with room: --out DIR",
         ) from error

@@ -1,0 +1,169 @@
+"""Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; locks; digests of files."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from dfdc_kit.errors import DataMissingError, OutputError, UsageError
+from dfdc_kit.formatting import format_bytes
+
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]
+ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else PACKAGE  # all that belongs to this kit
+
+
+def bundled(name: str) -> Path:
+    """Path of `evaluate.py`, `baselines` or `sample_data`: the checkout's own if there is one, else the wheel's."""
+    path = (ROOT if ROOT == CHECKOUT else PACKAGE / "bundled") / name
+    if not path.exists():
+        raise DataMissingError(
+            f"{path} is not there: the installation is incomplete.",
+            hint="Install again: pip install --force-reinstall dfdc-starter-kit",
+        )
+    return path
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to `path` when the block ends well and removed when it does not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror}.", hint="Choose a folder that can be written."
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror}.", hint="Free some space or choose another folder."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all."""
+    with writing_to(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def hold_lock(path: Path, busy: str, option: str) -> Iterator[None]:
+    """Hold the lock file `path`, made if need be, for this process; the system lets go of it however the process ends.
+
+    Raises UsageError, with the sentence `busy`, if another process holds it; OutputError, naming the `option` that
+    chooses another folder.
+    """
+    import fcntl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        message = f"Cannot write {path}: {error.strerror}."
+        raise OutputError(message, hint=f"Choose a folder that can be written: {option} DIR") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise UsageError(f"{busy} (process {holder}).", hint="Wait for it, or stop it with Ctrl-C") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 digest of a file's bytes, in hexadecimal; empty if there is no such file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_json(record: object) -> bytes:
+    """`record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document with a line end."""
+    return msgspec.json.format(msgspec.json.encode(record, enc_hook=_path_as_text), indent=2) + b"\n"
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write `record` to `path`, whole or not at all. Raises OutputError."""
+    write_bytes(path, to_json(record))
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
+
+
+OURS = ".dfdc"  # the folder, in a data folder, for what the kit itself notes
+
+
+def why_unsafe(name: str) -> str:
+    """What makes `name`, relative and with /, unfit to be written below a folder; empty if nothing does."""
+    path = PurePosixPath(name)
+    faults = {
+        "a name without a letter": not name.strip("./ "),
+        "an absolute name": name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None,
+        "a name that climbs out of the folder": ".." in path.parts,
+        "a name with a backslash": "\\" in name,
+        "a name with control characters": not name.isprintable(),
+        "a name not in its simplest form": name.removesuffix("/") != str(path),
+        "a name of ours": path.parts[:1] == (OURS,),
+    }
+    return next((fault for fault, is_so in faults.items() if is_so), "")
+
+
+LOCK = Path(OURS) / "lock"
+SPARE_BYTES = 64 << 20  # left free for everybody else
+
+
+def lock_folder(folder: Path) -> AbstractContextManager[None]:
+    """Hold `folder`, made if need be, for this process. Raises UsageError if another holds it, OutputError."""
+    return hold_lock(folder / LOCK, f"Another download is at work in {folder}", "--to")
+
+
+def free_bytes(folder: Path) -> int:
+    """The free space where `folder` is or would be made, in bytes."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise OutputError if the disk of `folder` has no room for `needed_bytes` more."""
+    free = free_bytes(folder)
+    if needed_bytes + SPARE_BYTES > free:
+        message = (
+            f"{folder} needs {format_bytes(needed_bytes)} more, and {format_bytes(SPARE_BYTES)} to spare; "
+            f"{format_bytes(free)} are free."
+        )
+        raise OutputError(message, hint="Free some space, or choose a folder on another disk: --to DIR")
+
+
+def cache_folder() -> Path:
+    """Where measurements are kept: $XDG_CACHE_HOME/dfdc, or ~/.cache/dfdc."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfdc"

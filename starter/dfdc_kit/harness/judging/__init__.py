@@ -1,1 +1,0 @@
-"""From what was seen of a run to a verdict, and what explains it."""

@@ -1,0 +1,68 @@
+"""Judge a finished run again, from its report and files alone: the same verdict and score, or a reason why not."""
+
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.data.solution import read_solution_for
+from dfdc_kit.errors import DataError
+from dfdc_kit.files import file_sha256
+from dfdc_kit.harness.judge import judge
+from dfdc_kit.report.run_report import CSV, Judgement, RunReport, load
+from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.scoring.metric import load_metric
+from dfdc_kit.scoring.score import Score, score_submission
+from dfdc_kit.submission.validate import validate
+
+
+class Rejudgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's judgement, made a second time."""
+
+    run_id: str
+    judgement: Judgement
+    score: Score | None
+    differences: list[str]  # empty: the same, bit for bit
+    not_repeated: str  # what could not be repeated here, and why; empty if nothing
+
+
+def rejudge(folder: Path) -> Rejudgement:
+    """Judge the run in `folder` again. Raises DataError if its CSV or the metric is not the one that was judged."""
+    report = load(folder)
+    folder = folder if folder.is_dir() else folder.parent
+    csv = folder / CSV
+    _check_unchanged(csv, report.submission_csv_sha256)
+    judgement = judge(report.observation, report.profile.limits)
+    differences = [] if judgement == report.judgement else ["judgement"]
+    score, not_repeated = None, ""
+    if judgement.verdict is Verdict.COMPLETE and report.truth:
+        if Path(report.truth).exists():
+            score = _score_again(report, csv)
+            differences += [] if score == report.score else ["score"]
+        else:
+            not_repeated = f"the score: the solution {report.truth} is not there any more"
+    return Rejudgement(
+        run_id=report.run_id,
+        judgement=judgement,
+        score=score,
+        differences=differences,
+        not_repeated=not_repeated,
+    )
+
+
+def _score_again(report: RunReport, csv: Path) -> Score:
+    metric = load_metric(report.challenge.metric_path)
+    _check_unchanged(metric.path, report.metric_sha256)
+    _, table = validate(csv, report.challenge)
+    if table is None:
+        raise DataError(f"{csv} is not valid, but the run was judged complete.", hint="The report was changed.")
+    solution = read_solution_for(Path(report.truth), report.challenge, table.ids)
+    return score_submission(metric, solution.frame(), table.frame(), report.challenge)
+
+
+def _check_unchanged(path: Path, sha256: str) -> None:
+    seen = file_sha256(path)
+    if seen != sha256:
+        raise DataError(
+            f"{path} is not the file that was judged: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",
+            hint="A changed run is a new run: dfdc run.",
+        )

@@ -1,0 +1,152 @@
+"""Staging: the input in Kaggle's own layout, labels left out, write permission removed, and a working folder."""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import util
+from pathlib import Path
+from typing import Self
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.data.dataset import Dataset
+from dfdc_kit.errors import OutputError, SandboxError
+from dfdc_kit.submission.code import CodeSubmission
+
+NOTEBOOK_RUNNER = Path(__file__).with_name("notebook_runner.py")
+RUNNER_AS_STAGED = ".dfdc-notebook-runner.py"  # beside the submission's own files
+FICLONE = 0x40049409  # share the blocks of a file where the file system can: no copy, no way back to the original
+
+
+class Staged:
+    """A stage on disk; leaving the context removes it. The tree below `root` looks like Kaggle's own:
+
+    kaggle/input/<slug>/test_videos, kaggle/input/<slug>/sample_submission.csv   read-only
+    kaggle/src        the submission's own files, read-only
+    kaggle/working    the current directory of the run
+    """
+
+    def __init__(self, root: Path, challenge: Challenge) -> None:
+        self.root = root
+        self.input = root / "kaggle" / "input" / challenge.slug
+        self.videos = self.input / challenge.data.test_videos
+        self.sample_submission = self.input / challenge.data.sample_submission
+        self.source = root / "kaggle" / "src"
+        self.working = root / "kaggle" / "working"
+        self.temporary = root / "tmp"
+        self.program: list[str | Path] = []  # what Python is to run, known when the stage is filled
+        self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove_tree(self.root)
+
+    def changed_input(self) -> list[str]:
+        """Names of input files that were changed, removed or added since they were staged."""
+        now = _states(self.input)
+        either = self._as_staged.keys() | now.keys()
+        return sorted(
+            str(path.relative_to(self.input)) for path in either if self._as_staged.get(path) != now.get(path)
+        )
+
+    def fill(
+        self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
+    ) -> None:
+        """Put everything in place. `on_video(done, total)` is called for each video. Raises OutputError."""
+        files = submission.files()
+        needed = sum(file.stat().st_size for file in (*dataset.videos, *files))
+        try:
+            for folder in (self.videos, self.source, self.working, self.temporary):
+                folder.mkdir(parents=True)
+            free = shutil.disk_usage(self.root).free
+            if needed > free and not _can_share(dataset.videos[0], self.root):
+                raise OSError(
+                    errno.ENOSPC,
+                    f"a copy of videos and submission needs {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are free",
+                )
+            for done, video in enumerate(dataset.videos, 1):
+                _copy(video, self.videos / video.name)
+                on_video(done, len(dataset.videos))
+            self.sample_submission.write_bytes(sample)
+            for file in files:
+                target = self.source / file.relative_to(submission.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy(file, target)
+            entry = self.source / submission.settings.entry_point
+            self.program = [entry]
+            if entry.suffix == ".ipynb":
+                if util.find_spec("nbclient") is None or util.find_spec("ipykernel") is None:
+                    raise SandboxError(
+                        "The submission is a notebook, and nbclient or ipykernel is not installed here.",
+                        hint="Install both: pip install nbclient ipykernel",
+                    )
+                runner = self.source / RUNNER_AS_STAGED
+                _copy(NOTEBOOK_RUNNER, runner)
+                self.program = ["-I", runner, entry]  # it imports nothing that lies beside it
+        except OSError as error:
+            raise OutputError(
+                f"Cannot stage the input in {self.root}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
+            ) from error
+        for folder in (self.input, self.source):
+            _make_read_only(folder)
+        self._as_staged = _states(self.input)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file's content, by sharing its blocks where that is possible. Never a link: a link could be written to."""
+    with source.open("rb") as reader, target.open("wb") as writer, suppress(OSError):
+        fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+        return
+    shutil.copyfile(source, target)
+
+
+def _can_share(source: Path, folder: Path) -> bool:
+    trial = folder / ".trial"
+    try:
+        with source.open("rb") as reader, trial.open("wb") as writer:
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+    except OSError:
+        return False
+    finally:
+        trial.unlink(missing_ok=True)
+    return True
+
+
+def _make_read_only(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    folder.chmod(0o555)
+
+
+def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
+    """Size, time of change, inode and mode of everything below `folder`."""
+    found = {}
+    for path in folder.rglob("*"):
+        try:
+            state = path.lstat()
+        except OSError:  # a run has closed its folder: it counts as removed
+            continue
+        found[path] = (
+            state.st_size if stat.S_ISREG(state.st_mode) else 0,
+            state.st_mtime_ns,
+            state.st_ino,
+            state.st_mode,
+        )
+    return found
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a tree whose folders may be read-only; links in it are removed, not followed."""
+    if not root.exists():
+        return
+    root.chmod(0o700)
+    for path, names, _ in os.walk(root):  # a folder is opened before it is looked into
+        for folder in (Path(path, name) for name in names):
+            if not folder.is_symlink():
+                folder.chmod(0o700)
+    shutil.rmtree(root)

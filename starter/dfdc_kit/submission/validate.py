@@ -1,0 +1,267 @@
+"""The rules of a submission file: a table to be read. Each has a code that stays, and a line in the reference page."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.csv_text import Texts, as_text, read_csv
+from dfdc_kit.submission import rules_file as file
+from dfdc_kit.submission import rules_id as ids
+from dfdc_kit.submission import rules_label as labels
+from dfdc_kit.submission.case import Case, Example, RuleFinding
+from dfdc_kit.submission.expected_rows import Expected
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Severity = Literal["error", "warning"]
+ERROR: Severity = "error"
+WARNING: Severity = "warning"
+SCORING = "Submission Scoring Error"  # Kaggle's own words
+NOT_FOUND = "Submission CSV Not Found"
+ACCEPTED = ""  # Kaggle takes it
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that a file breaks: how often, where first, what Kaggle would say, what mends it."""
+
+    code: str
+    severity: Severity
+    count: int
+    message: str
+    examples: list[Example]
+    kaggle: str  # empty: nothing, it is legal
+    repairable: bool  # by `dfdc validate --repair`, without guessing
+    mend: str
+
+
+class Validation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a submission file. Valid: no rule of severity error is broken."""
+
+    file: str
+    rows: int
+    valid: bool
+    ids_checked: bool
+    against: str  # where the expected rows come from; empty: ids were not checked
+    violations: list[Violation]
+
+    @property
+    def errors(self) -> list[Violation]:
+        """The violations that make the file invalid."""
+        return [violation for violation in self.violations if violation.severity == ERROR]
+
+    @property
+    def warnings(self) -> list[Violation]:
+        """The violations that are legal but costly."""
+        return [violation for violation in self.violations if violation.severity == WARNING]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; `check` yields at most one finding."""
+
+    code: str
+    severity: Severity
+    kaggle: str
+    meaning: str
+    mend: str
+    check: Callable[[Case], Iterator[RuleFinding]]
+    repairable: bool = False
+
+    def apply(self, case: Case) -> Iterator[Violation]:
+        """The violation of this rule by the file under examination, if there is one."""
+        for finding in self.check(case):
+            yield Violation(
+                code=self.code,
+                severity=self.severity,
+                count=finding.count,
+                message=finding.message,
+                examples=finding.examples,
+                kaggle=self.kaggle,
+                repairable=self.repairable,
+                mend=finding.mend or self.mend,
+            )
+
+
+# fmt: off
+RULES: tuple[Rule, ...] = (
+    Rule("file-missing", ERROR, NOT_FOUND, "There is no such file.",
+         "Write submission.csv into the working folder.",
+         file.whole_file("file-missing", "there is no file {file}")),
+    Rule("file-kind", ERROR, SCORING, "It is a folder, a pipe or a device, not an ordinary file.",
+         "Write an ordinary file.",
+         file.whole_file("file-kind", "this is {seen}, not an ordinary file")),
+    Rule("file-size", ERROR, SCORING, "It is larger than 2 GiB, or has more than 25 million lines.",
+         "Write one row a video.",
+         file.whole_file("file-size", "the file is too large: {seen}")),
+    Rule("file-format", ERROR, SCORING, "It is not CSV text but an archive, a workbook, an image or UTF-16, "
+         "or has lines or columns without end.",
+         "Write plain UTF-8 text: df.to_csv('submission.csv', index=False).",
+         file.whole_file("file-format", "this is not a CSV file but {seen}")),
+    Rule("file-empty", ERROR, SCORING, "There is nothing in it.",
+         "Write a header and one row a video.",
+         file.whole_file("file-empty", "the file is empty")),
+    Rule("encoding", ERROR, SCORING, "Lines with bytes that are not UTF-8.",
+         "Write the file as UTF-8.",
+         file.some_lines("encoding", "with bytes that are not UTF-8", "UTF-8 text")),
+    Rule("nul", ERROR, SCORING, "Lines with NUL bytes, as a crash or a full disk leaves them.",
+         "Write the file again.",
+         file.some_lines("nul", "with NUL bytes", "no NUL byte")),
+    Rule("quote-open", ERROR, SCORING, "Lines with a quote that is not closed, or goes on after it was closed.",
+         "Write the values without quotes.",
+         file.some_lines("quote-open", "with a quote that is not closed as it should be", "no quotes, or a pair")),
+    Rule("field-length", ERROR, SCORING, "Values longer than 255 bytes.",
+         "Write one file name and one number a row.",
+         file.some_lines("field-length", "with a value that is far too long", "255 bytes at most")),
+    Rule("delimiter", ERROR, SCORING, "Values separated by a semicolon, a tab or a bar instead of a comma.",
+         "Separate the values by commas: df.to_csv(..., sep=',').", file.delimiter),
+    Rule("header-missing", ERROR, SCORING, "The first line is a row instead of the header.",
+         "Write the header filename,label first.", file.header_missing),
+    Rule("header-columns", ERROR, SCORING, "A column is missing, unexpected or repeated.",
+         "Write exactly the columns filename,label.", file.header_columns),
+    Rule("header-case", ERROR, SCORING, "Column names in other letters, or with blanks around them.",
+         "Write filename,label in small letters.", file.header_case, repairable=True),
+    Rule("row-width", ERROR, SCORING, "Lines with more or fewer values than the header.",
+         "Write one file name and one number a row.", file.row_width),
+    Rule("rows-none", ERROR, SCORING, "A header, and no row after it.",
+         "Write one row a video.", file.rows_none),
+    Rule("id-empty", ERROR, SCORING, "Rows without a file name.",
+         "Write the video's file name.", ids.id_empty),
+    Rule("id-blanks", ERROR, SCORING, "Blanks before or after a file name.",
+         "Write the file name without blanks.", ids.id_blanks, repairable=True),
+    Rule("id-duplicate", ERROR, SCORING, "A file name that stood before.",
+         "Write one row a video.", ids.id_duplicate),
+    Rule("id-missing", ERROR, SCORING, "Expected rows that are not there.",
+         "Write one row for each row of the mounted sample_submission.csv.", ids.id_missing),
+    Rule("id-unknown", ERROR, SCORING, "File names that are not expected.",
+         "Take the names from the mounted sample_submission.csv.", ids.id_unknown),
+    Rule("label-empty", ERROR, SCORING, "Rows without a label.",
+         "Write a number, 0.5 if nothing is known.", labels.label_empty),
+    Rule("label-nan", ERROR, SCORING, "NaN, NA, null, None: no value.",
+         "Write a number; look for 0/0 and for videos without a face.", labels.label_nan),
+    Rule("label-infinite", ERROR, SCORING, "Infinity, or a number too large for float64.",
+         "Write a number from 0 to 1.", labels.label_infinite),
+    Rule("label-not-number", ERROR, SCORING, "Text that is no decimal number: classes, True, percent, 0,5, 0x1, 1_0.",
+         "Write a decimal number such as 0.5 or 1e-3.", labels.label_not_number),
+    Rule("label-out-of-range", ERROR, SCORING, "Numbers below 0 or above 1.",
+         "Write a probability from 0 to 1.", labels.label_out_of_range),
+    Rule("label-blanks", ERROR, SCORING,
+         "Blanks before or after a label: stricter than evaluate.py, whose reader drops them.",
+         "Write the label without blanks.", labels.label_blanks, repairable=True),
+    Rule("bom", WARNING, ACCEPTED, "A UTF-8 byte order mark at the start; some readers take it for part of the header.",
+         "Write with encoding utf-8, not utf-8-sig.",
+         file.whole_file("bom", "the file starts with a byte order mark"), repairable=True),
+    Rule("crlf", WARNING, ACCEPTED, "Lines that end in CR LF, as on Windows.",
+         "End lines with LF: df.to_csv(..., lineterminator='\\n').",
+         file.some_lines("crlf", "ended by CR LF"), repairable=True),
+    Rule("lone-cr", WARNING, ACCEPTED, "Lines that end in CR alone, or in CR CR LF; not all readers accept that.",
+         "End lines with LF; in Python, open(..., newline='').",
+         file.some_lines("lone-cr", "ended by CR alone"), repairable=True),
+    Rule("blank-line", WARNING, ACCEPTED, "Lines without any text.",
+         "Leave blank lines out.",
+         file.some_lines("blank-line", "without any text"), repairable=True),
+    Rule("no-final-newline", WARNING, ACCEPTED, "The last line has no line end; was the file cut short?",
+         "End the last line, too.",
+         file.whole_file("no-final-newline", "the last line has no line end"), repairable=True),
+    Rule("quotes", WARNING, ACCEPTED, "Values in quotes: legal, and never needed here.",
+         "Write the values without quotes.",
+         file.some_lines("quotes", "with quotes around values"), repairable=True),
+    Rule("column-order", WARNING, ACCEPTED, "Both columns are there, the other way round.",
+         "Write filename first: df[['filename', 'label']].", file.column_order, repairable=True),
+    Rule("row-order", WARNING, ACCEPTED, "All rows are there, in another order; they are matched by name.",
+         "Keep the order of sample_submission.csv.", ids.row_order, repairable=True),
+    Rule("id-form", WARNING, ACCEPTED, "File names that do not look like one; found only where ids are not checked.",
+         "Write bare file names, and check them: --against sample_submission.csv.", ids.id_form),
+    Rule("label-sample-value", WARNING, ACCEPTED, "Rows that still have the sample submission's label.",
+         "Look for videos without a prediction.", labels.label_sample_value),
+    Rule("label-repeated", WARNING, ACCEPTED, "One label in more than one of 20 rows: a default for failures?",
+         "Look for videos that fell back to a default.", labels.label_repeated),
+    Rule("label-extreme", WARNING, ACCEPTED, "Labels of exactly 0 or 1: a wrong one costs 34.54 in its row.",
+         "Clip the labels, say to 0.01 and 0.99.", labels.label_extreme),
+    Rule("label-classes", WARNING, ACCEPTED, "Nothing but 0 and 1: classes, not probabilities.",
+         "Write the model's probability, not its class.", labels.label_classes),
+    Rule("label-inverted", WARNING, ACCEPTED, "The opposite labels fit the truth better; found only with a solution.",
+         "The label is the probability of FAKE: check which output of the model it is.", labels.label_inverted),
+)
+# fmt: on
+
+
+def violations(case: Case) -> Iterator[Violation]:
+    """All rules that the file breaks, in the order of the table."""
+    for rule in RULES:
+        yield from rule.apply(case)
+
+
+def reference() -> str:
+    """The reference page of all rules, in Markdown."""
+    lines = [
+        "<!-- made by docs/generate.py: change the code, not this page -->\n",
+        "# Rules of the submission file\n",
+        "What `dfdc validate` looks for. The codes stay the same. An error makes the file invalid; a warning is about",
+        "what is legal but costly. `--repair OUT.csv` mends what is marked so, and refuses to guess about the rest.\n",
+        "| code | severity | meaning | Kaggle says | mended by | `--repair` |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for rule in RULES:
+        cells = (
+            f"`{rule.code}`",
+            rule.severity,
+            rule.meaning,
+            rule.kaggle or "-",
+            rule.mend,
+            "yes" if rule.repairable else "-",
+        )
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionTable:
+    """The rows of a valid submission, in the file's order: ids (n,), labels (n,) float64 in [0, 1]."""
+
+    ids: Texts
+    labels: npt.NDArray[np.float64]
+    columns: tuple[str, str]  # names of the id and the label column
+
+    def frame(self) -> "pd.DataFrame":
+        """A table with the id as text and the label as float64, as a metric wants it."""
+        import pandas as pd
+
+        row_id, label = self.columns
+        return pd.DataFrame({row_id: pd.Series(as_text(self.ids), dtype=str), label: self.labels})
+
+
+def validate(
+    path: Path, challenge: Challenge, expected: Expected | None = None
+) -> tuple[Validation, SubmissionTable | None]:
+    """Everything that is wrong with the submission file `path`, and its rows if it is valid.
+
+    Without `expected`, only the format is checked. Whatever the file holds is a finding, never an exception; raises
+    DataMissingError only if the machine does not let us read a file that is there.
+    """
+    validation, case = examine(path, challenge, expected)
+    if not validation.valid or case.ids is None or case.labels is None:
+        return validation, None
+    return validation, SubmissionTable(case.ids, case.labels.values, case.wanted)
+
+
+def examine(path: Path, challenge: Challenge, expected: Expected | None) -> tuple[Validation, Case]:
+    """What `validate` finds, and the file's text with all that was worked out on the way."""
+    case = Case(read_csv(path), challenge, expected)
+    found = list(violations(case))
+    validation = Validation(
+        file=str(path),
+        rows=len(case.text.lines),
+        valid=not any(violation.severity == "error" for violation in found),
+        ids_checked=expected is not None,
+        against="" if expected is None else expected.origin,
+        violations=found,
+    )
+    return validation, case

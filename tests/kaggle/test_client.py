@@ -1,0 +1,308 @@
+"""The seam to Kaggle's own client, driven against a fake Kaggle on loopback: faults become sentences, secrets stay."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from email.utils import formatdate
+from types import SimpleNamespace
+
+import pytest
+
+from dfdc_kit.errors import KaggleError
+from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.credentials import redacted, sources
+from dfdc_kit.kaggle.download.sample import bundle_link, file_link, list_files
+from dfdc_kit.kaggle.retry import RetryPolicy, retry_after_s
+from fake_kaggle import KEY, TOKEN
+
+SECRETS = (KEY, TOKEN, "planted", "YWRhOn")  # the last: the head of Basic credentials
+
+
+@pytest.fixture
+def waits():
+    return []
+
+
+@pytest.fixture
+def patience(waits):
+    return RetryPolicy(sleep=waits.append)
+
+
+@pytest.fixture
+def kaggle(kaggle_server, patience):
+    return connect(patience=patience, timeout_s=20)
+
+
+def fault_of(function, *arguments, **options) -> KaggleError:
+    with pytest.raises(KaggleError) as caught:
+        function(*arguments, **options)
+    assert caught.value.__cause__ is None
+    said = f"{caught.value} {caught.value.hint}"
+    assert not [secret for secret in SECRETS if secret in said]
+    return caught.value
+
+
+def test_every_page_of_the_list_is_read(kaggle, kaggle_server):
+    kaggle_server.world.files = {f"test_videos/{n:04d}.mp4": b"x" * n for n in range(450)}
+    files = list_files(kaggle, kaggle_server.world.slug)
+    assert [file.size_bytes for file in files] == list(range(450))
+    assert len(kaggle_server.calls("ListDataFiles")) == 3
+
+
+def test_links_are_signed_and_lead_to_the_file(kaggle, kaggle_server):
+    kaggle_server.world.files = {"sample_submission.csv": b"filename,label\n"}
+    assert "/files/sample_submission.csv?" in file_link(kaggle, kaggle_server.world.slug, "sample_submission.csv")
+    assert "/archive.zip?" in bundle_link(kaggle, kaggle_server.world.slug)
+
+
+def test_import_and_sign_in_print_nothing_even_when_verbose(kaggle_server, tmp_path):
+    code = "from dfdc_kit.kaggle import connect; from dfdc_kit.kaggle.download.sample import list_files\n"
+    code += f"list_files(connect(), {kaggle_server.world.slug!r})"
+    environment = {**os.environ, "VERBOSE": "1", "KAGGLE_API_TOKEN": TOKEN}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(kaggle_server.calls("IntrospectToken")) == 1  # ours; the one at import is kept away
+
+
+def test_what_other_threads_print_is_shown(kaggle):
+    """The progress bar lives in another thread; only the client is silenced."""
+    import threading
+
+    def call(api):
+        print("from the client")
+        thread = threading.Thread(target=lambda: print("from a progress bar"))
+        thread.start()
+        thread.join()
+
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        kaggle.call("trying", call)
+    assert out.getvalue() == "from a progress bar\n"
+
+
+def test_a_silent_server_is_given_up(kaggle, kaggle_server):
+    kaggle.timeout_s = 0.2
+    kaggle_server.fault("hang", at="ListDataFiles", times=-1)
+    assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
+
+
+def test_a_silent_server_does_not_block_signing_in_with_a_token(kaggle_server, monkeypatch, patience):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    kaggle_server.fault("hang", at="IntrospectToken", times=-1)
+    assert fault_of(connect, patience=patience, timeout_s=0.2).reason == "timeout"
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_too_many_requests_are_waited_out_as_long_as_kaggle_asks(kaggle, kaggle_server, waits, nested):
+    kaggle_server.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "7"}, times=2, nested=nested)
+    assert list_files(kaggle, kaggle_server.world.slug) == []
+    assert waits == [7, 7]
+
+
+def test_a_storm_of_429_ends_in_a_sentence(kaggle, kaggle_server, waits):
+    kaggle_server.fault("status", at="ListDataFiles", status=429, times=-1)
+    assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "too-many-requests"
+    assert len(waits) == 5
+    assert waits == sorted(waits)
+    assert sum(waits) <= 31
+
+
+def test_kaggle_asking_for_hours_is_told_not_waited_for(kaggle, kaggle_server, waits):
+    kaggle_server.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "7200"})
+    assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "too-many-requests"
+    assert waits == []
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "reset"}])
+def test_server_faults_and_broken_connections_are_tried_again(kaggle, kaggle_server, waits, fault):
+    kaggle_server.fault(at="ListDataFiles", times=3, **fault)
+    assert list_files(kaggle, kaggle_server.world.slug) == []
+    assert len(waits) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls"),
+    [({"kind": "status", "status": 500}, 1), ({"kind": "reset"}, 1), ({"kind": "status", "status": 429}, 2)],
+)
+def test_a_call_that_spends_a_submission_is_repeated_only_if_it_did_nothing(kaggle, kaggle_server, fault, calls):
+    kaggle_server.fault(at="GetSubmissionLimits", **fault)
+    try:
+        kaggle.call(
+            "handing in",
+            lambda api: api.competition_get_submission_limits(kaggle_server.world.slug),
+            repeatable=False,
+        )
+    except KaggleError:
+        assert calls == 1
+    assert len(kaggle_server.calls("GetSubmissionLimits")) == calls
+
+
+def test_rules_not_accepted_names_the_page(kaggle, kaggle_server):
+    kaggle_server.world.rules_accepted = False
+    fault = fault_of(bundle_link, kaggle, kaggle_server.world.slug)
+    assert fault.reason == "rules"
+    assert "https://www.kaggle.com/competitions/deepfake-detection-challenge/rules" in fault.hint
+
+
+def test_a_file_of_an_ended_competition_leads_to_the_browser(kaggle, kaggle_server):
+    fault = fault_of(file_link, kaggle, kaggle_server.world.slug, "dfdc_train_all.zip")
+    assert fault.reason == "not-found"
+    assert "dfdc data add" in fault.hint
+
+
+def test_no_credentials(kaggle_server, monkeypatch):
+    monkeypatch.delenv("KAGGLE_KEY")
+    fault = fault_of(connect)
+    assert fault.reason == "no-credentials"
+    assert "access_token" in fault.hint
+    assert kaggle_server.requests == []
+
+
+def test_a_wrong_key_is_named_by_its_place(kaggle_server, monkeypatch, patience):
+    monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
+    fault = fault_of(lambda: list_files(connect(patience=patience), kaggle_server.world.slug))
+    assert fault.reason == "bad-credentials"
+    assert "KAGGLE_KEY" in str(fault)
+
+
+def test_a_bad_token_in_front_of_a_good_key_is_refused_before_it_is_sent(kaggle_server, monkeypatch, patience):
+    """The client itself reports the key as its method, and sends the token."""
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
+    fault = fault_of(connect, patience=patience)
+    assert fault.reason == "bad-credentials"
+    assert "KAGGLE_API_TOKEN" in str(fault)
+    assert "KAGGLE_USERNAME" in str(fault)
+    assert fault.hint.startswith("unset KAGGLE_API_TOKEN")
+
+
+def test_a_bad_token_alone(kaggle_server, monkeypatch, patience):
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
+    assert fault_of(connect, patience=patience).reason == "bad-credentials"
+
+
+def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
+    monkeypatch.delenv("KAGGLE_KEY")
+    (tmp_path / "home" / ".kaggle" / "access_token").write_text(TOKEN)
+    assert connect(patience=patience).user == "ada"
+    assert [source.place for source in sources()] == ["~/.kaggle/access_token"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f'{{"username": "ada", "key": "{KEY}"}}', ""),
+        ('{"key": "planted-key-alone"}', "can do nothing with what is in"),
+        ('{"username": "ada", "key": "planted-wrong-key"}', "does not accept the credentials in"),
+        ("{planted", "There are no Kaggle credentials"),
+    ],
+)
+def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    path = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    done = dfdc("download", "sample", "--dry-run")
+    assert done.returncode == (5 if said else 0)
+    assert said in done.stderr
+    assert "planted" not in done.stdout + done.stderr
+
+
+def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, patience):
+    """The client deletes its file while it signs in."""
+    monkeypatch.delenv("KAGGLE_KEY")
+    login = tmp_path / "home" / ".kaggle" / "credentials.json"
+    login.write_text('{"refresh_token": "planted-refresh", "username": "ada"}')
+    kaggle_server.fault("status", at="GenerateAccessToken", status=401, message="no planted-refresh")
+    fault = fault_of(connect, patience=patience)
+    assert fault.reason == "bad-credentials"
+    assert "~/.kaggle/credentials.json" in str(fault)
+    assert not login.exists()
+
+
+def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):
+    monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
+    kaggle_server.world.clock_offset_s = -7200
+    fault = fault_of(lambda: list_files(connect(patience=patience), kaggle_server.world.slug))
+    assert fault.reason == "clock"
+    assert "120 minutes ahead" in str(fault)
+
+
+def test_offline_is_said_soon(kaggle, kaggle_server, monkeypatch, waits):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("HTTP_PROXY", f"http://u:planted@127.0.0.1:{port}")
+    monkeypatch.setenv("http_proxy", f"http://u:planted@127.0.0.1:{port}")
+    fault = fault_of(list_files, kaggle, kaggle_server.world.slug)
+    assert fault.reason == "proxy"
+    assert len(waits) < 3
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "PROD")  # through the dead HTTPS proxy: nothing leaves this machine
+    kaggle.api.args = []
+    assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "proxy"
+
+
+def test_no_connection_at_all(kaggle, monkeypatch, waits):
+    import requests
+
+    def call(_):
+        requests.get("http://127.0.0.1:9/", proxies={"http": ""})
+
+    assert fault_of(kaggle.call, "trying", call).reason == "offline"
+    assert len(waits) == 2
+
+
+def test_a_missing_package_names_the_extra(kaggle_server, tmp_path):
+    code = (
+        "import sys; sys.modules['kaggle'] = None\n"
+        "from dfdc_kit.kaggle import connect\n"
+        "try: connect()\nexcept Exception as error: print(error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == 'pip install "dfdc-starter-kit[kaggle]"\n'
+
+
+def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
+    (tmp_path / "file").write_text("")
+    code = "from dfdc_kit.kaggle import connect\n"
+    code += "try: connect()\nexcept Exception as error: print(error, error.hint)"
+    environment = {**os.environ, "KAGGLE_CONFIG_DIR": str(tmp_path / "file" / "below")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "cannot make its settings folder" in done.stdout
+    assert "KAGGLE_CONFIG_DIR" in done.stdout
+
+
+def test_retry_after_as_seconds_as_a_date_and_as_nonsense():
+    def asked(text):
+        return retry_after_s(SimpleNamespace(headers={"Retry-After": text} if text else {}))
+
+    assert asked("120") == 120
+    assert asked("-5") == 0
+    assert 50 < asked(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert asked("Wed, 11 Dec 2019 23:47:00 GMT") == 0
+    assert asked("soon") is None
+    assert asked("") is None
+
+
+def test_waits_double_up_to_the_longest():
+    patience = RetryPolicy(first_wait_s=1, longest_wait_s=8)
+    for failures, longest_s in ((1, 1), (2, 2), (3, 4), (4, 8), (9, 8)):
+        assert longest_s / 2 <= patience.wait_s(failures) <= longest_s
+
+
+def test_redaction(kaggle_server):
+    text = f"GET https://storage.example/a.zip?X-Goog-Signature=abc&x=1 with Bearer {TOKEN} and {KEY}. Was it there?"
+    clean = redacted(text)
+    assert KEY not in clean
+    assert TOKEN not in clean
+    assert "abc" not in clean
+    assert clean.endswith("Was it there?")

@@ -1,0 +1,157 @@
+"""What `dfdc submit` pushes runs where Kaggle mounts things, today and in 2020: every baseline predicts the same."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dfdc_kit import challenge as challenges
+from dfdc_kit.errors import SubmissionError
+from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack, with_first_cell
+from dfdc_kit.kaggle.submit.request import submit_request, warnings_of
+from dfdc_kit.submission.code import read_code_submission
+
+ROOT = Path(__file__).resolve().parents[2]
+SLUG = challenges.load().slug
+BASELINES = sorted(path.parent for path in ROOT.glob("baselines/*/submission.toml"))
+TODAY, IN_2020 = ("competitions/{slug}", "datasets/ada/{files}"), ("{slug}", "{files}")
+MIXED = ("competitions/{slug}", "{files}")  # reported, too
+
+
+@pytest.fixture
+def hosted(tmp_path):
+    """Run what would be pushed, with Kaggle's folders below `tmp_path`; the finished process. None is attached: ""."""
+
+    def call(submission: Path, places: tuple[str, str] = TODAY, **environment: str) -> subprocess.CompletedProcess[str]:
+        sent = kernel_bundle(read_code_submission(submission), SLUG, accelerator="")
+        kernel, data_set = pack(sent, "ada", tmp_path / "parcel")
+        assert data_set is not None
+        for place, source in zip(places, (ROOT / "sample_data", data_set), strict=True):
+            if place:
+                target = tmp_path / "input" / place.format(slug=SLUG, files=sent.data_set_slug)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(source)
+        (tmp_path / "working").mkdir()
+        text, count = re.subn('"/kaggle/input"', repr(str(tmp_path / "input")), (kernel / sent.code_file).read_text())
+        assert count == 1
+        (tmp_path / "script.py").write_text(text)
+        return subprocess.run(
+            [sys.executable, "-B", tmp_path / "script.py"],
+            cwd=tmp_path / "working",
+            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.mark.runs_submission
+@pytest.mark.parametrize("folder", BASELINES, ids=lambda folder: folder.name)
+def test_every_baseline_predicts_what_it_is_expected_to(folder, hosted, tmp_path):
+    done = hosted(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "working" / "submission.csv").open(newline="") as file:
+        predictions = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
+    assert len(predictions) == len((ROOT / "sample_data" / "sample_submission.csv").read_text().split()) - 1
+    if (folder / "expected.json").exists():
+        known = json.loads((folder / "expected.json").read_text("utf-8"))
+        assert predictions == pytest.approx(known["predictions"], abs=known["tolerance"])
+
+
+LOOKS_AROUND = """
+import os, pathlib
+import beside
+print(pathlib.Path(os.environ["DFDC_INPUT_DIR"], "test_videos").is_dir())
+print(pathlib.Path(__file__).with_name("weights").joinpath("a.txt").read_text(), beside.VALUE, os.getcwd())
+print(os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))
+"""
+
+
+@pytest.fixture
+def looks_around(code_submission):
+    folder = code_submission(LOOKS_AROUND)
+    (folder / "beside.py").write_text("VALUE = 7")
+    (folder / "weights").mkdir()
+    (folder / "weights" / "a.txt").write_text("a weight")
+    return folder
+
+
+@pytest.mark.parametrize("places", [TODAY, IN_2020, MIXED], ids=["today", "2020", "mixed"])
+def test_its_files_lie_beside_it_and_modules_too(looks_around, hosted, tmp_path, places):
+    done = hosted(looks_around, places, KAGGLE_IS_COMPETITION_RERUN="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True", f"a weight 7 {tmp_path / 'working'}", "1"]
+
+
+def test_a_program_in_a_sub_folder(code_submission, hosted):
+    folder = code_submission("raise SystemExit('not this one')")
+    (folder / "src").mkdir()
+    (folder / "src" / "main.py").write_text("print('this one')")
+    (folder / "submission.toml").write_text('name = "trial"\nentry_point = "src/main.py"\n')
+    assert hosted(folder).stdout == "this one\n"
+
+
+def test_packages_come_along_as_wheels(code_submission, hosted):
+    folder = code_submission("import planted_package\nprint(planted_package.VALUE)")
+    (folder / "wheels").mkdir()
+    name = "planted_package-1.0"
+    with zipfile.ZipFile(folder / "wheels" / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("planted_package.py", "VALUE = 'from a wheel'")
+        wheel.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: planted-package\nVersion: 1.0\n")
+        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    (folder / "submission.toml").write_text('name = "trial"\npackages = ["Planted.Package", "insightface"]\n')
+    done = hosted(folder)
+    assert (done.returncode, done.stdout) == (0, "from a wheel\n"), done.stderr
+    (doubt,) = warnings_of(submit_request(read_code_submission(folder), challenges.load()))
+    assert "downloaded: insightface; bring it along" in doubt
+
+
+def test_what_is_not_attached_is_named(looks_around, hosted):
+    done = hosted(looks_around, (TODAY[0], ""))
+    assert done.returncode == 1
+    assert "none of datasets/ada/dfdc-trial-files, dfdc-trial-files is in" in done.stderr
+
+
+@pytest.mark.parametrize("source", ["raise ValueError('no model')", "import sys; print('so far'); sys.exit(3)"])
+def test_a_failure_is_a_failure_there(code_submission, hosted, source):
+    """Its traceback is in the log, and the notebook fails, too."""
+    done = hosted(code_submission(source))
+    assert done.returncode == 1
+    assert "no model" in done.stdout or "so far" in done.stdout
+    assert re.search(r"main.py ended with exit code [13]", done.stderr)
+
+
+def test_a_notebook_is_given_a_first_cell(tmp_path, monkeypatch):
+    (tmp_path / "mine.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": "import beside"}]}))
+    (tmp_path / "submission.toml").write_text('name = "mine"\nentry_point = "mine.ipynb"\n')
+    (tmp_path / "beside.py").write_text("")
+    sent = kernel_bundle(read_code_submission(tmp_path), SLUG, "")
+    kernel, data_set = pack(sent, "ada", tmp_path / "out")
+    assert data_set is not None
+    assert [path.name for path in sorted(data_set.iterdir())] == ["beside.py", "dataset-metadata.json"]
+    first, second = json.loads((kernel / "mine.ipynb").read_text())["cells"]
+    assert second["source"] == "import beside"
+    for place in (SLUG, sent.data_set_slug):
+        shutil.copytree(data_set, tmp_path / "input" / place)
+    monkeypatch.setenv("DFDC_INPUT_DIR", "")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    exec(first["source"].replace('"/kaggle/input"', repr(str(tmp_path / "input"))), {})
+    assert os.environ["DFDC_INPUT_DIR"] == str(tmp_path / "input" / SLUG)
+    assert sys.path[0] == str(tmp_path / "input" / sent.data_set_slug)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"cells": 1}', b"\xff"])
+def test_a_notebook_that_is_none(content):
+    with pytest.raises(SubmissionError, match="notebook cannot be read"):
+        with_first_cell(content, "")

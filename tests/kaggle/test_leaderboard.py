@@ -1,0 +1,165 @@
+"""`dfdc leaderboard`: fetched with the real client and kept; shown from the copy, or from what is known elsewhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfdc_kit import challenge as challenges
+from dfdc_kit.errors import UsageError
+from dfdc_kit.kaggle import connect, leaderboard
+from dfdc_kit.kaggle.leaderboard import Board, BoardRow, board, final_board, place
+from dfdc_kit.kaggle.retry import RetryPolicy
+
+CHALLENGE = challenges.load()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "dfdc"
+
+
+@pytest.fixture
+def ask(kaggle_server, cache):
+    def call(**options):
+        return board(CHALLENGE, lambda: connect(patience=RetryPolicy(sleep=lambda _: None), timeout_s=2), **options)
+
+    return call
+
+
+def teams(count: int) -> list[dict[str, object]]:
+    return [
+        {
+            "teamId": at,
+            "teamName": f"team {at}",
+            "submissionDate": "2020-03-30T10:00:00Z",
+            "score": f"{0.2 + at / 1e4:.5f}",
+        }
+        for at in range(count)
+    ]
+
+
+def test_every_page_is_read_and_kept(ask, kaggle_server, cache):
+    kaggle_server.world.leaderboard = teams(450)
+    seen = ask()
+    assert (seen.fresh, seen.note) == (True, "")
+    assert [row.place for row in seen.board.rows] == list(range(1, 451))
+    assert seen.board.rows[-1].team == "team 449"
+    assert seen.board.teams == (450, 450)
+    assert len(kaggle_server.calls("GetLeaderboard")) == 3
+    again = ask(offline=True)
+    assert (again.fresh, again.board) == (False, seen.board)
+    assert [path.name for path in cache.iterdir()] == [f"leaderboard-{CHALLENGE.slug}.json"]
+
+
+def test_the_data_bundle_is_left_alone(ask, kaggle_server, tmp_path, monkeypatch):
+    """The client's own download writes <competition>.zip, wherever it is told to."""
+    monkeypatch.chdir(tmp_path)
+    bundle = tmp_path / f"{CHALLENGE.slug}.zip"
+    bundle.write_bytes(b"4 GB of videos")
+    kaggle_server.world.leaderboard = teams(3)
+    ask()
+    assert bundle.read_bytes() == b"4 GB of videos"
+    assert kaggle_server.calls("DownloadLeaderboard") == []
+
+
+def test_a_page_that_fails_leaves_the_old_copy(ask, kaggle_server):
+    kaggle_server.world.leaderboard = teams(3)
+    first = ask().board
+    kaggle_server.world.leaderboard = teams(450)
+    kaggle_server.fault("status", at="GetLeaderboard", status=500, skip=1, times=-1)
+    seen = ask()
+    assert (seen.fresh, seen.board) == (False, first)
+    assert seen.note.startswith("no fresh leaderboard: Kaggle has a fault of its own (500)")
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 404}, {"kind": "reset"}, {"kind": "status", "status": 401}]
+)
+def test_what_is_known_of_the_final_board_where_nothing_else_is(ask, kaggle_server, fault):
+    kaggle_server.fault(at="GetLeaderboard", times=-1, **fault)
+    seen = ask()
+    assert seen.board == final_board()
+    assert seen.note.startswith("no fresh leaderboard: ")
+
+
+def test_an_empty_board_and_a_score_that_is_none(ask, kaggle_server):
+    assert "shows no rows" in ask().note
+    kaggle_server.world.leaderboard = [{**teams(1)[0], "score": "n/a"}]
+    assert "has the score 'n/a'" in ask().note
+
+
+def test_a_broken_copy_is_said(ask, kaggle_server, cache):
+    cache.mkdir(parents=True)
+    (cache / f"leaderboard-{CHALLENGE.slug}.json").write_text("{")
+    seen = ask(offline=True)
+    assert seen.board == final_board()
+    assert "cannot be read" in seen.note
+
+
+def test_a_cache_that_cannot_be_written_is_said(ask, kaggle_server, cache):
+    cache.parent.write_text("a file")
+    kaggle_server.world.leaderboard = teams(3)
+    seen = ask()
+    assert (seen.fresh, len(seen.board.rows)) == (True, 3)
+    assert seen.note.startswith("not kept for later: Cannot write")
+
+
+def test_the_final_board_says_who_vouches_for_it():
+    final = final_board()
+    assert [row.place for row in final.rows][:10] == list(range(1, 11))
+    assert {row.vouched for row in final.rows} == {"confirmed by the team", "reported"}
+    assert [row.score for row in final.rows] == sorted(row.score for row in final.rows)
+    assert "no official copy" in final.source
+
+
+ROWS = [BoardRow(place=at, team="", score=score) for at, score in ((1, 0.1), (2, 0.2), (3, 0.2), (10, 0.5))]
+PART = Board(title="", metric="", teams=(90, 100), source="", as_of="", rows=ROWS)
+
+
+@pytest.mark.parametrize(
+    ("score", "best", "worst"),
+    [(0.05, 1, 1), (0.1, 2, 2), (0.15, 2, 2), (0.2, 4, 10), (0.3, 4, 10), (0.5, 11, 101), (9.0, 11, 101)],
+)
+def test_places(score, best, worst):
+    """Behind every row that is as good; exact where no row in between is unknown."""
+    seen = place(score, PART, lower_is_better=True)
+    assert (seen.best, seen.worst) == (best, worst)
+
+
+def test_places_where_higher_is_better():
+    rows = [BoardRow(place=at, team="", score=score) for at, score in ((1, 0.9), (2, 0.8), (3, 0.7))]
+    whole = Board(title="", metric="", teams=(3, 3), source="", as_of="", rows=rows)
+    assert [place(score, whole, lower_is_better=False).best for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
+    assert [place(score, whole, lower_is_better=False).worst for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
+
+
+def test_no_place_for_nan():
+    with pytest.raises(UsageError):
+        place(float("nan"), PART, lower_is_better=True)
+
+
+def test_on_the_command_line(dfdc, kaggle_server, cache):
+    kaggle_server.world.leaderboard = teams(30)
+    done = dfdc("leaderboard", "--top", "3", "--place", "0.20015", XDG_CACHE_HOME=str(cache.parent))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 of 30 teams" in done.stdout
+    assert "0.20015 would stand at place 3, behind 0.20010 (place 2), before 0.20020 (place 3)" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    kaggle_server.fault("reset", at="GetLeaderboard", times=-1)
+    unsigned = {"XDG_CACHE_HOME": str(cache.parent), "KAGGLE_KEY": ""}
+    done = dfdc("leaderboard", "--json", "--place", "0.1", **unsigned)
+    shown = json.loads(done.stdout)
+    assert (shown["fresh"], shown["place"]["best"]) == (False, 1)
+    assert "no Kaggle credentials" in shown["note"]
+    assert len(shown["board"]["rows"]) == 30
+
+
+def test_offline_asks_nobody(dfdc, kaggle_server, cache):
+    done = dfdc("leaderboard", "--offline", "--place", "0.46", XDG_CACHE_HOME=str(cache.parent))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kaggle_server.requests == []
+    assert "no official copy" in done.stdout
+    assert "0.46 would stand at place 11 to 15" in done.stdout
+    assert leaderboard.FINAL.is_file()

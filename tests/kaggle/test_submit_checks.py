@@ -1,0 +1,308 @@
+"""What must be right before anything is sent: the parcel, the accelerator, a run and a rehearsal of this very code."""
+
+import json
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from dfdc_kit import challenge as challenges
+from dfdc_kit import profiles
+from dfdc_kit.errors import SandboxError, SubmissionError, UsageError
+from dfdc_kit.harness.rehearsal import record
+from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
+from dfdc_kit.kaggle.submit.bundle import default_slug, kernel_bundle, pack
+from dfdc_kit.kaggle.submit.checks import Rehearsing, bundle_errors, checked, fresh_rehearsal, fresh_run, worries
+from dfdc_kit.kaggle.submit.context import log_text
+from dfdc_kit.kaggle.submit.request import accelerators, choose, submit_request, warnings_of
+from dfdc_kit.report.run_report import MemoryGrowth
+from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.submission.code import baselines, read_code_submission
+
+GPU, CPU = profiles.load("kaggle-today-gpu"), profiles.load("kaggle-today-cpu")
+SLUG = "deepfake-detection-challenge"
+
+
+def sent(folder, **options):
+    return kernel_bundle(read_code_submission(folder), SLUG, options.get("accelerator", ""))
+
+
+# ------------------------------------------------------------------------------------------------------------- parcel
+
+
+def test_what_travels_as_a_data_set(code_submission, tmp_path):
+    folder = code_submission("pass")
+    for name in ("weights/a.onnx", "labels.csv", "README.md", "expected.json", "runs/x/log.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    one = sent(folder)
+    assert [path.relative_to(folder).as_posix() for path in one.files] == ["labels.csv", "main.py", "weights/a.onnx"]
+    kernel, data_set = pack(one, "ada", tmp_path / "out")
+    assert sorted(path.name for path in kernel.iterdir()) == ["hosted_main.py", "kernel-metadata.json"]
+    assert data_set is not None
+    assert (data_set / "weights" / "a.onnx").read_text() == "x"
+    meant = json.loads((data_set / "dataset-metadata.json").read_text())
+    assert (meant["id"], meant["title"]) == ("ada/dfdc-trial-files", "dfdc-trial-files")
+    (folder / "labels.csv").write_text("y")
+    assert sent(folder).files_sha256 != one.files_sha256
+
+
+def test_a_notebook_alone_needs_no_data_set(tmp_path):
+    (tmp_path / "main.ipynb").write_text('{"cells": []}')
+    one = sent(tmp_path / "main.ipynb")
+    assert (one.data_set_slug, one.files_sha256) == ("", "")
+    assert pack(one, "ada", tmp_path / "out")[1] is None
+    meant = one.kernel_metadata("ada")
+    assert (meant["dataset_sources"], meant["kernel_type"], meant["code_file"]) == ([], "notebook", "main.ipynb")
+
+
+def test_one_file_is_a_submission_too(tmp_path):
+    (tmp_path / "solo.py").write_text("pass")
+    (tmp_path / "other.bin").write_text("not its own")
+    one = sent(tmp_path / "solo.py")
+    assert (one.slug, [file.name for file in one.files]) == ("dfdc-solo", ["solo.py"])
+
+
+@pytest.mark.parametrize("name", sorted(baselines()))
+def test_every_baseline_can_be_handed_in(name):
+    assert submit_request(baselines()[name], challenges.load()).parcel.slug == f"dfdc-{name}"
+
+
+def test_internet_is_written_out_and_off_whatever_else(code_submission):
+    for accelerator in ("", *accelerators().offered):
+        meant = sent(code_submission("pass", f"t{accelerator}"), accelerator=accelerator).kernel_metadata("ada")
+        assert meant["enable_internet"] is False
+        assert meant["enable_gpu"] is accelerator.startswith("Nvidia")
+        assert meant["enable_tpu"] is accelerator.startswith("Tpu")
+        assert meant.get("machine_shape", "") == accelerator
+
+
+@pytest.mark.parametrize("name", ["a", "My Detector v2", "x" * 80, "名侦探", "frame-stats", "a_b", "a-b", "A.b"])
+def test_names_fit_kaggle(name):
+    from slugify import slugify
+
+    slug = default_slug(name)
+    assert slugify(slug) == slug  # a title that gives another slug would make another notebook
+    assert 5 <= len(slug) <= 44
+
+
+def test_names_that_lose_characters_stay_apart():
+    names = ["a_b", "a-b", "a.b", "a b", "名侦探", "柯西", "x" * 80, "x" * 81]
+    assert len({default_slug(name) for name in names}) == len(names)
+
+
+def test_all_faults_at_once(code_submission):
+    folder = code_submission("pass")
+    (folder / "weights.pth").write_bytes(b"x" * (2 << 20))
+    (folder / "submission.toml").write_text(
+        'name = "x"\n[[external_data]]\nname = "a"\nsize_bytes = 1\nlicence = ""\nurl = "u"\n'
+    )
+    with pytest.raises(SubmissionError, match=r"'a' has no licence; weights.pth \(2 MiB\) is not listed"):
+        submit_request(read_code_submission(folder), challenges.load())
+
+
+def test_more_than_the_rules_allow(code_submission):
+    folder = code_submission("pass")
+    (folder / "own.txt").write_bytes(b"x" * (2 << 20))
+    tight = structs.replace(CPU, external_data_bytes=1 << 20)
+    (fault,) = bundle_errors(read_code_submission(folder), sent(folder), tight)
+    assert "2 MiB in all; the limit is 1 MiB" in fault
+
+
+def test_packages_that_kaggle_may_lack(code_submission):
+    folder = code_submission("pass")
+    (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy>=1.20", "insightface>=0.7"]\n')
+    (doubt,) = warnings_of(submit_request(read_code_submission(folder), challenges.load()))
+    assert "downloaded: insightface; bring it along as a wheel in wheels/" in doubt
+
+
+@pytest.mark.parametrize("slug", ["Mine", "a b", "abcd", "-mine-", "x" * 45, "a/b"])
+def test_a_slug_that_kaggle_would_change(code_submission, slug):
+    with pytest.raises(UsageError, match="cannot be a name at Kaggle"):
+        submit_request(read_code_submission(code_submission("pass")), challenges.load(), slug=slug)
+
+
+# -------------------------------------------------------------------------------------------------------- accelerator
+
+
+def test_the_accelerator_follows_profile_and_declaration():
+    assert choose("", GPU, gpu=False) == ""
+    assert choose("", GPU, gpu=True) == "NvidiaTeslaT4"
+    assert choose("nvidial4x1", CPU, gpu=False) == "NvidiaL4X1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "profile", "seen", "hint"),
+    [
+        ("NvidiaTeslaP100", "kaggle-today-gpu", "retired", "--accelerator NvidiaTeslaT4"),
+        ("", "kaggle-2020-gpu", "NvidiaTeslaP100 (Tesla P100) is retired", "--profile kaggle-today-gpu"),
+        ("tpuv38", "kaggle-today-gpu", "runs on TpuV5E8", "--accelerator TpuV5E8"),
+        ("TpuV232", "kaggle-today-gpu", "runs on a CPU", "--accelerator NvidiaTeslaT4"),
+        ("NvidiaTeslaT5", "kaggle-today-gpu", "no accelerator 'NvidiaTeslaT5'", "NvidiaTeslaT4"),
+        ("", "kaggle-today-cpu", "has no GPU", "--profile kaggle-today-gpu"),
+    ],
+)
+def test_what_cannot_be_had_names_what_can(asked, profile, seen, hint):
+    with pytest.raises(UsageError) as caught:
+        choose(asked, profiles.load(profile), gpu=True)
+    assert seen in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_the_table_agrees_with_the_client(kaggle_server):
+    from kaggle.api import kaggle_api_extended as client
+
+    theirs = getattr(client, "_RETIRED_ACCELERATORS", None)
+    if theirs is None:
+        pytest.skip("a client before 2.2.5 has no such table")
+    known = {name.lower(): one for name, one in accelerators().retired.items()}
+    assert known.keys() == theirs.keys()
+    for name, said in theirs.items():
+        assert (known[name].runs_on or "CPU") in said
+
+
+# ------------------------------------------------------------------------------------------------- run and rehearsal
+
+
+def rehearsed(runs, sha256: str, name: str, outcome: str = "passed", left_out=0) -> None:
+    findings = [
+        record.RehearsalFinding(code=hard.code, title="", deed=record.InputOutcome.ROW, severity=record.Severity.OK)
+        for hard in HARD_INPUTS[left_out:]
+    ]
+    report = record.RehearsalReport(
+        **dict.fromkeys(("kit_version", "started", "submission", "submission_folder", "profile_name", "backend"), "x"),
+        rehearsal_id=name,
+        submission_sha256=sha256,
+        seed=0,
+        outcome=outcome,
+        findings=findings,
+        comparisons=[],
+        left_out={},
+        steps=[],
+    )
+    (runs / name).mkdir(parents=True)
+    record.save(report, runs / name)
+
+
+def test_which_rehearsal_counts(tmp_path):
+    assert fresh_rehearsal(tmp_path, "mine") is None
+    rehearsed(tmp_path, "mine", "1-old", "failed")
+    rehearsed(tmp_path, "mine", "2-new")
+    rehearsed(tmp_path, "mine", "3-interrupted", "interrupted")
+    rehearsed(tmp_path, "mine", "4-only-some", left_out=1)
+    rehearsed(tmp_path, "other", "5-other-code")
+    (tmp_path / "6-broken").mkdir()
+    (tmp_path / "6-broken" / record.FILE).write_text("{")
+    found = fresh_rehearsal(tmp_path, "mine")
+    assert found is not None
+    assert found.rehearsal_id == "2-new"
+
+
+@pytest.fixture
+def ran(dfdc, code_submission, tmp_path):
+    """A submission with a complete run; its folder, and its digest."""
+    folder = code_submission(
+        "import os, pathlib\n"
+        "text = pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'sample_submission.csv').read_text()\n"
+        "pathlib.Path('submission.csv').write_text(text.replace(',0', ',0.5'))"
+    )
+    assert dfdc("run", folder, "--quiet").returncode == 0
+    return folder, read_code_submission(folder).sha256()
+
+
+def unwanted():
+    raise AssertionError("not to be run")
+
+
+def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
+    folder, sha256 = ran
+    runs = tmp_path / "runs"
+
+    def check(rehearsing, rehearse_now=unwanted):
+        submission = read_code_submission(folder)
+        return checked(submission, challenges.load(), runs, rehearsing, unwanted, rehearse_now)
+
+    assert check(Rehearsing.WAIVE).rehearsal == "waived"
+    with pytest.raises(SubmissionError, match="has not been rehearsed as it is") as caught:
+        check(Rehearsing.REQUIRE)
+    assert "--rehearse" in caught.value.hint
+
+    def rehearse_now():
+        rehearsed(runs, sha256, "1-now")
+        return fresh_rehearsal(runs, sha256)
+
+    assert check(Rehearsing.NOW, rehearse_now).rehearsal == "1-now"
+    assert check(Rehearsing.REQUIRE).rehearsal == "1-now"
+    rehearsed(runs, sha256, "2-worse", "failed")
+    with pytest.raises(SubmissionError, match="rehearsal 2-worse failed"):
+        check(Rehearsing.NOW)
+    (folder / "main.py").write_text("changed = True")
+    with pytest.raises(AssertionError, match="not to be run"):  # no run of the changed code: one would be made
+        check(Rehearsing.WAIVE)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "raised"),
+    [
+        (Verdict.INTERRUPTED, KeyboardInterrupt),
+        (Verdict.HARNESS_FAULT, SandboxError),
+        (Verdict.TIMEOUT, SubmissionError),
+    ],
+)
+def test_whose_fault_a_bad_run_is(ran, tmp_path, verdict, raised):
+    folder, sha256 = ran
+    run = fresh_run(tmp_path / "runs", sha256)
+    assert run is not None
+    bad = structs.replace(run, judgement=structs.replace(run.judgement, verdict=verdict, why="so it was"))
+    submission = read_code_submission(folder)
+    (folder / "main.py").write_text("changed = True")
+    with pytest.raises(raised):
+        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.WAIVE, lambda: bad, unwanted)
+
+
+def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
+    folder, sha256 = ran
+
+    def stopped():
+        rehearsed(tmp_path, sha256, "1-stopped", "interrupted")
+        return msgspec.json.decode((tmp_path / "1-stopped" / record.FILE).read_bytes(), type=record.RehearsalReport)
+
+    submission = read_code_submission(folder)
+    with pytest.raises(KeyboardInterrupt):
+        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.NOW, unwanted, stopped)
+
+
+def test_what_a_run_here_foretells(ran, tmp_path):
+    run = fresh_run(tmp_path / "runs", ran[1])
+    assert run is not None
+    assert worries(run) == []
+    assert run.forecast is not None
+    public, private = run.forecast.outlooks
+    slow = structs.replace(private, here_verdict="does not fit", hosted=None)
+    growth = MemoryGrowth(videos=16, last_bytes=0, slope_bytes=3 << 20, low_bytes=2 << 20, high_bytes=4 << 20)
+    forecast = structs.replace(run.forecast, outlooks=[public, slow])
+    late, leak = worries(structs.replace(run, forecast=forecast, memory_growth=growth))
+    assert late.startswith("the private test may not end in time: 10,000 videos, on this machine")
+    assert leak == "memory grows by 2.00 MiB a video or more"
+
+
+def test_a_run_whose_file_was_changed_does_not_count(ran, tmp_path):
+    _, sha256 = ran
+    run = fresh_run(tmp_path / "runs", sha256)
+    assert run is not None
+    assert fresh_run(tmp_path / "runs", "other") is None
+    csv = tmp_path / "runs" / run.run_id / "submission.csv"
+    csv.write_text(csv.read_text().replace("0.5", "0.6"))
+    assert fresh_run(tmp_path / "runs", sha256) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ('[{"stream_name":"stdout","time":1,"data":"a\\n"},{"stream_name":"stderr","time":2,"data":"b"}]', "a\nb"),
+        ("plain\ntext", "plain\ntext"),
+        ("", ""),
+    ],
+)
+def test_logs(raw, text):
+    assert log_text(raw) == text

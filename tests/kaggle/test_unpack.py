@@ -1,0 +1,195 @@
+"""Archives that are hostile or broken: refused before a byte is written, or found out and never half under a name."""
+
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from dfdc_kit.errors import DataError, OutputError
+from dfdc_kit.kaggle.download.ingest import DamagedArchiveError, members, unpack
+from dfdc_kit.kaggle.download.manifest import Manifest
+
+VIDEO = bytes(range(256)) * 100
+
+
+def archive(path, files, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in files.items():
+            file.writestr(name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name), content, method)
+    return path
+
+
+def linked(name, mode=stat.S_IFLNK | 0o777):
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, mode << 16
+    return info
+
+
+def everything_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_folders_are_kept(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"test_videos/a.mp4": VIDEO, "train/metadata.json": b"{}", "empty/": b""})
+    entries = unpack(zip_path, tmp_path / "out")
+    assert (tmp_path / "out" / "test_videos" / "a.mp4").read_bytes() == VIDEO
+    assert [entry.name for entry in entries] == ["test_videos/a.mp4", "train/metadata.json"]
+    assert zip_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../escaped.mp4", "climbs out"),
+        ("a/../../escaped.mp4", "climbs out"),
+        ("/tmp/escaped.mp4", "absolute"),
+        ("C:escaped.mp4", "absolute"),
+        ("..\\escaped.mp4", "backslash"),
+        ("a/./escaped.mp4", "simplest"),
+        ("a//escaped.mp4", "simplest"),
+        ("a\x1b[2Jb.mp4", "control"),
+        (".", "without a letter"),
+        (".dfdc/files.jsonl", "a name of ours"),
+        (linked("escaped.mp4"), "a link"),
+        (linked("pipe", stat.S_IFIFO | 0o644), "a link or a device"),
+        (linked("device", stat.S_IFCHR | 0o644), "a link or a device"),
+    ],
+)
+def test_dangerous_names_are_refused_and_nothing_is_unpacked(tmp_path, name, why):
+    zip_path = archive(tmp_path / "a.zip", {"good.mp4": VIDEO, name: b"/etc/passwd"})
+    with pytest.raises(DataError, match=why) as caught:
+        unpack(zip_path, tmp_path / "out")
+    assert not isinstance(caught.value, DamagedArchiveError)
+    assert not (tmp_path / "out").exists()
+    assert everything_in(tmp_path) == ["a.zip"]
+
+
+def test_a_name_with_a_zero_byte(tmp_path):
+    """`zipfile` cuts such names, as it writes and as it reads; the archive still has it."""
+    zip_path = archive(tmp_path / "a.zip", {"other.mp4": VIDEO, "good.mp4!.exe": b"x"})
+    zip_path.write_bytes(zip_path.read_bytes().replace(b"good.mp4!", b"good.mp4\0"))
+    with pytest.raises(DataError, match="control"):
+        unpack(zip_path, tmp_path / "out")
+
+
+def test_a_link_in_the_way_is_replaced_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    (tmp_path / "out").mkdir()
+    for name in ("a.mp4", ".a.mp4.part"):
+        (tmp_path / "out" / name).symlink_to(outside)
+    unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
+    assert outside.read_text() == "precious"
+    assert (tmp_path / "out" / "a.mp4").read_bytes() == VIDEO
+    assert not (tmp_path / "out" / "a.mp4").is_symlink()
+
+
+def test_a_bomb_is_refused_by_its_list(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": bytes(100 << 20)}, zipfile.ZIP_DEFLATED)
+    assert zip_path.stat().st_size < 1 << 20
+    with pytest.raises(DataError, match="would become"):
+        unpack(zip_path, tmp_path / "out")
+
+
+def test_overlapping_files_cannot_multiply(tmp_path):
+    """The list names one stretch of bytes many times: the sum of what it names counts."""
+    zip_path = archive(tmp_path / "a.zip", {f"{n:04d}": bytes(1 << 20) for n in range(60)}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(DataError, match="would become"):
+        unpack(zip_path, tmp_path / "out")
+
+
+def test_a_list_that_lies_about_a_size_is_found_out(tmp_path):
+    """10 MB that say they are 10 bytes: reading ends at the listed size, and the CRC does not fit."""
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": bytes(10 << 20)}, zipfile.ZIP_DEFLATED)
+    content = zip_path.read_bytes()
+    zip_path.write_bytes(content.replace(struct.pack("<L", 10 << 20), struct.pack("<L", 10)))
+    with pytest.raises(DamagedArchiveError, match=r"a\.mp4 is damaged"):
+        unpack(zip_path, tmp_path / "out")
+    assert everything_in(tmp_path / "out") == []
+
+
+def test_an_archive_that_needs_more_room_than_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfdc_kit.files.free_bytes", lambda _: 1000)
+    with pytest.raises(OutputError, match="are free"):
+        unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_is_found_and_no_file_bears_the_name(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO})
+    content = bytearray(zip_path.read_bytes())
+    content[len(content) // 4] ^= 1
+    zip_path.write_bytes(content)
+    with pytest.raises(DamagedArchiveError, match=r"a\.mp4 is damaged"):
+        unpack(zip_path, tmp_path / "out")
+    assert everything_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
+def test_an_archive_that_is_cut_off(tmp_path, keep):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO})
+    content = zip_path.read_bytes()
+    zip_path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(DamagedArchiveError, match="not a whole zip"):
+        unpack(zip_path, tmp_path / "out")
+
+
+def test_a_web_page_saved_as_zip(tmp_path):
+    (tmp_path / "a.zip").write_text("<!DOCTYPE html>")
+    with pytest.raises(DamagedArchiveError, match="not a whole zip"):
+        members(tmp_path / "a.zip")
+
+
+def test_an_encrypted_archive(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO})
+    content = bytearray(zip_path.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 8] |= 1
+    zip_path.write_bytes(content)
+    with pytest.raises(DataError, match="encrypted"):
+        unpack(zip_path, tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_files_of_one_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.mp4", b"1")
+        file.writestr("a.mp4", b"2")
+    with pytest.raises(DataError, match="twice"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_file_where_another_needs_a_folder(tmp_path):
+    with pytest.raises(DataError, match="both a file and a folder"):
+        unpack(archive(tmp_path / "a.zip", {"a": b"1", "a/b": b"2"}), tmp_path / "out")
+
+
+def test_what_is_there_and_right_is_kept_what_is_damaged_is_replaced(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO})
+    unpack(zip_path, tmp_path / "out")
+    kept, damaged = tmp_path / "out" / "a.mp4", tmp_path / "out" / "b.mp4"
+    before = kept.stat().st_ino
+    damaged.write_bytes(VIDEO[:-1] + b"?")
+    unpack(zip_path, tmp_path / "out")
+    assert kept.stat().st_ino == before
+    assert damaged.read_bytes() == VIDEO
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "out").write_text("a file, not a folder")
+    with pytest.raises(OutputError):
+        unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
+
+
+def test_the_manifest_survives_a_torn_line(tmp_path):
+    unpacked = unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO}), tmp_path)
+    Manifest(tmp_path).add(*unpacked)
+    path = tmp_path / ".dfdc" / "files.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    manifest = Manifest(tmp_path)
+    assert [manifest.state(name) for name in ("a.mp4", "b.mp4", "c.mp4")] == ["good", "unknown", "missing"]
+    manifest.add(unpacked[1])
+    (tmp_path / "a.mp4").write_bytes(VIDEO[:-1] + b"?")
+    manifest = Manifest(tmp_path)
+    assert [manifest.state(name) for name in ("a.mp4", "b.mp4")] == ["damaged", "good"]

@@ -1,0 +1,198 @@
+"""report.html: what it draws is what run.json says, whatever a submission calls its videos and writes into its log."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from dfdc_kit.errors import OutputError
+from dfdc_kit.report import html, run_report
+from dfdc_kit.report.run_report import RunReport, VideoRead
+from dfdc_kit.report.verdicts import Verdict
+
+READS = """
+import csv, os, pathlib, time
+folder = pathlib.Path(os.environ["DFDC_INPUT_DIR"])
+rows = list(csv.DictReader((folder / "sample_submission.csv").open()))
+with open("submission.csv", "w") as file:
+    file.write("filename,label\\n")
+    for at, row in enumerate(rows):
+        with (folder / "test_videos" / row["filename"]).open("rb") as video:
+            video.read(100)
+            time.sleep(0.05)
+        file.write(f"{row['filename']},{0.02 + at / 20}\\n")
+print("<b>all done</b>")
+"""
+VOID = {"meta", "line", "rect", "path", "polyline", "br", "img"}
+
+
+class Tags(HTMLParser):
+    """Every element with its attributes; fails where one is closed that is not open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID or tag == "rect":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        while self.open and self.open[-1] in {"tr", "td", "th", "li", "p"} and self.open[-1] != tag:
+            self.open.pop()
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Of one run that reads every video and answers from 0.02 to 0.77."""
+    from dfdc_kit.cli import main
+
+    work = tmp_path_factory.mktemp("page")
+    source = work / "reader.py"
+    source.write_text(READS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["dfdc", "run", str(source), "--out", str(work / "runs"), "--quiet"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    return next((work / "runs").glob("*/"))
+
+
+@pytest.fixture
+def report(folder) -> RunReport:
+    return run_report.load(folder)
+
+
+def test_a_run_leaves_the_page_of_its_report(folder, report):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert text == html.render(report)
+    assert report.score.displayed in text
+    assert "What Kaggle would have shown: Complete" in text
+    for row in report.score.costliest:
+        assert f"<td>{row.row_id}</td><td>{row.label}</td>" in text
+    for limit in report.enforcement:
+        assert f"<td>{limit.limit}</td>" in text
+    assert "&lt;b&gt;all done&lt;/b&gt;" in text
+    for digest in (report.submission_sha256, report.input_sha256, report.metric_sha256, report.submission_csv_sha256):
+        assert digest in text
+
+
+def test_it_loads_and_runs_nothing(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    tags = Tags(text).seen
+    assert {"content": "default-src 'none'; style-src 'unsafe-inline'", "http-equiv": "Content-Security-Policy"} in [
+        attributes for _, attributes in tags
+    ]
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "a", "form"}
+    assert not [name for _, attributes in tags for name in attributes if name in {"src", "href"} or name[:2] == "on"]
+
+
+def test_what_a_submission_writes_stays_text(report):
+    hostile = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}\ud800'
+    seen = structs.replace(
+        report.observation,
+        last_output=[hostile],
+        reads=[structs.replace(read, name=hostile) for read in report.observation.reads],
+        fallbacks=structs.replace(report.observation.fallbacks, count=1, by_reason={hostile: 1}, caution=hostile),
+    )
+    costliest = [structs.replace(row, row_id=hostile) for row in report.score.costliest]
+    changed = structs.replace(
+        report,
+        submission=hostile,
+        observation=seen,
+        judgement=structs.replace(report.judgement, why=hostile, fix=hostile),
+        score=structs.replace(report.score, costliest=costliest),
+        manifest_faults=[hostile],
+    )
+    text = html.render(changed)
+    assert not {tag for tag, _ in Tags(text).seen} & {"script", "img"}
+    assert text.count("{{ 7 * 7 }}") >= 10
+    assert b"\\ud800" in text.encode("utf-8", "backslashreplace")
+
+
+def test_a_side_file_that_is_not_understood_is_told(report):
+    fallbacks = structs.replace(report.observation.fallbacks, fault="its header is <odd>")
+    changed = structs.replace(report, observation=structs.replace(report.observation, fallbacks=fallbacks))
+    assert "fallbacks.csv was not understood: its header is &lt;odd&gt;" in html.render(changed)
+
+
+def test_each_prediction_is_in_the_histogram_once(report):
+    found = report.score.histogram
+    assert set(found) == {"FAKE", "REAL"}
+    assert sum(map(sum, found.values())) == report.rows
+    both = np.add(found["FAKE"], found["REAL"])
+    assert (both[:16] == 1).all()  # 0.02, 0.07 ... 0.77: one in each twentieth
+    bars = list(html.bars(found["FAKE"], max(found["FAKE"])))
+    assert sum(bar.rows for bar in bars) == sum(found["FAKE"])
+    assert max(bar.height for bar in bars) == 1
+
+
+def test_readers_that_overlap_have_lanes_of_their_own():
+    reads = [VideoRead(name=f"{n}.mp4", opened_s=n / 2, closed_s=n / 2 + 0.9) for n in range(10)]
+    paths = html.lanes(reads, 10.0)
+    assert len(paths) == 2
+    strokes = [re.findall(r"M([\d.]+) 0h([\d.]+)", path) for path in paths]
+    assert sum(map(len, strokes)) == 10
+    for lane in strokes:
+        ends = [float(left) + float(length) for left, length in lane]
+        assert all(end <= float(left) for end, (left, _) in zip(ends, lane[1:], strict=False))
+    crowd = [VideoRead(name=f"{n}.mp4", opened_s=0.0, closed_s=None) for n in range(100)]
+    assert len(html.lanes(crowd, 10.0)) == html.LANES
+    assert sum(path.count("M") for path in html.lanes(crowd, 10.0)) == 100
+    assert html.lanes([], 0.0) == []
+
+
+def test_spans_lie_where_their_times_are(report):
+    forecast = report.forecast
+    least, most = html._reach(forecast)
+    here = [span for span in html.spans(forecast) if span.name.endswith("here")]
+    for span, outlook in zip(here, forecast.outlooks, strict=True):
+        assert 0 <= span.low <= span.middle <= span.high <= html.WIDE
+        again = least * (most / least) ** (span.high / html.WIDE)
+        assert again == pytest.approx(outlook.here.high_s, rel=0.01)
+    places = [tick.place for tick in html.ticks(least, most)]
+    assert len(places) >= 3
+    assert min(np.diff(places)) >= html.APART
+
+
+def test_a_run_that_failed_has_a_page_too(report):
+    seen = structs.replace(report.observation, reads=[], validation=None, csv="missing")
+    seen = structs.replace(seen, outcome=structs.replace(seen.outcome, usage=structs.replace(
+        seen.outcome.usage, peak_memory_bytes=None, memory_samples=[])))  # fmt: skip
+    judgement = structs.replace(report.judgement, verdict=Verdict.NO_CSV, kaggle="Submission CSV Not Found")
+    text = html.render(
+        structs.replace(report, observation=seen, judgement=judgement, score=None, forecast=None, ledger=None, gaps=[])
+    )
+    Tags(text)
+    assert "csv-not-found" in text
+    assert "What Kaggle would have shown: Submission CSV Not Found. All" in text
+    assert "Predictions" not in text
+    assert "Will the hidden test" not in text
+    assert "<b>unknown</b>" in text
+
+
+def test_where_no_page_can_be_written_the_run_counts(code_submission, dfdc, monkeypatch, tmp_path):
+    def full(*_):
+        raise OutputError("No space left on device.")
+
+    monkeypatch.setattr(html, "write", full)
+    from dfdc_kit.cli import main
+
+    monkeypatch.setattr("sys.argv", ["dfdc", "run", str(code_submission(READS)), "--out", str(tmp_path), "--quiet"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert next(tmp_path.glob("*/run.json"))
+    assert not list(tmp_path.glob("*/report.html"))
