@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint docs bench wheel clean
+.PHONY: help setup demo test test-slow lint docs bench wheel clean
 
 help:
 	@echo "make demo   install, run a baseline on the sample, print its score"
 	@echo "make test   install with the test tools, run every test"
+	@echo "make test-slow  the repetitions that make test leaves out"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   write the generated reference pages anew"
 	@echo "make bench  run the benchmarks"
@@ -31,6 +32,9 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow --numprocesses auto --dist loadfile || test $$? -eq 5  # 5: no test is marked slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

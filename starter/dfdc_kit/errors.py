@@ -1,20 +1,26 @@
-"""The error tree: every foreseeable fault says what happened, what to do next, and by its exit code whose fault it is.
+"""The errors that the kit foresees. Each says what was seen and expected; its exit code says whose fault it is.
 
-Exit codes: 0 good; 1 the submission is at fault; 2 wrong usage; 3 and up: the machine's or ours.
+Exit codes: 0 success; 1 the submission is at fault; 2 wrong usage; 3 and up: this machine or the kit.
 """
 
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 
 class KitError(Exception):
-    """A foreseeable fault. `str(error)` says what was seen and expected; `hint` is the next step to take."""
+    """A foreseeable fault. `str(error)` says what was seen and expected, `hint` what to do about it.
+
+    `command` is the next command to type, where there is one: it is printed as it is, so it holds no prose.
+    """
 
     code: ClassVar[str] = "kit-error"
     exit_code: ClassVar[int] = 3
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", command: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.command = command
 
 
 class SubmissionError(KitError):
@@ -25,14 +31,14 @@ class SubmissionError(KitError):
 
 
 class UsageError(KitError):
-    """The command was given something that does not exist or does not fit, by the user's choice."""
+    """A command was given an option, name or path that does not exist or does not fit."""
 
     code = "usage-error"
     exit_code = 2
 
 
 class DataMissingError(KitError, FileNotFoundError):
-    """A file or folder that must be there is not."""
+    """A required file or folder is missing."""
 
     code = "missing-data"
 
@@ -44,13 +50,13 @@ class DataError(KitError, ValueError):
 
 
 class MetricError(KitError):
-    """A metric file cannot be loaded, or failed by itself on good input: never the participant's fault."""
+    """A metric file cannot be loaded, or failed on valid input: never the participant's fault."""
 
     code = "metric-error"
 
 
 class SandboxError(KitError):
-    """The sandbox could not do its work; says nothing about the submission."""
+    """The sandbox failed; says nothing about the submission."""
 
     code = "sandbox-error"
 
@@ -63,13 +69,13 @@ class OutputError(KitError, OSError):
 
 
 class KaggleError(KitError):
-    """Kaggle, or the way to it, says no: credentials, rules, limits, network. `reason` is a word that code can test."""
+    """Kaggle or the network refused a request: credentials, rules, limits, proxy. `reason` is a code to test for."""
 
     code = "kaggle-error"
     exit_code = 5
 
-    def __init__(self, message: str, *, hint: str = "", reason: str = "other") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", command: str = "", reason: str = "other") -> None:
+        super().__init__(message, hint=hint, command=command)
         self.reason = reason
 
 
@@ -83,3 +89,20 @@ ERRORS: tuple[type[KitError], ...] = (
     OutputError,
     KaggleError,
 )
+
+
+def suggest(name: str, choices: Iterable[str], *, label: str, aliases: Mapping[str, str] | None = None) -> str:
+    """The hint for a name that is none of `choices`: the nearest one, where one is near, and the choices.
+
+    `aliases` maps other words for a choice to it, in lower case. `label` names the choices.
+
+    >>> suggest("bublewrap", ["bubblewrap", "oci"], label="Backends")
+    "Did you mean 'bubblewrap'? Backends: bubblewrap, oci"
+    >>> suggest("docker", ["bubblewrap", "oci"], label="Backends", aliases={"docker": "oci"})
+    "Did you mean 'oci'? Backends: bubblewrap, oci"
+    """
+    names = list(choices)
+    words = {choice.lower(): choice for choice in names} | dict(aliases or {})
+    near = difflib.get_close_matches(name.lower(), words, n=1, cutoff=0.6)
+    known = f"{label}: {', '.join(names)}" if names else ""
+    return " ".join(filter(None, [f"Did you mean {words[near[0]]!r}?" if near else "", known]))

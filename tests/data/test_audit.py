@@ -305,4 +305,4 @@ def test_command(dfdc, data):
     assert "AUDITED: nothing found" in sound.stdout
     missing = dfdc("audit", data / "nowhere")
     assert missing.returncode == 3
-    assert "next: Expected: a metadata.json" in missing.stderr
+    assert "hint: Expected: a metadata.json" in missing.stderr

@@ -304,7 +304,7 @@ def test_no_submission_there(dfdc, tmp_path, wrong, code):
     done = dfdc("run", tmp_path / wrong)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
-    assert "next:" in done.stderr
+    assert "hint:" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,12 @@ err = Terminal(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def fail(error: KitError) -> int:
-    """Say what is wrong and what to do next, on standard error; the exit code to leave with."""
+    """Print the error, its hint and the next command, each on a line of its own, to stderr; returns the exit code."""
     err.print(Text.assemble(("error", "bold red"), f"[{error.code}]: ", str(error)))
     if error.hint:
-        err.print(Text.assemble(("  next: ", "bold"), error.hint))
+        err.print(Text.assemble(("  hint: ", "bold"), error.hint))
+    if error.command:
+        err.print(Text.assemble(("  next: ", "bold"), error.command))
     return error.exit_code
 
 
