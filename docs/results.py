@@ -36,7 +36,7 @@ HEAD = (
 def scores(report: RunReport, folder: Path) -> tuple[float, float, float, float]:
     """Log loss, both ends of its interval, AUC, of the run whose files lie in `folder`."""
     solution = read_solution(Path(report.truth), challenges.load())
-    truth = dict(zip((row.decode() for row in solution.ids.tolist()), solution.truth.tolist(), strict=True))
+    truth = dict(zip((row.decode() for row in solution.ids.tolist()), solution.labels.tolist(), strict=True))
     with (folder / CSV).open(newline="", encoding="utf-8") as file:
         rows = [(row["filename"], float(row["label"])) for row in csv.DictReader(file)]
     y = np.array([truth[name] for name, _ in rows])

@@ -1,4 +1,4 @@
-"""Reading a CSV as text: every byte of every value survives, and whatever is odd is told with its line."""
+"""Reading a CSV as text: every byte of every value survives, and whatever is anomalies is told with its line."""
 
 import csv
 import io
@@ -9,34 +9,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfdc_kit import csv_text
-from dfdc_kit.csv_text import APART, as_text, read_csv, shown
+from dfdc_kit.csv_text import MALFORMED, as_text, preview, read_csv
 
 
 @pytest.fixture
 def read(tmp_path):
-    """Read bytes; header, rows as tuples of bytes, their lines, and the odd codes with their counts."""
+    """Read bytes; header, rows as tuples of bytes, their lines, and the anomalies codes with their counts."""
 
     def call(data: bytes):
         path = tmp_path / "file.csv"
         path.write_bytes(data)
         text = read_csv(path)
         rows = list(zip(*(column.tolist() for column in text.columns), strict=True))
-        odd = {code: oddity.count for code, oddity in text.odd.items()}
-        return text.header, rows, text.lines.tolist(), odd
+        anomalies = {code: anomaly.count for code, anomaly in text.anomalies.items()}
+        return text.header, rows, text.lines.tolist(), anomalies
 
     return call
 
 
 def test_values_are_left_as_they_are(read):
-    header, rows, lines, odd = read(b"a,b\n x ,\tNA\n,nan\n0.50,1e5\n")
+    header, rows, lines, anomalies = read(b"a,b\n x ,\tNA\n,nan\n0.50,1e5\n")
     assert header == ("a", "b")
     assert rows == [(b" x ", b"\tNA"), (b"", b"nan"), (b"0.50", b"1e5")]
     assert lines == [2, 3, 4]
-    assert odd == {}
+    assert anomalies == {}
 
 
 @pytest.mark.parametrize(
-    ("data", "rows", "lines", "odd"),
+    ("data", "rows", "lines", "anomalies"),
     [
         (b"a,b\r\n1,2\r\n3,4\r\n", 2, [2, 3], {"crlf": 3}),
         (b"a,b\r1,2\r3,4\r", 2, [2, 3], {"lone-cr": 3}),
@@ -61,9 +61,9 @@ def test_values_are_left_as_they_are(read):
         (b"," * 200 + b"\n1\n", 0, [], {"file-format": 1}),
     ],
 )
-def test_odd_files(read, data, rows, lines, odd):
+def test_odd_files(read, data, rows, lines, anomalies):
     _, seen, at, told = read(data)
-    assert (len(seen), at, told) == (rows, lines, odd)
+    assert (len(seen), at, told) == (rows, lines, anomalies)
 
 
 def test_quoted_rows_keep_their_place(read):
@@ -74,9 +74,9 @@ def test_quoted_rows_keep_their_place(read):
 
 def test_first_faulty_lines_are_told(tmp_path):
     (tmp_path / "f.csv").write_bytes(b"a,b\n" + b"1\n" * 9)
-    oddity = read_csv(tmp_path / "f.csv").odd["row-width"]
-    assert oddity.count == 9
-    assert oddity.first == [(line, b"1") for line in range(2, 7)]
+    anomaly = read_csv(tmp_path / "f.csv").anomalies["row-width"]
+    assert anomaly.count == 9
+    assert anomaly.first == [(line, b"1") for line in range(2, 7)]
 
 
 @pytest.mark.parametrize("block", [16, 17, 64, 1000])
@@ -84,10 +84,10 @@ def test_first_faulty_lines_are_told(tmp_path):
 def test_blocks_leave_no_seam(read, monkeypatch, block, end):
     monkeypatch.setattr(csv_text, "BLOCK_BYTES", block)
     wanted = [(b"%d.mp4" % i, b"0.%d" % i) for i in range(200)]
-    _, rows, lines, odd = read(end.join([b"f,l", *(b",".join(row) for row in wanted), b""]))
+    _, rows, lines, anomalies = read(end.join([b"f,l", *(b",".join(row) for row in wanted), b""]))
     assert rows == wanted
     assert lines == list(range(2, 202))
-    assert set(odd) <= {"crlf", "lone-cr"}
+    assert set(anomalies) <= {"crlf", "lone-cr"}
 
 
 def test_a_line_end_is_not_cut_in_two(read, monkeypatch):
@@ -108,8 +108,8 @@ def test_too_many_lines(read, monkeypatch):
 def test_long_fields_do_not_widen_long_columns(read, monkeypatch):
     monkeypatch.setattr(csv_text, "MAX_COLUMN_BYTES", 4000)
     data = b"a,b\n" + b"x,1\n" * 100 + b"y" * 200 + b",1\n" + b"z,1\n"
-    _, rows, lines, odd = read(data)
-    assert odd == {"field-length": 1}
+    _, rows, lines, anomalies = read(data)
+    assert anomalies == {"field-length": 1}
     assert rows[-1] == (b"z", b"1")
     assert lines[-2:] == [101, 103]
 
@@ -117,8 +117,8 @@ def test_long_fields_do_not_widen_long_columns(read, monkeypatch):
 def test_as_text():
     assert as_text(np.array([], "S1")) == []
     assert as_text(np.array([b"a", b"", "é".encode()])) == ["a", "", "é"]
-    assert shown(b"\xff" * 3) == "\\xff\\xff\\xff"
-    assert len(shown(b"x" * 200)) == 60
+    assert preview(b"\xff" * 3) == "\\xff\\xff\\xff"
+    assert len(preview(b"x" * 200)) == 60
 
 
 VALUES = st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), max_size=12)
@@ -132,5 +132,5 @@ def test_same_as_the_standard_library(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "f.csv"
     path.write_bytes(out.getvalue().encode())
     text = read_csv(path)
-    assert not set(text.odd) & set(APART)
+    assert not set(text.anomalies) & set(MALFORMED)
     assert list(zip(*map(as_text, text.columns), strict=True)) == rows

@@ -26,7 +26,7 @@ MAX_LINES = 25_000_000
 MAX_COLUMNS = 100
 MAX_FIELD_BYTES = 255  # the longest file name of common file systems
 MAX_COLUMN_BYTES = 512 << 20  # one long field widens its whole column: in long files, long fields are kept apart
-FIRST = 5  # lines told of each oddity
+FIRST = 5  # lines told of each anomaly
 SHOWN_CHARACTERS = 60
 
 BOM = b"\xef\xbb\xbf"
@@ -51,13 +51,13 @@ FOREIGN: Final = {
     b"<": "HTML or XML",
 }
 FATAL: Final = ("file-missing", "file-kind", "file-size", "file-format", "file-empty")
-APART: Final = ("nul", "encoding", "quote-open", "row-width", "field-length")  # lines that are not rows
-NOTED: Final = ("bom", "crlf", "lone-cr", "blank-line", "no-final-newline", "quotes")
-ODD: Final = FATAL + APART + NOTED
+MALFORMED: Final = ("nul", "encoding", "quote-open", "row-width", "field-length")  # lines that are not rows
+HARMLESS: Final = ("bom", "crlf", "lone-cr", "blank-line", "no-final-newline", "quotes")
+ODD: Final = FATAL + MALFORMED + HARMLESS
 
 
 @dataclass(slots=True)
-class Oddity:
+class Anomaly:
     """Something odd: how often, and the first few lines as (line number, text); the number 0 means the whole file."""
 
     count: int = 0
@@ -77,7 +77,7 @@ class CsvText:
     header_line: int  # 0: there is none
     columns: tuple[Texts, ...]
     lines: Numbers
-    odd: dict[str, Oddity]
+    anomalies: dict[str, Anomaly]
 
     def column(self, name: str) -> Texts | None:
         """The first column of that name, if there is one."""
@@ -97,7 +97,7 @@ def as_text(values: Texts) -> list[str]:
     return b"\n".join(values.tolist()).decode("utf-8", "backslashreplace").split("\n") if len(values) else []
 
 
-def shown(text: bytes) -> str:
+def preview(text: bytes) -> str:
     """Bytes from a file as short text, fit for a message."""
     said = text.decode("utf-8", "backslashreplace")
     return said if len(said) <= SHOWN_CHARACTERS else said[: SHOWN_CHARACTERS - 3] + "..."
@@ -108,7 +108,7 @@ class _Reading:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.odd: dict[str, Oddity] = {}
+        self.anomalies: dict[str, Anomaly] = {}
         self.header: list[bytes] = []
         self.header_line = 0
         self.line = 0  # lines seen so far
@@ -135,17 +135,17 @@ class _Reading:
             header_line=self.header_line,
             columns=columns,
             lines=lines,
-            odd=self.odd,
+            anomalies=self.anomalies,
         )
 
     def note(self, code: str, line: int = 0, seen: bytes | None = None, count: int = 1) -> None:
-        oddity = self.odd.setdefault(code, Oddity())
-        oddity.count += count
-        if seen is not None and len(oddity.first) < FIRST:
-            oddity.first.append((line, seen[:200]))
+        anomaly = self.anomalies.setdefault(code, Anomaly())
+        anomaly.count += count
+        if seen is not None and len(anomaly.first) < FIRST:
+            anomaly.first.append((line, seen[:200]))
 
     def _is_hopeless(self) -> bool:
-        return any(code in self.odd for code in FATAL)
+        return any(code in self.anomalies for code in FATAL)
 
     def _open(self) -> BinaryIO | None:
         """The file, opened so that a pipe without a writer does not hold us; None after noting what it is instead."""
@@ -164,7 +164,7 @@ class _Reading:
             self.note("file-kind", seen=_kind(state.st_mode))
         elif state.st_size > MAX_BYTES:
             self.note("file-size", seen=f"{state.st_size:,} bytes".encode())
-        if self.odd:
+        if self.anomalies:
             os.close(handle)
             return None
         return os.fdopen(handle, "rb")

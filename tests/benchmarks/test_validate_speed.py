@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import validate
 
 TIMES_PANDAS = 8  # at most: pandas reads, and checks nothing
@@ -60,7 +60,7 @@ def test_against_plain_pandas(benchmark, tmp_path, rows):
     import pandas as pd
 
     submission, sample = write(tmp_path, rows)
-    expected = Expected.from_path(sample, challenges.load())
+    expected = ExpectedRows.from_path(sample, challenges.load())
     validation, _ = benchmark.pedantic(validate, (submission, challenges.load(), expected), rounds=5, warmup_rounds=1)
     ours_s = benchmark.stats.stats.median
     pandas_s = seconds(lambda: pd.read_csv(submission))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.data.dataset import find_dataset, mismatch
+from dfdc_kit.data.dataset import find_dataset, sample_mismatch
 
 HALF = "import pathlib, os\nsample = pathlib.Path(os.environ['DFDC_INPUT_DIR'], 'sample_submission.csv').read_text()\n"
 
@@ -40,7 +40,7 @@ def data(tmp_path, sample):
 )
 def test_rows_and_videos_that_do_not_match(data, listed, said):
     challenge = challenges.load(challenges.BUNDLED)
-    told = mismatch(find_dataset(data(*listed), challenge), challenge)
+    told = sample_mismatch(find_dataset(data(*listed), challenge), challenge)
     assert said in told
     assert bool(said) == bool(told)
 
@@ -49,7 +49,7 @@ def test_a_file_that_is_no_sample_submission_is_told_by_the_run_itself(data):
     challenge = challenges.load(challenges.BUNDLED)
     folder = data("a")
     (folder / "sample_submission.csv").write_text("nonsense")
-    assert mismatch(find_dataset(folder, challenge), challenge) == ""
+    assert sample_mismatch(find_dataset(folder, challenge), challenge) == ""
 
 
 def test_a_run_warns_and_goes_on(dfdc, code_submission, data, tmp_path):

@@ -29,8 +29,8 @@ def test_metadata(write, real):
     path = write("metadata.json", {"a.mp4": fake, "b.mp4": {"label": "REAL", "split": "train", **real}})
     solution = read_solution(path, CHALLENGE)
     assert solution.ids.tolist() == [b"a.mp4", b"b.mp4"]
-    assert solution.truth.tolist() == [1, 0]
-    assert solution.truth.dtype == np.uint8
+    assert solution.labels.tolist() == [1, 0]
+    assert solution.labels.dtype == np.uint8
     assert solution.usage is None
     frame = solution.frame()
     assert frame.to_dict("list") == {"filename": ["a.mp4", "b.mp4"], "label": [1, 0]}

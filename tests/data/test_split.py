@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.data.catalogue import NO_PART, Catalogue, Listing, find_metadata, join, part_of
+from dfdc_kit.data.catalogue import NO_PART, Catalogue, LabelFile, find_metadata, join, part_of
 from dfdc_kit.data.split import SIDES, TRAIN, UNUSED, VALIDATION, Split, SplitPlan, place_of, split
 from dfdc_kit.data.split_files import make_split, read_sides
 from dfdc_kit.errors import DataError, DataMissingError, OutputError, UsageError
@@ -20,13 +20,13 @@ CHALLENGE = challenges.load()
 # ----------------------------------------------------------------------------------------------------------------- laws
 
 
-def listing(part: int, groups: dict[str, tuple[bool, int]]) -> Listing:
+def label_file(part: int, groups: dict[str, tuple[bool, int]]) -> LabelFile:
     """Originals by name: whether the original is there itself, and how many fakes."""
     rows = [(f"{name}.mp4", False, "") for name, (there, _) in groups.items() if there]
     rows += [(f"{name}-{i}.mp4", True, f"{name}.mp4") for name, (_, fakes) in groups.items() for i in range(fakes)]
     place = "train_sample_videos" if part == NO_PART else CHALLENGE.data.train_parts.format(part)
     names, fake, originals = zip(*rows, strict=True) if rows else ((), (), ())
-    return Listing(Path(place), place, Path(place), part, list(names), np.array(fake, np.bool_), list(originals))
+    return LabelFile(Path(place), place, Path(place), part, list(names), np.array(fake, np.bool_), list(originals))
 
 
 group = st.tuples(st.booleans(), st.integers(0, 4))
@@ -34,12 +34,12 @@ originals = st.text("abcdefgh", min_size=3, max_size=3)
 
 
 @st.composite
-def catalogues(draw, parts: bool = False) -> list[Listing]:
+def catalogues(draw, parts: bool = False) -> list[LabelFile]:
     """Listings whose originals do not meet, one for each part, or one without parts."""
     groups = draw(st.dictionaries(originals, group, min_size=2, max_size=40))
     numbers = draw(st.lists(st.integers(0, 49), min_size=2, max_size=8, unique=True)) if parts else [NO_PART]
     shares = [dict(list(groups.items())[i :: len(numbers)]) for i in range(len(numbers))]
-    return [found for n, share in zip(numbers, shares, strict=True) if (found := listing(n, share)).names]
+    return [found for n, share in zip(numbers, shares, strict=True) if (found := label_file(n, share)).names]
 
 
 plans = st.builds(
@@ -47,10 +47,10 @@ plans = st.builds(
 )
 
 
-def cut(listings: list[Listing], plan: SplitPlan, **options: object) -> Split | None:
+def cut(label_files: list[LabelFile], plan: SplitPlan, **options: object) -> Split | None:
     """None where there is nothing to cut: too few groups, or one class on a side."""
     try:
-        return split(join(listings, CHALLENGE), plan, CHALLENGE, **options)
+        return split(join(label_files, CHALLENGE), plan, CHALLENGE, **options)
     except (UsageError, DataMissingError):
         return None
 
@@ -61,8 +61,8 @@ def sides(found: Split) -> dict[str, str]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(catalogues(), catalogues(parts=True)), plans)
-def test_no_original_and_none_of_its_fakes_on_both_sides(listings, plan):
-    found = cut(listings, plan)
+def test_no_original_and_none_of_its_fakes_on_both_sides(label_files, plan):
+    found = cut(label_files, plan)
     if found is None:
         return
     seen: dict[str, int] = {}
@@ -75,13 +75,15 @@ def test_no_original_and_none_of_its_fakes_on_both_sides(listings, plan):
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(catalogues(), catalogues(parts=True)), catalogues(parts=True), plans)
-def test_no_video_changes_its_side_when_more_comes(listings, more, plan):
-    parts = {one.part for one in listings}
+def test_no_video_changes_its_side_when_more_comes(label_files, more, plan):
+    parts = {one.part for one in label_files}
     by = "part" if parts != {NO_PART} else "original"
     plan = SplitPlan(plan.share, plan.seed, by, plan.balance)
-    known = {name for one in listings for name in one.names} | {root for one in listings for root in one.originals}
+    known = {name for one in label_files for name in one.names} | {
+        root for one in label_files for root in one.originals
+    }
     new = [one for one in more if one.part not in parts and not known & {*one.names, *one.originals}]
-    before, after = cut(listings, plan), cut(listings + new, plan)
+    before, after = cut(label_files, plan), cut(label_files + new, plan)
     if before is None or after is None:
         return
     now = sides(after)
@@ -91,14 +93,14 @@ def test_no_video_changes_its_side_when_more_comes(listings, more, plan):
 
 @settings(max_examples=75, deadline=None)
 @given(st.one_of(catalogues(), catalogues(parts=True)), plans, st.randoms(use_true_random=False))
-def test_the_order_of_files_and_rows_never_matters(listings, plan, random):
-    found = cut(listings, plan)
+def test_the_order_of_files_and_rows_never_matters(label_files, plan, random):
+    found = cut(label_files, plan)
     shuffled = []
-    for one in listings:
+    for one in label_files:
         order = list(range(len(one.names)))
         random.shuffle(order)
         rows = [one.names[i] for i in order], one.fake[order], [one.originals[i] for i in order]
-        shuffled.append(Listing(one.file, one.place, one.folder, one.part, *rows))
+        shuffled.append(LabelFile(one.file, one.place, one.folder, one.part, *rows))
     random.shuffle(shuffled)
     again = cut(shuffled, plan)
     assert (found is None) == (again is None)
@@ -108,8 +110,8 @@ def test_the_order_of_files_and_rows_never_matters(listings, plan, random):
 
 @settings(max_examples=75, deadline=None)
 @given(catalogues(), st.integers(0, 10**6), st.floats(0.2, 0.8))
-def test_balance_makes_both_sides_half_and_half_and_moves_nobody_across(listings, seed, share):
-    plain, balanced = cut(listings, SplitPlan(share, seed)), cut(listings, SplitPlan(share, seed, balance=True))
+def test_balance_makes_both_sides_half_and_half_and_moves_nobody_across(label_files, seed, share):
+    plain, balanced = cut(label_files, SplitPlan(share, seed)), cut(label_files, SplitPlan(share, seed, balance=True))
     if balanced is None:
         return
     for side in (TRAIN, VALIDATION):
@@ -123,10 +125,10 @@ def test_balance_makes_both_sides_half_and_half_and_moves_nobody_across(listings
 
 @settings(max_examples=75, deadline=None)
 @given(catalogues(), plans, st.sets(originals))
-def test_the_public_test_is_never_validated_on(listings, plan, shown):
+def test_the_public_test_is_never_validated_on(label_files, plan, shown):
     names = frozenset(f"{name}.mp4" for name in shown)
     plan = SplitPlan(plan.share, plan.seed)
-    plain, found = cut(listings, plan), cut(listings, plan, public_test=names)
+    plain, found = cut(label_files, plan), cut(label_files, plan, public_test=names)
     if found is None:
         return
     held = {name for name, side in sides(found).items() if side == "validation"}
@@ -139,8 +141,8 @@ def test_the_public_test_is_never_validated_on(listings, plan, shown):
 # ---------------------------------------------------------------------------------------------------------------- share
 
 
-def many(groups: int) -> list[Listing]:
-    return [listing(NO_PART, {f"{i:05d}": (True, i % 9) for i in range(groups)})]
+def many(groups: int) -> list[LabelFile]:
+    return [label_file(NO_PART, {f"{i:05d}": (True, i % 9) for i in range(groups)})]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.8])
@@ -157,7 +159,7 @@ def test_share_by_original_is_as_near_as_a_draw_for_each_original_can_be(share):
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.2, 0.33])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_share_by_part_is_met_exactly_once_all_parts_are_there(share, seed):
-    parts = [listing(part, {f"p{part}": (True, 1)}) for part in range(50)]
+    parts = [label_file(part, {f"p{part}": (True, 1)}) for part in range(50)]
     found = split(join(parts, CHALLENGE), SplitPlan(share, seed), CHALLENGE)
     assert found.by == "part"
     assert (found.sides == VALIDATION).sum() == 2 * round(share * 50)
@@ -165,9 +167,9 @@ def test_share_by_part_is_met_exactly_once_all_parts_are_there(share, seed):
 
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(catalogues(), catalogues(parts=True)), st.floats(0.01, 0.99), st.integers(0, 10**6))
-def test_nearest_misses_the_share_by_half_a_group_at_most(listings, share, seed):
+def test_nearest_misses_the_share_by_half_a_group_at_most(label_files, share, seed):
     """Or, where that would leave a side empty, by the one group that must be there."""
-    found = cut(listings, SplitPlan(share, seed, nearest=True))
+    found = cut(label_files, SplitPlan(share, seed, nearest=True))
     if found is None:
         return
     sizes = np.unique(found.groups, return_counts=True)[1]
@@ -179,7 +181,7 @@ def test_nearest_misses_the_share_by_half_a_group_at_most(listings, share, seed)
 
 
 def test_nearest_fills_both_sides_where_a_draw_would_not():
-    parts = join([listing(part, {f"p{part}": (True, 1)}) for part in range(3)], CHALLENGE)
+    parts = join([label_file(part, {f"p{part}": (True, 1)}) for part in range(3)], CHALLENGE)
     for seed in range(50):
         for share, held in ((0.01, 2), (0.2, 2), (0.5, 2), (0.99, 4)):  # videos, of 6
             found = split(parts, SplitPlan(share, seed, nearest=True), CHALLENGE)
@@ -187,7 +189,7 @@ def test_nearest_fills_both_sides_where_a_draw_would_not():
 
 
 def test_a_seed_that_comes_nearer_is_named():
-    catalogue = join([listing(NO_PART, {f"{i}": (True, 3) for i in range(12)})], CHALLENGE)
+    catalogue = join([label_file(NO_PART, {f"{i}": (True, 3) for i in range(12)})], CHALLENGE)
     far = [seed for seed in range(20) if split(catalogue, SplitPlan(0.25, seed), CHALLENGE).nearer_seed is not None]
     assert far
     for seed in far:
@@ -212,7 +214,7 @@ def test_seeds_differ():
 
 
 def test_one_part_cannot_be_cut_by_part_and_the_message_says_what_can():
-    part = [listing(3, {"a": (True, 2), "b": (True, 2), "c": (True, 2)})]
+    part = [label_file(3, {"a": (True, 2), "b": (True, 2), "c": (True, 2)})]
     with pytest.raises(
         UsageError, match=r"No video falls into (train|validation): 1 part, share 0.5, seed 0"
     ) as caught:
@@ -221,7 +223,7 @@ def test_one_part_cannot_be_cut_by_part_and_the_message_says_what_can():
 
 
 def test_a_seed_that_leaves_a_side_empty_names_one_that_does_not():
-    parts = join([listing(part, {f"p{part}": (True, 1)}) for part in range(3)], CHALLENGE)
+    parts = join([label_file(part, {f"p{part}": (True, 1)}) for part in range(3)], CHALLENGE)
     for seed in range(200):
         try:
             split(parts, SplitPlan(0.2, seed), CHALLENGE)
@@ -233,8 +235,8 @@ def test_a_seed_that_leaves_a_side_empty_names_one_that_does_not():
 
 
 def test_the_sample_beside_parts_is_left_out_unless_it_is_cut_by_original():
-    parts = [listing(part, {f"p{part}": (True, 1)}) for part in range(50)]
-    sample = listing(NO_PART, {"s": (True, 1), "p1": (True, 1)})
+    parts = [label_file(part, {f"p{part}": (True, 1)}) for part in range(50)]
+    sample = label_file(NO_PART, {"s": (True, 1), "p1": (True, 1)})
     found = split(join([sample, *parts], CHALLENGE), SplitPlan(0.5), CHALLENGE)
     assert {name for name, side in sides(found).items() if side == "unused"} == {"s.mp4", "s-0.mp4"}
     assert found.no_part == 2
@@ -243,16 +245,18 @@ def test_the_sample_beside_parts_is_left_out_unless_it_is_cut_by_original():
 
 
 def test_metadata_that_cannot_tell_what_belongs_together():
-    orphan = Listing(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "r.mp4"], np.array([True, False]), ["", ""])
+    orphan = LabelFile(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "r.mp4"], np.array([True, False]), ["", ""])
     with pytest.raises(DataError, match=r"1 FAKE videos name no original, the first is f.mp4 in x"):
         split(join([orphan], CHALLENGE), SplitPlan(), CHALLENGE)
-    chain = Listing(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "g.mp4"], np.array([True, True]), ["g.mp4", "r.mp4"])
+    chain = LabelFile(
+        Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "g.mp4"], np.array([True, True]), ["g.mp4", "r.mp4"]
+    )
     with pytest.raises(DataError, match=r"The original of f.mp4 is g.mp4, which is FAKE or has an original of its"):
         split(join([chain], CHALLENGE), SplitPlan(), CHALLENGE)
-    itself = Listing(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "r.mp4"], np.array([True, False]), ["f.mp4", ""])
+    itself = LabelFile(Path("x"), "x", Path("x"), NO_PART, ["f.mp4", "r.mp4"], np.array([True, False]), ["f.mp4", ""])
     with pytest.raises(DataError, match=r"The original of f.mp4 is f.mp4, which is FAKE"):
         split(join([itself], CHALLENGE), SplitPlan(), CHALLENGE)
-    apart = [listing(1, {"a": (True, 1)}), listing(2, {"b": (True, 1)})]
+    apart = [label_file(1, {"a": (True, 1)}), label_file(2, {"b": (True, 1)})]
     apart[1].originals[1] = "a.mp4"
     with pytest.raises(DataError, match=r"The original a.mp4 of b-0.mp4 \(part 2\) has videos in part 1, too"):
         split(join(apart, CHALLENGE), SplitPlan(0.5), CHALLENGE)
@@ -425,7 +429,7 @@ def read(*paths: Path) -> Catalogue:
 
 def test_metadata_is_found_once(parts):
     part = parts / "dfdc_train_part_0"
-    assert len(read(parts, part, part / "metadata.json", part / ".." / "dfdc_train_part_0").listings) == 2
+    assert len(read(parts, part, part / "metadata.json", part / ".." / "dfdc_train_part_0").label_files) == 2
     assert [file.parent.name for file in find_metadata(parts, CHALLENGE)] == ["dfdc_train_part_0", "dfdc_train_part_1"]
     with pytest.raises(DataMissingError, match="holds no metadata"):
         find_metadata(Path(__file__).parents[1] / "benchmarks", CHALLENGE)

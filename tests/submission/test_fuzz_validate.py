@@ -15,7 +15,7 @@ from dfdc_kit.csv_text import read_csv
 from dfdc_kit.data.solution import read_solution
 from dfdc_kit.errors import DataError
 from dfdc_kit.scoring.metric import load_metric
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.repair import repair
 from dfdc_kit.submission.validate import validate
 
@@ -25,7 +25,7 @@ IDS = [f"{name}.mp4" for name in ("aaa", "bbb", "ccc", "NA", "nan", "é", "g,g")
 TRUTH = [0, 1, 0, 1, 0, 1, 1]
 LABELS = ["0.5", "1e-3", ".25", "1", "0", "+0.75", "0.1234567890123456789"]
 SOLUTION = pd.DataFrame({"filename": IDS, "label": TRUTH})
-EXPECTED = Expected.from_names(IDS, "the list")
+EXPECTED = ExpectedRows.from_names(IDS, "the list")
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -95,7 +95,7 @@ def test_host_files_break_with_a_sentence(tmp_path, data):
     for name, read in (
         ("x.csv", read_solution),
         ("x.json", read_solution),
-        ("x.csv", Expected.from_sample),
+        ("x.csv", ExpectedRows.from_sample),
     ):
         (tmp_path / name).write_bytes(data)
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.repair import repair
 from dfdc_kit.submission.rules_label import EPSILON
 from dfdc_kit.submission.validate import ERROR, NOT_FOUND, RULES, SCORING, reference, validate
@@ -21,14 +21,14 @@ CHALLENGE = challenges.load()
 ONLY_IN_A_MADE_PLACE = {"file-missing", "file-kind", "file-size"}  # not a file that git could keep
 
 
-def expected_of(expect: dict) -> Expected | None:
+def expected_of(expect: dict) -> ExpectedRows | None:
     name = expect.get("against", "sample_submission.csv")
     if name == "solution.csv":
         from dfdc_kit.data.solution import read_solution
 
         solution = read_solution(CASES / name, CHALLENGE)
-        return Expected.from_truth(solution.ids, solution.truth, name)
-    return Expected.from_path(CASES / name, CHALLENGE) if name else None
+        return ExpectedRows.from_solution(solution.ids, solution.labels, name)
+    return ExpectedRows.from_path(CASES / name, CHALLENGE) if name else None
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -76,7 +76,7 @@ def test_the_clip_is_the_metrics(root):
     assert f"\nEPSILON = {EPSILON!r}\n" in (root / "evaluate.py").read_text()
 
 
-def codes(path: Path, expected: Expected | None = None) -> list[str]:
+def codes(path: Path, expected: ExpectedRows | None = None) -> list[str]:
     return [violation.code for violation in validate(path, CHALLENGE, expected)[0].violations]
 
 
@@ -103,7 +103,7 @@ def test_a_huge_file_is_not_read(tmp_path):
 
 def test_examples_say_line_seen_and_expected(tmp_path):
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.2\nvideos/b.mp4,\nc,1.5\n")
-    expected = Expected.from_names(["a.mp4", "b.mp4", "c.mp4"], "the list")
+    expected = ExpectedRows.from_names(["a.mp4", "b.mp4", "c.mp4"], "the list")
     found = {violation.code: violation for violation in validate(tmp_path / "s.csv", CHALLENGE, expected)[0].violations}
     told = [(example.line, example.seen, example.expected) for example in found["id-unknown"].examples]
     assert told == [(3, "videos/b.mp4", "b.mp4"), (4, "c", "c.mp4")]
@@ -132,7 +132,7 @@ def test_examples_say_line_seen_and_expected(tmp_path):
     ],
 )
 def test_hints(case, code, hint):
-    expected = Expected.from_path(CASES / "sample_submission.csv", CHALLENGE)
+    expected = ExpectedRows.from_path(CASES / "sample_submission.csv", CHALLENGE)
     found = {
         violation.code: violation
         for violation in validate(CASES / case / "submission.csv", CHALLENGE, expected)[0].violations
@@ -141,13 +141,13 @@ def test_hints(case, code, hint):
 
 
 def test_exact_extremes_tell_their_price():
-    expected = Expected.from_path(CASES / "sample_submission.csv", CHALLENGE)
+    expected = ExpectedRows.from_path(CASES / "sample_submission.csv", CHALLENGE)
     (found,) = validate(CASES / "exact-ones" / "submission.csv", CHALLENGE, expected)[0].violations
     assert "34.54 in that row" in found.message
 
 
 def test_table_is_ready_to_score():
-    expected = Expected.from_path(CASES / "sample_submission.csv", CHALLENGE)
+    expected = ExpectedRows.from_path(CASES / "sample_submission.csv", CHALLENGE)
     _, table = validate(CASES / "valid-number-forms" / "submission.csv", CHALLENGE, expected)
     frame = table.frame()
     assert list(frame.columns) == ["filename", "label"]
@@ -161,14 +161,14 @@ class TestExpected:
         for name in ("b.mp4", "a.mp4", "notes.txt"):
             (tmp_path / name).touch()
         (tmp_path / "c.mp4").mkdir()
-        assert Expected.from_path(tmp_path, CHALLENGE).ids.tolist() == [b"a.mp4", b"b.mp4"]
+        assert ExpectedRows.from_path(tmp_path, CHALLENGE).ids.tolist() == [b"a.mp4", b"b.mp4"]
 
     def test_data_folder(self, sample):
-        assert len(Expected.from_path(sample, CHALLENGE).ids) == 16
-        assert len(Expected.from_path(sample / "test_videos", CHALLENGE).ids) == 16
+        assert len(ExpectedRows.from_path(sample, CHALLENGE).ids) == 16
+        assert len(ExpectedRows.from_path(sample / "test_videos", CHALLENGE).ids) == 16
 
     def test_sample_value_is_known(self, sample):
-        assert Expected.from_path(sample, CHALLENGE).sample_value == 0
+        assert ExpectedRows.from_path(sample, CHALLENGE).sample_value == 0
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -184,13 +184,13 @@ class TestExpected:
     def test_broken_sample(self, tmp_path, text, said):
         (tmp_path / "sample.csv").write_text(text)
         with pytest.raises(DataError, match=said):
-            Expected.from_path(tmp_path / "sample.csv", CHALLENGE)
+            ExpectedRows.from_path(tmp_path / "sample.csv", CHALLENGE)
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(UsageError, match="There is no"):
-            Expected.from_path(tmp_path / "sample.csv", CHALLENGE)
+            ExpectedRows.from_path(tmp_path / "sample.csv", CHALLENGE)
         with pytest.raises(DataError, match=r"no \*\.mp4"):
-            Expected.from_path(tmp_path, CHALLENGE)
+            ExpectedRows.from_path(tmp_path, CHALLENGE)
 
     def test_no_permission_is_not_the_submissions_fault(self, tmp_path, monkeypatch):
         def refuse(*_):
@@ -203,7 +203,7 @@ class TestExpected:
 
 
 class TestRepair:
-    EXPECTED = Expected.from_names(["a.mp4", "b.mp4", "c.mp4"], "the list")
+    EXPECTED = ExpectedRows.from_names(["a.mp4", "b.mp4", "c.mp4"], "the list")
 
     def test_mends_without_guessing_and_keeps_digits(self, tmp_path):
         (tmp_path / "in.csv").write_bytes(

@@ -52,7 +52,7 @@ def run(
     from dfdc_kit import profiles
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.cli.run_summary import show
-    from dfdc_kit.data.dataset import find_dataset, mismatch
+    from dfdc_kit.data.dataset import find_dataset, sample_mismatch
     from dfdc_kit.files import bundled
     from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.request import RunRequest
@@ -69,7 +69,7 @@ def run(
         profile=profiles.load(profile),
         stop_early=stop_early,
     )
-    if told := mismatch(request.dataset, challenge):
+    if told := sample_mismatch(request.dataset, challenge):
         warn(told)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
         report = run_noted(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)

@@ -42,14 +42,14 @@ def score(
     from dfdc_kit.report.history import note_aloud, of_score
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
-    from dfdc_kit.submission.expected_rows import Expected
+    from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.validate import validate
 
     challenge = challenges.load()
     loaded = load_metric(metric or challenge.metric_path)
     truth = read_solution(solution, challenge)
     raise_if_sample(truth, challenge)
-    expected = Expected.from_truth(truth.ids, truth.truth, f"the solution {truth.path}")
+    expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
     validation, table = validate(submission, challenge, expected)
     if table is None:
         print_json({"validation": validation, "score": None, "constant": None}) if as_json else show_validation(

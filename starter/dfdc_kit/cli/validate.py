@@ -11,7 +11,7 @@ from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
     from dfdc_kit.submission.case import Example
-    from dfdc_kit.submission.expected_rows import Expected
+    from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.repair import RepairReport
     from dfdc_kit.submission.validate import Validation, Violation
 
@@ -65,14 +65,14 @@ def validate(
         raise typer.Exit(1)
 
 
-def _expected(path: Path, challenge: "Challenge") -> "Expected":
+def _expected(path: Path, challenge: "Challenge") -> "ExpectedRows":
     from dfdc_kit.data.solution import holds_solution, read_solution
-    from dfdc_kit.submission.expected_rows import Expected
+    from dfdc_kit.submission.expected_rows import ExpectedRows
 
     if path.exists() and holds_solution(path, challenge):
         solution = read_solution(path, challenge)
-        return Expected.from_truth(solution.ids, solution.truth, f"the solution {solution.path}")
-    return Expected.from_path(path, challenge)
+        return ExpectedRows.from_solution(solution.ids, solution.labels, f"the solution {solution.path}")
+    return ExpectedRows.from_path(path, challenge)
 
 
 def _show(validation: "Validation") -> None:

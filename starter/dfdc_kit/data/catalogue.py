@@ -25,7 +25,7 @@ NO_PART = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class LabelFile:
     """The videos that one metadata file names: names (n,) unique, fake (n,), originals (n,) with "" for "not told"."""
 
     file: Path
@@ -37,7 +37,7 @@ class Listing:
     originals: list[str]
 
 
-def read_listings(paths: Iterable[Path], challenge: Challenge) -> list[Listing]:
+def read_label_files(paths: Iterable[Path], challenge: Challenge) -> list[LabelFile]:
     """Read all metadata in `paths`: files, or folders that hold some, themselves or one level down.
 
     A file may be a `metadata.json`, something like `dfdc_train_part_3.metadata.json`, or a CSV with labels, which names
@@ -45,8 +45,8 @@ def read_listings(paths: Iterable[Path], challenge: Challenge) -> list[Listing]:
     """
     with reading():
         files = {file.resolve(): file for path in paths for file in find_metadata(path, challenge)}
-        listings = [_read(file, challenge) for file in files.values()]
-    return sorted(listings, key=lambda listing: (listing.part, listing.place, str(listing.file)))
+        label_files = [_read(file, challenge) for file in files.values()]
+    return sorted(label_files, key=lambda label_file: (label_file.part, label_file.place, str(label_file.file)))
 
 
 def find_metadata(path: Path, challenge: Challenge) -> list[Path]:
@@ -93,16 +93,16 @@ def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:
     return metadata or ([labels] if labels.is_file() else [])
 
 
-def _read(file: Path, challenge: Challenge) -> Listing:
+def _read(file: Path, challenge: Challenge) -> LabelFile:
     place, folder = _place(file.resolve(), challenge)
     part = part_of(place, challenge)
     if file.suffix.lower() != ".json":
         solution = read_solution(file, challenge)
         names = as_text(solution.ids)
-        return Listing(file, place, folder, part, names, solution.truth == 1, [""] * len(names))
+        return LabelFile(file, place, folder, part, names, solution.labels == 1, [""] * len(names))
     rows = read_metadata(file, challenge)
     positive = challenge.submission.positive
-    return Listing(
+    return LabelFile(
         file=file,
         place=place,
         folder=folder,
@@ -129,11 +129,11 @@ FIRST = 5  # conflicts told
 class Catalogue:
     """Labelled videos, each once.
 
-    names (n,) unique; fake (n,); originals (n,), "" where none is told; at (n,): which of `listings` the video stands
+    names (n,) unique; fake (n,); originals (n,), "" where unknown; at (n,): index into `label_files` of the one the video is
     in. A video that stands in a part of the full training set and elsewhere belongs to the part.
     """
 
-    listings: list[Listing]
+    label_files: list[LabelFile]
     names: list[str]
     fake: npt.NDArray[np.bool_]
     originals: list[str]
@@ -149,16 +149,16 @@ class Catalogue:
 
     def place(self, i: int) -> str:
         """The name of the folder that video `i` stands in."""
-        return self.listings[int(self.at[i])].place
+        return self.label_files[int(self.at[i])].place
 
     def places(self) -> list[str]:
         """(n,): the name of each video's folder."""
-        names = [listing.place for listing in self.listings]
+        names = [label_file.place for label_file in self.label_files]
         return [names[at] for at in self.at.tolist()]
 
     def path(self, i: int) -> Path:
         """Where video `i` stands, if it is there."""
-        return self.listings[int(self.at[i])].folder / self.names[i]
+        return self.label_files[int(self.at[i])].folder / self.names[i]
 
 
 def read_catalogue(paths: Iterable[Path], challenge: Challenge) -> Catalogue:
@@ -166,13 +166,13 @@ def read_catalogue(paths: Iterable[Path], challenge: Challenge) -> Catalogue:
 
     Raises DataMissingError if there is none; DataError if a file is broken, or two files contradict each other.
     """
-    return join(read_listings(paths, challenge), challenge)
+    return join(read_label_files(paths, challenge), challenge)
 
 
-def join(listings: list[Listing], challenge: Challenge) -> Catalogue:
-    """One catalogue from several listings. Raises DataError, naming both files, where they contradict each other."""
-    joining = _Joining(listings, (challenge.submission.negative, challenge.submission.positive))
-    for number in range(len(listings)):
+def join(label_files: list[LabelFile], challenge: Challenge) -> Catalogue:
+    """One catalogue from several label_files. Raises DataError, naming both files, where they contradict each other."""
+    joining = _Joining(label_files, (challenge.submission.negative, challenge.submission.positive))
+    for number in range(len(label_files)):
         joining.add(number)
     if joining.conflicts:
         raise _contradiction(joining.conflicts)
@@ -184,8 +184,8 @@ def join(listings: list[Listing], challenge: Challenge) -> Catalogue:
 class _Joining:
     """Listings become one catalogue, one after the other."""
 
-    def __init__(self, listings: list[Listing], labels: tuple[str, str]) -> None:
-        self.listings = listings
+    def __init__(self, label_files: list[LabelFile], labels: tuple[str, str]) -> None:
+        self.label_files = label_files
         self.labels = labels
         self.row_of: dict[str, int] = {}
         self.names: list[str] = []
@@ -196,8 +196,8 @@ class _Joining:
         self.conflicts: list[str] = []
 
     def add(self, number: int) -> None:
-        listing = self.listings[number]
-        for name, fake, original in zip(listing.names, listing.fake.tolist(), listing.originals, strict=True):
+        label_file = self.label_files[number]
+        for name, fake, original in zip(label_file.names, label_file.fake.tolist(), label_file.originals, strict=True):
             row = self.row_of.setdefault(name, len(self.names))
             if row < len(self.names):
                 self._meet(row, number, fake, original)
@@ -208,8 +208,8 @@ class _Joining:
                 self.at.append(number)
 
     def _meet(self, row: int, number: int, fake: bool, original: str) -> None:
-        """The video of `row` stands in one more listing."""
-        name, before, here = self.names[row], self.listings[self.at[row]], self.listings[number]
+        """The video of `row` stands in one more label_file."""
+        name, before, here = self.names[row], self.label_files[self.at[row]], self.label_files[number]
         self.again.setdefault(name, [before.place]).append(here.place)
         if self.fake[row] != fake:
             seen = self.labels[self.fake[row]], self.labels[fake]
@@ -223,7 +223,7 @@ class _Joining:
 
     def catalogue(self) -> Catalogue:
         fake, at = np.array(self.fake, np.bool_), np.array(self.at, np.int64)
-        return Catalogue(self.listings, self.names, fake, self.originals, at, self.again)
+        return Catalogue(self.label_files, self.names, fake, self.originals, at, self.again)
 
 
 def _contradiction(conflicts: list[str]) -> DataError:
@@ -257,7 +257,7 @@ def write_labels(paths: Iterable[Path], out: Path, challenge: Challenge) -> Labe
     fake = int(catalogue.fake.sum())
     return LabelsReport(
         path=str(out),
-        sources=[str(listing.file) for listing in catalogue.listings],
+        sources=[str(label_file.file) for label_file in catalogue.label_files],
         rows=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,

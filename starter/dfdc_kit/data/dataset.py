@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import read_csv, shown
+from dfdc_kit.csv_text import preview, read_csv
 from dfdc_kit.errors import DataMissingError
 from dfdc_kit.formatting import join_names, plural
 
@@ -17,10 +17,10 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     videos: list[Path]  # sorted by name
     sample_submission: Path | None
-    truth: Path | None  # a solution CSV, a metadata.json, or a folder that holds one
+    solution: Path | None  # a solution CSV, a metadata.json, or a folder that holds one
 
 
-def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) -> Dataset:
+def find_dataset(folder: Path, challenge: Challenge, solution: Path | None = None) -> Dataset:
     """Find the test videos in `folder`: in its `test_videos/`, else in itself. Raises DataMissingError.
 
     The truth is `truth` if given; else the folder's own solution; else, for a plain folder of videos, its
@@ -37,19 +37,19 @@ def find_dataset(folder: Path, challenge: Challenge, truth: Path | None = None) 
             f"{videos_in} holds no *{layout.video_suffix} file.",
             hint=f"Expected: {folder}/{layout.test_videos}/*{layout.video_suffix}, or the videos in the folder itself.",
         )
-    if truth is not None and not truth.exists():
-        raise DataMissingError(f"There is no solution {truth}.")
+    if solution is not None and not solution.exists():
+        raise DataMissingError(f"There is no solution {solution}.")
     sample = folder / layout.sample_submission
     places = [folder / layout.solution, videos_in / layout.metadata, videos_in / "labels.csv"]
     return Dataset(
         folder=folder.resolve(),
         videos=videos,
         sample_submission=sample if sample.is_file() else None,
-        truth=truth or next((path for path in places if path.is_file()), None),
+        solution=solution or next((path for path in places if path.is_file()), None),
     )
 
 
-def mismatch(dataset: Dataset, challenge: Challenge) -> str:
+def sample_mismatch(dataset: Dataset, challenge: Challenge) -> str:
     """A sentence if the sample submission lists other videos than those that are there; empty if not."""
     if dataset.sample_submission is None:
         return ""
@@ -69,4 +69,4 @@ def mismatch(dataset: Dataset, challenge: Challenge) -> str:
 
 
 def _first(names: list[bytes]) -> str:
-    return join_names((repr(shown(name)) for name in names), most=3)
+    return join_names((repr(preview(name)) for name in names), most=3)

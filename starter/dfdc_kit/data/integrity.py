@@ -9,7 +9,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import as_text, read_csv
-from dfdc_kit.data.catalogue import NO_PART, Listing, part_of, read_listings, reading
+from dfdc_kit.data.catalogue import NO_PART, LabelFile, part_of, read_label_files, reading
 from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, relative, silent
 from dfdc_kit.errors import DataMissingError
 
@@ -107,18 +107,18 @@ def _places(folder: Path, challenge: Challenge) -> Iterator[_Place]:
     if not folder.is_dir():
         raise DataMissingError(f"There is no folder {folder}.", hint="Get the data: dfdc download sample")
     try:
-        listings = read_listings([folder], challenge)
+        label_files = read_label_files([folder], challenge)
     except DataMissingError:
-        listings = []
+        label_files = []
     test_videos = folder.resolve() / challenge.data.test_videos
-    if not listings and not test_videos.is_dir():
+    if not label_files and not test_videos.is_dir():
         raise DataMissingError(
             f"{folder} holds neither {challenge.data.metadata} nor {challenge.data.test_videos}/.",
             hint=f"Name a data folder of the challenge, or one with videos and {challenge.data.metadata}.",
         )
-    for place in dict.fromkeys(listing.folder for listing in listings):
-        here = [listing for listing in listings if listing.folder == place]
-        wanted = {name for listing in here for name in listing.names}
+    for place in dict.fromkeys(label_file.folder for label_file in label_files):
+        here = [label_file for label_file in label_files if label_file.folder == place]
+        wanted = {name for label_file in here for name in label_file.names}
         yield _Place(place, wanted, here[0].file, list_videos(place, suffix))
     if test_videos.is_dir():
         sample = folder / challenge.data.sample_submission
@@ -197,15 +197,15 @@ def _status(folder: Path, challenge: Challenge, progress: Progress) -> StatusRep
         raise DataMissingError(f"There is no folder {folder}.", hint="Get the data: dfdc download sample")
     root = folder.resolve()
     try:
-        listings = read_listings([root], challenge)
+        label_files = read_label_files([root], challenge)
     except DataMissingError:
-        listings = []
-    known = Counter(listing.folder for listing in listings)
+        label_files = []
+    known = Counter(label_file.folder for label_file in label_files)
     others = [path for path in sorted(root.iterdir()) if path.is_dir() and path not in known]
-    total = len(listings) + len(others)
+    total = len(label_files) + len(others)
     folders = []
-    for listing in listings:
-        folders.append(_listed(listing, known[listing.folder] > 1, challenge))
+    for label_file in label_files:
+        folders.append(_listed(label_file, known[label_file.folder] > 1, challenge))
         progress(len(folders), total)
     for path in others:
         folders.append(_unlisted(path, challenge))
@@ -233,24 +233,24 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
 
-def _listed(listing: Listing, shared: bool, challenge: Challenge) -> FolderStatus:
-    """`shared`: another listing is about the same folder, so only what this one names is counted."""
-    there = list_videos(listing.folder, challenge.data.video_suffix)
+def _listed(label_file: LabelFile, shared: bool, challenge: Challenge) -> FolderStatus:
+    """`shared`: another label_file is about the same folder, so only what this one names is counted."""
+    there = list_videos(label_file.folder, challenge.data.video_suffix)
     if shared:
-        there = {name: there[name] for name in there.keys() & set(listing.names)}
-    originals = {original or name for original, name in zip(listing.originals, listing.names, strict=True)}
-    fake = int(listing.fake.sum())
+        there = {name: there[name] for name in there.keys() & set(label_file.names)}
+    originals = {original or name for original, name in zip(label_file.originals, label_file.names, strict=True)}
+    fake = int(label_file.fake.sum())
     return FolderStatus(
-        name=listing.place,
-        part=None if listing.part == NO_PART else listing.part,
+        name=label_file.place,
+        part=None if label_file.part == NO_PART else label_file.part,
         videos=len(there),
         bytes=sum(file.size_bytes for file in there.values()),
-        listed=len(listing.names),
-        missing=len(set(listing.names) - there.keys()),
+        listed=len(label_file.names),
+        missing=len(set(label_file.names) - there.keys()),
         fake=fake,
-        real=len(listing.names) - fake,
+        real=len(label_file.names) - fake,
         originals=len(originals),
-        originals_missing=len(originals - set(listing.names)),
+        originals_missing=len(originals - set(label_file.names)),
     )
 
 

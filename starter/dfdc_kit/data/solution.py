@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import NOTED, CsvText, Texts, as_text, read_csv, shown
+from dfdc_kit.csv_text import HARMLESS, CsvText, Texts, as_text, preview, read_csv
 from dfdc_kit.data.metadata import raise_for, read_metadata
 from dfdc_kit.errors import DataError, DataMissingError
 from dfdc_kit.formatting import plural
@@ -29,7 +29,7 @@ class Solution:
 
     path: Path
     ids: Texts
-    truth: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
     usage: Texts | None
     columns: tuple[str, str]  # names of the id and the label column
 
@@ -38,7 +38,7 @@ class Solution:
         import pandas as pd
 
         row_id, label = self.columns
-        table = pd.DataFrame({row_id: pd.Series(as_text(self.ids), dtype=str), label: self.truth.astype(np.int64)})
+        table = pd.DataFrame({row_id: pd.Series(as_text(self.ids), dtype=str), label: self.labels.astype(np.int64)})
         return table if self.usage is None else table.assign(**{USAGE: pd.Series(as_text(self.usage), dtype=str)})
 
 
@@ -57,7 +57,7 @@ def read_solution(path: Path, challenge: Challenge) -> Solution:
 
 def raise_if_sample(solution: Solution, challenge: Challenge) -> None:
     """A file that calls every video 0 and has no Usage is a sample submission, not the truth. Raises DataError."""
-    if solution.usage is None and len(solution.ids) > 1 and not solution.truth.any():
+    if solution.usage is None and len(solution.ids) > 1 and not solution.labels.any():
         negative = challenge.submission.negative
         raise DataError(
             f"{solution.path} calls all {len(solution.ids):,} videos {negative} (0), as a sample submission does.",
@@ -121,7 +121,7 @@ def _from_json(path: Path, challenge: Challenge) -> Solution:
     return Solution(
         path=path,
         ids=np.array([name.encode() for name in rows], np.bytes_),
-        truth=np.array([entry["label"] == columns.positive for entry in rows.values()], np.uint8),
+        labels=np.array([entry["label"] == columns.positive for entry in rows.values()], np.uint8),
         usage=None,
         columns=(columns.row_id, columns.label),
     )
@@ -144,15 +144,15 @@ def _from_csv(path: Path, challenge: Challenge) -> Solution:
         faults += _row_faults(text, USAGE, usage, wrong, ", ".join(USAGES))
     raise_for(path, faults)
     truth = (label == b"1").astype(np.uint8)
-    return Solution(path=path, ids=ids, truth=truth, usage=usage, columns=(columns.row_id, columns.label))
+    return Solution(path=path, ids=ids, labels=truth, usage=usage, columns=(columns.row_id, columns.label))
 
 
 def _file_faults(text: CsvText, wanted: list[str]) -> Iterator[str]:
-    for code, oddity in text.odd.items():
-        if code not in NOTED:
-            line, seen = oddity.first[0] if oddity.first else (0, b"")
+    for code, anomaly in text.anomalies.items():
+        if code not in HARMLESS:
+            line, seen = anomaly.first[0] if anomaly.first else (0, b"")
             where = f"line {line}: " if line else ""
-            yield f"{where}{code}{f', seen {shown(seen)!r}' if seen else ''}"
+            yield f"{where}{code}{f', seen {preview(seen)!r}' if seen else ''}"
     if text.header_line:
         for name in wanted:
             if text.header.count(name) != 1:
@@ -171,7 +171,7 @@ def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.b
     rows = np.flatnonzero(wrong)
     for i in rows[:FIRST].tolist():
         more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 and i == rows[0] else ""
-        yield f"line {text.lines[i]}, {name}: seen {shown(column[i])!r}, expected {expected}{more}"
+        yield f"line {text.lines[i]}, {name}: seen {preview(column[i])!r}, expected {expected}{more}"
 
 
 def read_solution_for(path: Path, challenge: Challenge, ids: Texts) -> Solution:
@@ -188,10 +188,10 @@ def read_solution_for(path: Path, challenge: Challenge, ids: Texts) -> Solution:
             hint="Name the solution that belongs to the data: --solution PATH",
         )
     usage = None if solution.usage is None else solution.usage[rows]
-    return replace(solution, ids=solution.ids[rows], truth=solution.truth[rows], usage=usage)
+    return replace(solution, ids=solution.ids[rows], labels=solution.labels[rows], usage=usage)
 
 
-def in_order(solution: Solution, ids: Texts) -> npt.NDArray[np.uint8]:
+def labels_in_order(solution: Solution, ids: Texts) -> npt.NDArray[np.uint8]:
     """The truth (n,) of `ids` (n,), which the solution has all."""
     place = {row: at for at, row in enumerate(solution.ids.tolist())}
-    return solution.truth[[place[row] for row in ids.tolist()]]
+    return solution.labels[[place[row] for row in ids.tolist()]]

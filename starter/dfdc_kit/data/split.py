@@ -104,7 +104,7 @@ def _side(group: str, by: str, plan: SplitPlan, challenge: Challenge) -> int:
 
 
 def _by(catalogue: Catalogue, plan: SplitPlan) -> str:
-    parts = any(listing.part != NO_PART for listing in catalogue.listings)
+    parts = any(label_file.part != NO_PART for label_file in catalogue.label_files)
     if plan.by == "part" and not parts:
         raise UsageError("There is no part of the full training set here.", hint="Add: --by original")
     return ("part" if parts else "original") if plan.by == "auto" else plan.by
@@ -112,7 +112,7 @@ def _by(catalogue: Catalogue, plan: SplitPlan) -> str:
 
 def _parts(catalogue: Catalogue) -> list[str]:
     """(n,) the part of each video as text, "" where none is known. Raises DataError if an original is in two parts."""
-    numbers = [listing.part for listing in catalogue.listings]
+    numbers = [label_file.part for label_file in catalogue.label_files]
     parts = [numbers[at] for at in catalogue.at.tolist()]
     part_of: dict[str, int] = {}
     for root, part, name in zip(catalogue.roots(), parts, catalogue.names, strict=True):

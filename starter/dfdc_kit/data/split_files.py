@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import NOTED, as_text, read_csv, shown
+from dfdc_kit.csv_text import HARMLESS, as_text, preview, read_csv
 from dfdc_kit.data.catalogue import Catalogue, read_catalogue, reading, sample_csv, solution_csv
 from dfdc_kit.data.metadata import raise_for
 from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, Split, SplitPlan, split
@@ -102,14 +102,14 @@ def read_sides(path: Path) -> dict[str, str]:
         raise DataMissingError(f"There is no split {file}.", hint="Make one: dfdc data split DIR")
     text = read_csv(file)
     names, sides = text.column("filename"), text.column("side")
-    faults = [f"{code}" for code in text.odd if code not in NOTED]
+    faults = [f"{code}" for code in text.anomalies if code not in HARMLESS]
     if names is None or sides is None:
         raise_for(file, [*faults, f"line 1: seen {','.join(text.header)!r:.80}, expected columns filename and side"])
     assert names is not None  # noqa: S101 - raised above
     assert sides is not None  # noqa: S101
     wrong = np.flatnonzero(~np.isin(sides, [side.encode() for side in SIDES]))
     faults += [
-        f"line {text.lines[i]}, side: seen {shown(sides[i])!r}, expected {', '.join(SIDES)}" for i in wrong.tolist()
+        f"line {text.lines[i]}, side: seen {preview(sides[i])!r}, expected {', '.join(SIDES)}" for i in wrong.tolist()
     ]
     found = dict(zip(as_text(names), as_text(sides), strict=True))
     if len(found) < len(names):
@@ -227,7 +227,7 @@ def _write_validation(folder: Path, found: Split, challenge: Challenge) -> int:
 
 def _link(folder: Path, catalogue: Catalogue, rows: list[int]) -> int:
     """Link the videos that are there into `folder`."""
-    there = [_names(listing.folder) for listing in catalogue.listings]
+    there = [_names(label_file.folder) for label_file in catalogue.label_files]
     linked = 0
     for i in rows:
         if catalogue.names[i] in there[catalogue.at[i]]:

@@ -18,7 +18,7 @@ from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
 MOST_PIECES = 256  # that wait to be told, of up to 64 KiB each
@@ -90,7 +90,7 @@ def observe(
     request: RunRequest,
     backend: SandboxBackend,
     folder: Path,
-    expected: Expected,
+    expected: ExpectedRows,
     sample: bytes,
     audience: RunListener,
 ) -> tuple[Observation, SubmissionTable | None]:
@@ -148,8 +148,8 @@ def observe(
 def _secrets(request: RunRequest, runs: Path) -> Iterator[Path]:
     """What no submission may read: labels, earlier runs, and what is the user's own, credentials among it."""
     yield request.dataset.folder
-    if request.dataset.truth is not None:
-        yield request.dataset.truth
+    if request.dataset.solution is not None:
+        yield request.dataset.solution
     yield runs
     with suppress(RuntimeError):  # nobody knows it
         yield Path.home()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from dfdc_kit import __version__
-from dfdc_kit.data.solution import Solution, in_order, read_solution_for
+from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import MetricError, OutputError, SubmissionError, UsageError
 from dfdc_kit.files import file_sha256
 from dfdc_kit.harness.collect import fallback_rows
@@ -40,7 +40,7 @@ from dfdc_kit.sandbox.visible_paths import places
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.scoring.score import Score, score_submission
 from dfdc_kit.submission.code import RUNS, files_sha256, manifest_faults
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import SubmissionTable
 
 
@@ -48,7 +48,7 @@ class Prepared(NamedTuple):
     """What must be right before a run is worth its time."""
 
     metric: LoadedMetric
-    expected: Expected  # the rows, with their truth where it is known
+    expected: ExpectedRows  # the rows, with their truth where it is known
     sample: bytes  # the sample submission as the run will see it
     solution: Solution | None
     here: Calibration | None  # of this machine, if `dfdc calibrate` was run
@@ -103,7 +103,7 @@ def _refuse_what_would_be_handed_over(request: RunRequest, runs: Path) -> None:
     if request.submission.alone:
         return
     data = request.dataset
-    for what, path in (("The data folder", data.folder), ("The truth", data.truth), ("The folder of runs", runs)):
+    for what, path in (("The data folder", data.folder), ("The truth", data.solution), ("The folder of runs", runs)):
         real = None if path is None else path.resolve()
         if real is not None and real.is_relative_to(folder) and not real.is_relative_to(folder / RUNS):  # left out
             raise UsageError(
@@ -116,26 +116,26 @@ def _prepare(request: RunRequest) -> Prepared:
     """Read metric, rows and truth. Raises KitError if they do not fit each other."""
     metric = load_metric(request.challenge.metric_path)
     expected, sample = _rows(request)
-    truth = request.dataset.truth
+    truth = request.dataset.solution
     here, there = kept_here(), kept_hosted()
     if truth is None:
         return Prepared(metric, expected, sample, None, here, there)
     solution = read_solution_for(truth, request.challenge, expected.ids)
-    expected = replace(expected, truth=in_order(solution, expected.ids))
+    expected = replace(expected, labels=labels_in_order(solution, expected.ids))
     return Prepared(metric, expected, sample, solution, here, there)
 
 
-def _rows(request: RunRequest) -> tuple[Expected, bytes]:
+def _rows(request: RunRequest) -> tuple[ExpectedRows, bytes]:
     """The rows that a submission must have, and the sample submission it is given: the data's own, or a made one."""
     columns, sample = request.challenge.submission, request.dataset.sample_submission
     if sample is not None:
-        return Expected.from_sample(sample, request.challenge), sample.read_bytes()
+        return ExpectedRows.from_sample(sample, request.challenge), sample.read_bytes()
     names = [video.name for video in request.dataset.videos]
     made = io.StringIO()
     table = csv.writer(made, lineterminator="\n")
     table.writerow((columns.row_id, columns.label))
     table.writerows((name, 0) for name in names)  # an integer, as in the official one
-    return Expected.from_names(names, str(request.dataset.folder)), made.getvalue().encode()
+    return ExpectedRows.from_names(names, str(request.dataset.folder)), made.getvalue().encode()
 
 
 def _score(
@@ -185,7 +185,7 @@ def _report(
         manifest_faults=manifest_faults(request.submission, request.profile),
         data_folder=str(request.dataset.folder),
         input_sha256=files_sha256(request.dataset.videos[0].parent, request.dataset.videos),
-        truth=str(request.dataset.truth or ""),
+        truth=str(request.dataset.solution or ""),
         rows=len(prepared.expected.ids),
         challenge=request.challenge,
         metric_sha256=file_sha256(prepared.metric.path),

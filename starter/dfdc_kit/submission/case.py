@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import CsvText, Numbers, Texts, shown
-from dfdc_kit.submission.expected_rows import Expected, Match, match
+from dfdc_kit.csv_text import CsvText, Numbers, Texts, preview
+from dfdc_kit.submission.expected_rows import ExpectedRows, Match, match
 from dfdc_kit.submission.label_text import NUMBER, Labels, blanks_around, is_decimal, parse_labels
 
 FIRST = 5  # examples that a finding shows
@@ -36,7 +36,7 @@ class RuleFinding:
 class Case:
     """One submission. Rows are numbered from 0; a first line that is data, not a header, counts as a row."""
 
-    def __init__(self, text: CsvText, challenge: Challenge, expected: Expected | None) -> None:
+    def __init__(self, text: CsvText, challenge: Challenge, expected: ExpectedRows | None) -> None:
         """Examine `text` by the rules of `challenge`; `expected` None: the format only."""
         self.challenge = challenge
         self.expected = expected
@@ -100,7 +100,7 @@ class Case:
         told = [expected] * len(first) if isinstance(expected, str) else expected
         ids = column if self.raw_ids is None else self.raw_ids
         return [
-            Example(int(self.text.lines[i]), shown(ids[i]), shown(column[i]), what)
+            Example(int(self.text.lines[i]), preview(ids[i]), preview(column[i]), what)
             for i, what in zip(first, told, strict=False)
         ]
 
@@ -133,5 +133,5 @@ def _with_first_row(text: CsvText, wanted: tuple[str, str]) -> CsvText:
         header_line=text.header_line,
         columns=tuple(np.concatenate((value, column)) for value, column in zip(first, columns, strict=True)),
         lines=np.concatenate(([text.header_line], text.lines)),
-        odd=text.odd,
+        anomalies=text.anomalies,
     )

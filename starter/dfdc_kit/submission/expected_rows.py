@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import NOTED, Numbers, Texts, read_csv, shown
+from dfdc_kit.csv_text import HARMLESS, Numbers, Texts, preview, read_csv
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.formatting import plural
 from dfdc_kit.submission.label_text import parse_labels
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedRows:
     """The rows that a submission must have.
 
     ids: (n,) unique; origin: where they come from, in words; sample_value: the one label that all rows of the sample
@@ -25,7 +25,7 @@ class Expected:
     ids: Texts
     origin: str
     sample_value: float | None = None
-    truth: npt.NDArray[np.uint8] | None = None
+    labels: npt.NDArray[np.uint8] | None = None
 
     @classmethod
     def from_path(cls, path: Path, challenge: Challenge) -> Self:
@@ -47,7 +47,7 @@ class Expected:
         """The rows of a sample submission. Raises DataError if it could not be one."""
         text = read_csv(path)
         ids, labels = text.column(challenge.submission.row_id), text.column(challenge.submission.label)
-        broken = [code for code in text.odd if code not in NOTED]
+        broken = [code for code in text.anomalies if code not in HARMLESS]
         if ids is None or labels is None or broken or not len(ids):
             columns = f"{challenge.submission.row_id},{challenge.submission.label}"
             seen = f"seen {','.join(text.header)!r:.60}, {plural(len(text.lines), 'row')}"
@@ -78,16 +78,16 @@ class Expected:
         return cls(ids, origin)
 
     @classmethod
-    def from_truth(cls, ids: Texts, truth: npt.NDArray[np.uint8], origin: str) -> Self:
+    def from_solution(cls, ids: Texts, labels: npt.NDArray[np.uint8], origin: str) -> Self:
         """The rows of a solution: ids (n,) unique, truth (n,) 0 or 1."""
         _check_unique(ids, origin)
-        return cls(ids, origin, truth=truth)
+        return cls(ids, origin, labels=labels)
 
 
 def _check_unique(ids: Texts, origin: str) -> None:
     again = ids[match(ids, None).repeated]
     if not len(ids) or len(again) or (ids == b"").any():
-        seen = f"{shown(again[0])!r} again, and {len(again)} such in all" if len(again) else "none, or an empty one"
+        seen = f"{preview(again[0])!r} again, and {len(again)} such in all" if len(again) else "none, or an empty one"
         raise DataError(
             f"Row ids of {origin}: seen {seen}; expected each once.", hint="Use the file as it was downloaded."
         )

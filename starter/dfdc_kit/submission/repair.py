@@ -10,7 +10,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import SubmissionError, UsageError
 from dfdc_kit.files import writing_to
 from dfdc_kit.submission.case import Case, stripped
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import Validation, Violation, examine, validate
 
 CHUNK_ROWS = 1 << 17
@@ -27,7 +27,7 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     before: Validation
 
 
-def repair(path: Path, out: Path, challenge: Challenge, expected: Expected | None = None) -> RepairReport:
+def repair(path: Path, out: Path, challenge: Challenge, expected: ExpectedRows | None = None) -> RepairReport:
     """Write a mended copy of `path` to `out`, the labels' digits as they were; nothing if any error would remain.
 
     Raises UsageError if `out` is the file itself or a folder, OutputError if it cannot be written.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from dfdc_kit.csv_text import shown
+from dfdc_kit.csv_text import preview
 from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.submission.case import Case, Example, RuleFinding
 
@@ -16,8 +16,8 @@ def whole_file(code: str, message: str) -> Check:
     """A rule about the whole file: the reader noted `code`, perhaps with what it saw instead of a CSV."""
 
     def check(case: Case) -> Iterator[RuleFinding]:
-        if oddity := case.text.odd.get(code):
-            seen = [shown(text) for _, text in oddity.first]
+        if anomaly := case.text.anomalies.get(code):
+            seen = [preview(text) for _, text in anomaly.first]
             yield RuleFinding(1, message.format(seen=join_names(seen), file=case.text.path), [])
 
     return check
@@ -27,22 +27,22 @@ def some_lines(code: str, message: str, expected: str = "") -> Check:
     """A rule about single lines: the reader noted `code` for each."""
 
     def check(case: Case) -> Iterator[RuleFinding]:
-        if oddity := case.text.odd.get(code):
-            examples = [Example(line, "", shown(text), expected) for line, text in oddity.first]
-            yield RuleFinding(oddity.count, f"{plural(oddity.count, 'line')} {message}", examples)
+        if anomaly := case.text.anomalies.get(code):
+            examples = [Example(line, "", preview(text), expected) for line, text in anomaly.first]
+            yield RuleFinding(anomaly.count, f"{plural(anomaly.count, 'line')} {message}", examples)
 
     return check
 
 
 def row_width(case: Case) -> Iterator[RuleFinding]:
     """Lines with more or fewer values than the header."""
-    if oddity := case.text.odd.get("row-width"):
+    if anomaly := case.text.anomalies.get("row-width"):
         wanted = plural(len(case.header), "value")
-        examples = [Example(line, "", shown(text), wanted) for line, text in oddity.first]
-        comma = oddity.first and all(_COMMA_NUMBER.fullmatch(text) for _, text in oddity.first)
+        examples = [Example(line, "", preview(text), wanted) for line, text in anomaly.first]
+        comma = anomaly.first and all(_COMMA_NUMBER.fullmatch(text) for _, text in anomaly.first)
         mend = "The labels have a decimal comma: write 0.5, not 0,5." if comma else ""
-        message = f"{plural(oddity.count, 'line')} with more or fewer values than the header's {len(case.header)}"
-        yield RuleFinding(oddity.count, message, examples, mend)
+        message = f"{plural(anomaly.count, 'line')} with more or fewer values than the header's {len(case.header)}"
+        yield RuleFinding(anomaly.count, message, examples, mend)
 
 
 def delimiter(case: Case) -> Iterator[RuleFinding]:
@@ -69,13 +69,13 @@ def header_columns(case: Case) -> Iterator[RuleFinding]:
     problems = {
         "missing": [name for name in case.wanted if name.lower() not in names],
         "unexpected": [
-            shown(name.encode()) or "(no name)" for name in case.header if name.strip().lower() not in wanted
+            preview(name.encode()) or "(no name)" for name in case.header if name.strip().lower() not in wanted
         ],
         "repeated": [name for name in case.wanted if names.count(name.lower()) > 1],
     }
     if any(problems.values()):
         said = "; ".join(f"{problem}: {join_names(found)}" for problem, found in problems.items() if found)
-        example = Example(case.text.header_line, "", shown(",".join(case.header).encode()), ",".join(case.wanted))
+        example = Example(case.text.header_line, "", preview(",".join(case.header).encode()), ",".join(case.wanted))
         index = names[0] == "" or names[0].startswith("unnamed")
         mend = "The first column is a table's index: df.to_csv(..., index=False)." if index else ""
         yield RuleFinding(sum(map(len, problems.values())), f"columns {said}", [example], mend)

@@ -5,10 +5,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from dfdc_kit.csv_text import APART, Numbers, Texts, shown
+from dfdc_kit.csv_text import MALFORMED, Numbers, Texts, preview
 from dfdc_kit.formatting import plural
 from dfdc_kit.submission.case import FIRST, Case, Example, RuleFinding
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 
 
 def id_empty(case: Case) -> Iterator[RuleFinding]:
@@ -22,7 +22,7 @@ def id_blanks(case: Case) -> Iterator[RuleFinding]:
     """Blanks before or after an id."""
     if case.raw_ids is not None and len(rows := case.id_blanks):
         examples = [
-            Example(int(case.text.lines[i]), shown(text), repr(shown(text)), repr(shown(text.strip())))
+            Example(int(case.text.lines[i]), preview(text), repr(preview(text)), repr(preview(text.strip())))
             for i, text in zip(rows[:FIRST].tolist(), case.raw_ids[rows[:FIRST]].tolist(), strict=True)
         ]
         yield RuleFinding(len(rows), f"{plural(len(rows), 'row')} with blanks around the {case.wanted[0]}", examples)
@@ -45,8 +45,8 @@ def id_missing(case: Case) -> Iterator[RuleFinding]:
     if case.match is None or case.expected is None or not len(missing := case.match.missing):
         return
     ids = case.expected.ids
-    examples = [Example(None, shown(ids[i]), "no row", "one row") for i in missing[:FIRST].tolist()]
-    apart = sum(oddity.count for code, oddity in case.text.odd.items() if code in APART)
+    examples = [Example(None, preview(ids[i]), "no row", "one row") for i in missing[:FIRST].tolist()]
+    apart = sum(anomaly.count for code, anomaly in case.text.anomalies.items() if code in MALFORMED)
     but = f" (lines that are no rows, told above, do not count: {apart:,})" if apart else ""
     yield RuleFinding(
         len(missing), f"{len(missing):,} of the {plural(len(ids), 'expected row')} not there{but}", examples
@@ -86,15 +86,15 @@ def row_order(case: Case) -> Iterator[RuleFinding]:
     if len(found.missing) or len(found.where) != len(expected.ids):
         return
     rows = np.flatnonzero(found.where != np.arange(len(found.where)))
-    there = [shown(expected.ids[i]) for i in rows[:FIRST].tolist()]
+    there = [preview(expected.ids[i]) for i in rows[:FIRST].tolist()]
     message = f"{plural(len(rows), 'row')} in another place than in {expected.origin}"
     yield RuleFinding(len(rows), message, case.examples(rows, case.ids, there))
 
 
-def _likely(name: bytes, expected: Expected, case: Case) -> tuple[str, str]:
+def _likely(name: bytes, expected: ExpectedRows, case: Case) -> tuple[str, str]:
     """The expected id that was probably meant, and what is wrong with the one seen; empty if nothing comes to mind."""
     suffix = case.challenge.data.video_suffix
-    said = shown(name)
+    said = preview(name)
     path = PurePosixPath(said.replace("\\", "/"))
     for hint, guess in (
         ("Write the bare file name, without its folder.", path.name),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_kit.csv_text import Numbers, shown
+from dfdc_kit.csv_text import Numbers, preview
 from dfdc_kit.formatting import plural
 from dfdc_kit.submission.case import FIRST, Case, Example, RuleFinding
 from dfdc_kit.submission.label_text import EMPTY, INFINITE, NAN, OTHER
@@ -61,7 +61,7 @@ def label_blanks(case: Case) -> Iterator[RuleFinding]:
     rows = np.flatnonzero(case.labels.blanks & (case.labels.kinds != EMPTY))
     if len(rows):
         examples = [
-            Example(int(case.text.lines[i]), shown(case.raw_ids[i]), repr(shown(text)), repr(shown(text.strip())))
+            Example(int(case.text.lines[i]), preview(case.raw_ids[i]), repr(preview(text)), repr(preview(text.strip())))
             for i, text in zip(rows[:FIRST].tolist(), case.raw_labels[rows[:FIRST]].tolist(), strict=True)
         ]
         yield RuleFinding(len(rows), f"{plural(len(rows), 'row')} with blanks around the label", examples)
@@ -119,11 +119,11 @@ def label_classes(case: Case) -> Iterator[RuleFinding]:
 
 def label_inverted(case: Case) -> Iterator[RuleFinding]:
     """Where the truth is at hand: the opposite labels fit it clearly better, by more than three standard errors."""
-    if case.labels is None or case.match is None or case.expected is None or case.expected.truth is None:
+    if case.labels is None or case.match is None or case.expected is None or case.expected.labels is None:
         return
     where = case.match.where
     rows = case.numbers if where is None else case.numbers[where[case.numbers] >= 0]
-    truth = case.expected.truth[rows if where is None else where[rows]]  # (rows,)
+    truth = case.expected.labels[rows if where is None else where[rows]]  # (rows,)
     p = np.clip(case.labels.values[rows], EPSILON, 1 - EPSILON)
     as_is = -np.log(np.where(truth == 1, p, 1 - p))
     opposite = -np.log(np.where(truth == 1, 1 - p, p))

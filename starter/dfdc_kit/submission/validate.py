@@ -15,7 +15,7 @@ from dfdc_kit.submission import rules_file as file
 from dfdc_kit.submission import rules_id as ids
 from dfdc_kit.submission import rules_label as labels
 from dfdc_kit.submission.case import Case, Example, RuleFinding
-from dfdc_kit.submission.expected_rows import Expected
+from dfdc_kit.submission.expected_rows import ExpectedRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,7 @@ class SubmissionTable:
 
 
 def validate(
-    path: Path, challenge: Challenge, expected: Expected | None = None
+    path: Path, challenge: Challenge, expected: ExpectedRows | None = None
 ) -> tuple[Validation, SubmissionTable | None]:
     """Everything that is wrong with the submission file `path`, and its rows if it is valid.
 
@@ -252,7 +252,7 @@ def validate(
     return validation, SubmissionTable(case.ids, case.labels.values, case.wanted)
 
 
-def examine(path: Path, challenge: Challenge, expected: Expected | None) -> tuple[Validation, Case]:
+def examine(path: Path, challenge: Challenge, expected: ExpectedRows | None) -> tuple[Validation, Case]:
     """What `validate` finds, and the file's text with all that was worked out on the way."""
     case = Case(read_csv(path), challenge, expected)
     found = list(violations(case))

@@ -62,7 +62,7 @@ def audit(
         every = [file for folder in files.values() for file in folder.values()]
         with Inspector(root, state) as inspector:
             videos = inspector.inspect(every, sha256_of=_of_same_size(every), progress=progress)
-    listed = {listing.folder for listing in catalogue.listings}
+    listed = {label_file.folder for label_file in catalogue.label_files}
     sides = None if split is None else read_sides(split)
     evidence = Evidence(
         challenge=challenge,
@@ -79,7 +79,7 @@ def audit(
     found = [finding for rule in RULES for finding in rule(evidence)]
     fake = int(catalogue.fake.sum())
     return AuditReport(
-        sources=[str(listing.file) for listing in catalogue.listings],
+        sources=[str(label_file.file) for label_file in catalogue.label_files],
         videos=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,
@@ -93,7 +93,7 @@ def audit(
 
 def _files(paths: Sequence[Path], catalogue: Catalogue, challenge: Challenge) -> dict[Path, dict[str, VideoFile]]:
     """The videos on disk by folder and name: where metadata is about them, and the public test's."""
-    folders = [listing.folder for listing in catalogue.listings]
+    folders = [label_file.folder for label_file in catalogue.label_files]
     folders += [path.resolve() / challenge.data.test_videos for path in paths if path.is_dir()]
     return {folder: list_videos(folder, challenge.data.video_suffix) for folder in dict.fromkeys(folders)}
 

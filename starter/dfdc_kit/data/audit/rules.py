@@ -80,10 +80,10 @@ def broken_files(evidence: Evidence) -> Iterator[AuditFinding]:
         )
     missing: list[str] = []
     unlabelled: list[str] = []
-    for listing in evidence.catalogue.listings:
-        there = evidence.on_disk.get(listing.folder, frozenset())
-        if there & set(listing.names):
-            missing += [f"{listing.place}/{name}" for name in sorted(set(listing.names) - there)]
+    for label_file in evidence.catalogue.label_files:
+        there = evidence.on_disk.get(label_file.folder, frozenset())
+        if there & set(label_file.names):
+            missing += [f"{label_file.place}/{name}" for name in sorted(set(label_file.names) - there)]
     labelled = set(evidence.catalogue.names)
     for folder, names in evidence.on_disk.items():
         unlabelled += [f"{folder.name}/{name}" for name in sorted(names - labelled)]
@@ -152,7 +152,7 @@ def part_on_both_sides(evidence: Evidence) -> Iterator[AuditFinding]:
     if evidence.sides is None:
         return
     catalogue = evidence.catalogue
-    parts = {listing.place for listing in catalogue.listings if listing.part >= 0}
+    parts = {label_file.place for label_file in catalogue.label_files if label_file.part >= 0}
     places = _groups_on_both_sides(evidence, catalogue.places())
     found = {place: seen for place, seen in places.items() if place in parts}
     if found:
@@ -265,17 +265,15 @@ def originals(evidence: Evidence) -> Iterator[AuditFinding]:
 
 def one_class(evidence: Evidence) -> Iterator[AuditFinding]:
     """Labels of one kind only: a sample submission taken for labels, for instance."""
-    for listing in evidence.catalogue.listings:
-        if listing.fake.any() and listing.fake.all():
+    for label_file in evidence.catalogue.label_files:
+        if label_file.fake.any() and label_file.fake.all():
             mend = "Use labels that tell both classes apart."
             yield audit_finding(
-                "one-class", "warning", f"videos of {listing.file}, all of them, are FAKE", listing.names, mend
+                "one-class", "warning", f"videos of {label_file.file}, all of them, are FAKE", label_file.names, mend
             )
-        elif not listing.fake.any():
-            what = (
-                f"videos of {listing.file}, all of them, are REAL: is it a sample submission, with its 0 in every row?"
-            )
-            yield audit_finding("one-class", "error", what, listing.names, "Use labels, such as a metadata.json.")
+        elif not label_file.fake.any():
+            what = f"videos of {label_file.file}, all of them, are REAL: is it a sample submission with 0 in every row?"
+            yield audit_finding("one-class", "error", what, label_file.names, "Use labels, such as a metadata.json.")
 
 
 def in_two_places(evidence: Evidence) -> Iterator[AuditFinding]:

@@ -239,7 +239,7 @@ def _ordinary_videos(clips: list[Path], count: int) -> list[Video]:
 def _run_request(request: RehearsalRequest) -> RunRequest:
     return RunRequest(
         submission=request.submission,
-        dataset=Dataset(folder=request.clips[0].parent, videos=request.clips, sample_submission=None, truth=None),
+        dataset=Dataset(folder=request.clips[0].parent, videos=request.clips, sample_submission=None, solution=None),
         challenge=request.challenge,
         profile_name=request.profile_name,
         profile=request.profile,

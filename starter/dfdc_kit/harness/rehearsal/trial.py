@@ -147,7 +147,7 @@ def _linked(videos: dict[str, Video], folder: Path) -> Iterator[Dataset]:
         for target, video in zip(paths, videos.values(), strict=True):
             _link(near.get(video.path, video.path), target)
             near[video.path] = target
-        yield Dataset(folder=Path(temporary), videos=paths, sample_submission=None, truth=None)
+        yield Dataset(folder=Path(temporary), videos=paths, sample_submission=None, solution=None)
 
 
 def _link(source: Path, target: Path) -> None:
