@@ -48,7 +48,7 @@ def test_csv_with_usage_and_more(write):
 def test_folder_that_holds_one(write, tmp_path, name):
     write(name, {"a.mp4": {"label": "FAKE"}} if name.endswith("json") else "filename,label\na.mp4,1\n")
     assert holds_solution(tmp_path, CHALLENGE)
-    assert read_solution(tmp_path, CHALLENGE).truth.tolist() == [1]
+    assert read_solution(tmp_path, CHALLENGE).labels.tolist() == [1]
 
 
 def test_folder_with_none_or_several(write, tmp_path):
@@ -64,7 +64,7 @@ def test_folder_with_none_or_several(write, tmp_path):
 
 
 def test_sample_data(sample):
-    assert read_solution(sample, CHALLENGE).truth.sum() == 8
+    assert read_solution(sample, CHALLENGE).labels.sum() == 8
     assert len(read_solution(sample / "train_sample_videos", CHALLENGE).ids) == 16
 
 

@@ -129,8 +129,8 @@ FIRST = 5  # conflicts told
 class Catalogue:
     """Labelled videos, each once.
 
-    names (n,) unique; fake (n,); originals (n,), "" where unknown; at (n,): index into `label_files` of the one the video is
-    in. A video that stands in a part of the full training set and elsewhere belongs to the part.
+    names (n,) unique; fake (n,); originals (n,), "" where unknown; at (n,): the index in `label_files` of each video's
+    file. A video that is both in a part of the full training set and elsewhere belongs to the part.
     """
 
     label_files: list[LabelFile]
