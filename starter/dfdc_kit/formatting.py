@@ -25,21 +25,13 @@ def format_bytes(count_bytes: float) -> str:
     return f"{count_bytes:,.0f} {unit}" if count_bytes >= 100 else f"{count_bytes:.1f} {unit}"
 
 
-def clock(time_s: float) -> str:
-    """A time in three digits: "0.0123 s", "10.3 min", "1,190 h".
+def format_time(time_s: float, digits: int = 3) -> str:
+    """A time of `digits` significant digits: "0.0123 s", "10.3 min", "1,190 h".
 
-    >>> [clock(time_s) for time_s in (0.01234, 119.96, 620, 7100, 12_000, 4_284_000)]
+    >>> [format_time(time_s) for time_s in (0.01234, 119.94, 620, 7100, 12_000, 4_284_000)]
     ['0.0123 s', '120 s', '10.3 min', '118 min', '3.33 h', '1,190 h']
+    >>> [format_time(time_s, 2) for time_s in (36.2, 620, 7100, 12_345)]
+    ['36 s', '10 min', '120 min', '3.4 h']
     """
-    if time_s < 120:
-        return f"{time_s:.3g} s"
-    if time_s < 7200:
-        return f"{time_s / 60:.3g} min"
-    return f"{time_s / 3600:.3g} h" if time_s < 3.6e6 else f"{time_s / 3600:,.0f} h"
-
-
-def duration(wall_time_s: float) -> str:
-    """A time, roughly: "12 s", "3 min", "1.5 h"."""
-    if wall_time_s < 100:
-        return f"{wall_time_s:.0f} s"
-    return f"{wall_time_s / 60:.0f} min" if wall_time_s < 6000 else f"{wall_time_s / 3600:.1f} h"
+    value, unit = (time_s, "s") if time_s < 120 else (time_s / 60, "min") if time_s < 7200 else (time_s / 3600, "h")
+    return f"{float(f'{value:.{digits}g}'):,.10g} {unit}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, shown
-from dfdc_kit.formatting import duration, format_bytes, plural
+from dfdc_kit.formatting import format_bytes, format_time, plural
 
 if TYPE_CHECKING:
     from dfdc_kit.cli.progress import TransferScreen
@@ -171,7 +171,7 @@ def _show_sample(arrived: "SampleDownloaded") -> None:
     if arrived.unverified:
         out.print(f"{arrived.unverified:,} could be compared by size only: the server publishes no digest of them")
     if arrived.fetched:
-        out.print(f"{format_bytes(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
+        out.print(f"{format_bytes(arrived.transferred_bytes)} in {format_time(arrived.wall_time_s, 2)}")
     out.print(f"next: dfdc run baselines/frame-stats --data {plain(str(shown(arrived.folder)))}")
 
 
@@ -188,4 +188,4 @@ def _show_parts(arrived: "PartsDownloaded") -> None:
         out.print(f"{taken.holds}: {plural(taken.files, 'file')}, {format_bytes(taken.size_bytes)}")
     out.print(f"{plural(arrived.kept, 'part')} kept, {len(arrived.taken_in)} taken in")
     if arrived.transferred_bytes:
-        out.print(f"{format_bytes(arrived.transferred_bytes)} in {duration(arrived.wall_time_s)}")
+        out.print(f"{format_bytes(arrived.transferred_bytes)} in {format_time(arrived.wall_time_s, 2)}")

@@ -1,4 +1,4 @@
-"""What a person sees while a submission runs: its output, and a bar that counts the videos it has opened."""
+"""Progress on the screen: of a run (its output and a bar of opened videos), of counted work, and of downloads."""
 
 import threading
 import time
@@ -20,17 +20,17 @@ from rich.progress import (
 )
 
 from dfdc_kit.cli.console import ReaderGoneError, err, plain
-from dfdc_kit.formatting import duration, format_bytes, plural
+from dfdc_kit.formatting import format_bytes, format_time, plural
 
 
 class Screen:
-    """The audience of a run. On a terminal it draws a bar; into a file or a pipe it writes plain lines."""
+    """Listens to a run. Draws a bar on a terminal; writes plain lines into a file or a pipe."""
 
     def __init__(self, console: Console, *, show_output: bool) -> None:
         self._console = console
         self._show_output = show_output
         self._line = b""
-        self._at_work = threading.Lock()  # held while output is drawn, which a paused terminal makes long
+        self._drawing = threading.Lock()  # held while output is written, which blocks on a paused terminal
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -52,7 +52,7 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._line:
             self.output(b"\n")
-        with self._at_work, self._or_blind():
+        with self._drawing, self._hide_on_error():
             self._progress.stop()
 
     def staged(self, done: int, total: int) -> None:
@@ -64,29 +64,29 @@ class Screen:
         self._show("running", name, count, total)
 
     def output(self, data: bytes) -> None:
-        """Show whole lines of what the submission prints; a line without an end is cut."""
+        """Show complete lines of what the submission prints; lines longer than LINE_BYTES are cut."""
         *lines, rest = (self._line + data).split(b"\n")
         self._line = rest[:LINE_BYTES]
         if not self._show_output:
             return
-        if self._console.is_terminal and len(lines) > MOST_LINES:  # drawing more would take the run's own time
-            lines[:-MOST_LINES] = [f"... {plural(len(lines) - MOST_LINES, 'line')}: see log.txt".encode()]
-        with self._at_work:
+        if self._console.is_terminal and len(lines) > MAX_LINES:  # drawing more would slow the run down
+            lines[:-MAX_LINES] = [f"... {plural(len(lines) - MAX_LINES, 'line')}: see log.txt".encode()]
+        with self._drawing:
             for line in lines:
                 text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
-                with self._or_blind():
+                with self._hide_on_error():
                     self._progress.console.print(f"[dim]|[/] {plain(text)}", soft_wrap=True)
 
     @contextmanager
-    def _or_blind(self) -> Iterator[None]:
-        """Where nothing can be shown any more (a full disk, a reader that is gone), the run goes on unseen."""
+    def _hide_on_error(self) -> Iterator[None]:
+        """Where nothing can be written any more (disk full, pipe closed), the run continues without output."""
         try:
             yield
         except (ReaderGoneError, OSError):
             self._show_output, self._progress.disable = False, True
 
     def _show(self, what: str, name: str, done: int, total: int) -> None:
-        with self._or_blind():
+        with self._hide_on_error():
             self._draw(what, name, done, total)
 
     def _draw(self, what: str, name: str, done: int, total: int) -> None:
@@ -98,7 +98,7 @@ class Screen:
 
 
 LINE_BYTES = 2000
-MOST_LINES = 50  # of one piece of output, 64 KiB, on a terminal
+MAX_LINES = 50  # of one chunk of output (64 KiB) on a terminal
 
 
 COUNT_LINE_EVERY_S = 30.0
@@ -106,15 +106,12 @@ COUNT_LINE_EVERY_S = 30.0
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to be told how many of how many are done, by work that goes on where it was after Ctrl-C.
-
-    What it shows goes to standard error, and goes away.
-    """
+    """Yields a function (done, total) that shows progress on standard error, for work that Ctrl-C only interrupts."""
     try:
-        with _bar(what) if err.is_terminal else nullcontext(_Lines(what).told) as told:
-            yield told
+        with _bar(what) if err.is_terminal else nullcontext(_CountLines(what).update) as update:
+            yield update
     except KeyboardInterrupt:
-        err.print("stopped; the same command goes on where it was")
+        err.print("Stopped. Run the same command again to continue.")
         raise
 
 
@@ -126,35 +123,35 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-class _Lines:
-    """A line every half minute, with a guess of the time left."""
+class _CountLines:
+    """A line every COUNT_LINE_EVERY_S, with an estimate of the remaining time."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._started = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._first: int | None = None
 
-    def told(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         self._first = done if self._first is None else self._first
         now = time.monotonic()
-        if now - self._said < COUNT_LINE_EVERY_S or done == self._first:
+        if now - self._printed < COUNT_LINE_EVERY_S or done == self._first:
             return
-        self._said = now
+        self._printed = now
         left_s = (now - self._started) / (done - self._first) * (total - done)
-        err.print(f"{self._what}: {done:,} of {total:,}, about {left_s:.0f} s left", soft_wrap=True)
+        err.print(f"{self._what}: {done:,} of {total:,}, about {format_time(left_s, 2)} left", soft_wrap=True)
 
 
 LINE_EVERY_S = 10.0
-LARGE_BYTES = 16 << 20  # files of this size get lines of their own
+LARGE_BYTES = 16 << 20  # smaller files get no lines when piped
 
 
 class TransferScreen:
-    """The watcher of transfers. On a terminal it draws bars; into a file or a pipe it writes a line now and then."""
+    """Progress of file transfers: bars on a terminal, a line per LINE_EVERY_S into a file or a pipe."""
 
     def __init__(self, console: Console) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _TransferLines] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -174,17 +171,17 @@ class TransferScreen:
         self._progress.stop()
 
     def started(self, name: str, have_bytes: int, size_bytes: int | None) -> None:
-        """A file begins, or goes on, at `have_bytes`."""
-        with self._turn:
-            self._forget(name)
+        """A transfer starts, or continues at `have_bytes`."""
+        with self._lock:
+            self._remove(name)
             self._tasks[name] = self._progress.add_task(plain(name), total=size_bytes, completed=have_bytes)
-            self._lines[name] = line = _Line(name, have_bytes, size_bytes)
+            self._lines[name] = line = _TransferLines(name, have_bytes, size_bytes)
             if self._progress.disable and (size_bytes or 0) >= LARGE_BYTES:
-                self._print(line.beginning())
+                self._print(line.first_line())
 
     def advanced(self, name: str, count_bytes: int) -> None:
-        """More bytes of it have arrived."""
-        with self._turn:
+        """`count_bytes` more have arrived."""
+        with self._lock:
             if name not in self._tasks:
                 return
             self._progress.advance(self._tasks[name], count_bytes)
@@ -192,16 +189,16 @@ class TransferScreen:
                 self._print(text)
 
     def ended(self, name: str) -> None:
-        """It is done, or given up."""
-        with self._turn:
-            self._forget(name)
+        """The transfer is complete or was given up."""
+        with self._lock:
+            self._remove(name)
 
     def said(self, sentence: str) -> None:
-        """A sentence worth a line."""
-        with self._turn:
+        """Print a sentence on a line of its own."""
+        with self._lock:
             self._print(sentence)
 
-    def _forget(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         if name in self._tasks:
             self._progress.remove_task(self._tasks.pop(name))
 
@@ -209,30 +206,29 @@ class TransferScreen:
         self._progress.console.print(plain(text), soft_wrap=True)
 
 
-class _Line:
-    """The plain lines about one file."""
+class _TransferLines:
+    """The lines about one file, without a terminal."""
 
     def __init__(self, name: str, have_bytes: int, size_bytes: int | None) -> None:
         self._name, self._size_bytes = name, size_bytes
         self._start_bytes = self._bytes = have_bytes
-        self._start_s = self._said_s = time.monotonic()
+        self._start_s = self._printed_s = time.monotonic()
 
-    def beginning(self) -> str:
+    def first_line(self) -> str:
         size = format_bytes(self._size_bytes) if self._size_bytes else "size unknown"
-        return f"{self._name}: {size}" + (f", going on at {format_bytes(self._bytes)}" if self._bytes else "")
+        return f"{self._name}: {size}" + (f", continuing at {format_bytes(self._bytes)}" if self._bytes else "")
 
     def advanced(self, count_bytes: int) -> str:
-        """A line, if it is time for one; else empty."""
+        """A line, if LINE_EVERY_S have passed since the last one; else empty."""
         self._bytes += count_bytes
         now_s = time.monotonic()
-        if now_s - self._said_s < LINE_EVERY_S:
+        if now_s - self._printed_s < LINE_EVERY_S:
             return ""
-        self._said_s = now_s
+        self._printed_s = now_s
         rate = (self._bytes - self._start_bytes) / (now_s - self._start_s)
         text = f"{self._name}: {format_bytes(self._bytes)}"
         if self._size_bytes:
             left_s = (self._size_bytes - self._bytes) / max(rate, 1)
-            text += (
-                f" of {format_bytes(self._size_bytes)} ({self._bytes / self._size_bytes:.0%}), {duration(left_s)} left"
-            )
+            share = self._bytes / self._size_bytes
+            text += f" of {format_bytes(self._size_bytes)} ({share:.0%}), {format_time(left_s, 2)} left"
         return f"{text}, {format_bytes(rate)}/s"

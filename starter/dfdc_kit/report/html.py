@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_kit.files import write_bytes
-from dfdc_kit.formatting import clock, format_bytes, plural
+from dfdc_kit.formatting import format_bytes, format_time, plural
 from dfdc_kit.report.run_report import PAGE, Projection, RunReport, TimeForecast, VideoRead, cautions
 from dfdc_kit.report.verdicts import Verdict
 
@@ -69,7 +69,7 @@ def render(report: RunReport) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": clock, "amount": _known, "counted": plural}
+    environment.filters |= {"clock": format_time, "amount": _known, "counted": plural}
     seen, forecast = report.observation, report.forecast
     usage = seen.outcome.usage
     histogram = (report.score.histogram or {}) if report.score else {}
@@ -84,7 +84,7 @@ def render(report: RunReport) -> str:
         span_ticks=ticks(*_reach(forecast)) if forecast else [],
         limit=_along(forecast.limit_s, *_reach(forecast)) if forecast else 0.0,
         lanes=lanes(seen.reads, usage.wall_time_s),
-        time_ticks=[Tick(WIDE * share / 4, clock(usage.wall_time_s * share / 4)) for share in range(5)],
+        time_ticks=[Tick(WIDE * share / 4, format_time(usage.wall_time_s * share / 4)) for share in range(5)],
         slowest=slowest(seen.reads),
         never_opened=0 if seen.reads_caveat or not seen.reads else max(seen.videos - len(seen.reads), 0),
         memory=curve(usage.memory_samples, usage.wall_time_s),
@@ -141,7 +141,7 @@ def ticks(least: float, most: float) -> list[Tick]:
     for time_s in (mark for mark in CLOCK if least <= mark <= most):
         place = _along(time_s, least, most)
         if not marks or place - marks[-1].place >= APART:
-            marks.append(Tick(place, clock(time_s)))
+            marks.append(Tick(place, format_time(time_s)))
     return marks
 
 

@@ -6,7 +6,7 @@ from threading import Lock
 
 import numpy as np
 
-from dfdc_kit.formatting import clock, plural
+from dfdc_kit.formatting import format_time, plural
 from dfdc_kit.harness.forecast import calibration
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
 from dfdc_kit.harness.forecast.hosted import NOTEBOOK, Ratio, Work, decoding_s, project_hosted, time_ratio
@@ -100,7 +100,7 @@ def lines(forecast: TimeForecast) -> list[str]:
         told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
     for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
         videos = plural(outlook.videos, "video")
-        told.append(f"decoding every frame of {videos} there, no model: {clock(least)} to {clock(most)}")
+        told.append(f"decoding every frame of {videos} there, no model: {format_time(least)} to {format_time(most)}")
     told += [f"constant: {source}" for source in forecast.constants]
     if any("not measured" in source for source in forecast.constants):
         told.append(f"to narrow the range: dfdc calibrate here, {NOTEBOOK} there")
@@ -109,7 +109,7 @@ def lines(forecast: TimeForecast) -> list[str]:
 
 def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
     """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
-    limit = clock(forecast.limit_s)
+    limit = format_time(forecast.limit_s)
     for outlook in forecast.outlooks:
         videos = plural(outlook.videos, "video")
         here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
@@ -148,8 +148,8 @@ class Forecaster:
         low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().quicker
         if low_s > self._limit_s:
             self.reason = (
-                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {clock(low_s)} here; "
-                f"the limit is {clock(self._limit_s)}."
+                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {format_time(low_s)} "
+                f"here; the limit is {format_time(self._limit_s)}."
             )
         return bool(self.reason)
 
@@ -215,8 +215,8 @@ def _cost_line(forecast: TimeForecast) -> str:
 
 def _range(projection: Projection) -> str:
     if projection.high_s is None:
-        return f"about {clock(projection.median_s)}, from too few videos to say how sure"
-    low, high = clock(projection.low_s), clock(projection.high_s)
+        return f"about {format_time(projection.median_s)}, from too few videos to say how sure"
+    low, high = format_time(projection.low_s), format_time(projection.high_s)
     return low if low == high else f"{low} to {high}"
 
 
