@@ -1,11 +1,14 @@
-"""Write the reference pages that are made from the code:  python docs/generate.py  (a test holds them in step)."""
+"""Write the reference pages that are made from the code:  python docs/generate.py  (a test compares them)."""
 
-import html
-import subprocess
+import inspect
 import sys
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from typer.main import get_command
+
+from dfdc_kit.cli.app import PANELS, app
 from dfdc_kit.errors import ERRORS, KitError
 from dfdc_kit.report.verdicts import MEANINGS
 from dfdc_kit.submission.validate import reference as submission_rules
@@ -15,31 +18,51 @@ MADE = "<!-- made by docs/generate.py: change the code, not this page -->\n\n"
 
 
 def cli() -> str:
-    """Every command with its options, by typer's own documentation maker."""
-    command = [
-        sys.executable,
-        "-m",
-        "typer",
-        "dfdc_kit.cli.app",
-        "utils",
-        "docs",
-        "--name",
-        "dfdc",
-        "--title",
-        "Commands",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return MADE + html.unescape(done.stdout).strip() + f"\n\n<!-- typer {metadata.version('typer')} -->\n"
+    """Every command with its arguments and options, in the order of `dfdc --help`."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    lines = ["# Commands\n", "| command | what it does |", "| --- | --- |"]
+    lines += [f"| `dfdc {name}` | {_summary(commands[name])} |" for panel in PANELS.values() for name in panel]
+    for panel in PANELS.values():
+        for name in panel:
+            lines += _section(f"dfdc {name}", commands[name])
+    return MADE + "\n".join(lines) + "\n"
+
+
+def _summary(command: Any) -> str:
+    return inspect.cleandoc(command.help).split("\n\n")[0].replace("\n", " ")
+
+
+def _section(name: str, command: Any) -> Iterator[str]:
+    """The heading, help text and parameters of a command; of a group, those of its commands, too."""
+    yield f"\n{'#' * name.count(' ')}# `{name}`\n\n{inspect.cleandoc(command.help)}"
+    parameters = [line for parameter in command.params if (line := _parameter(parameter))]
+    if parameters:
+        yield "\n| argument or option | |\n| --- | --- |\n" + "\n".join(parameters)
+    for sub_name, sub_command in getattr(command, "commands", {}).items():
+        yield from _section(f"{name} {sub_name}", sub_command)
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        words = parameter.metavar or parameter.name.upper()
+    else:
+        words = ", ".join([*parameter.opts, *parameter.secondary_opts])
+        words += "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+    default = parameter.default
+    has_default = default not in (None, "", ()) and not isinstance(default, bool) and not callable(default)
+    note = f" Default: {getattr(default, 'value', default)}" if has_default and not parameter.required else ""
+    return f"| `{words}` | {parameter.help}{note} |"
 
 
 def outcomes() -> str:
     """Verdicts and errors: each with its stable code, its exit code and its meaning."""
-    lines = ["# Verdicts and errors\n", "## Verdicts\n", "How a run is judged. The code stands in `run.json`.\n"]
+    lines = ["# Verdicts and errors\n", "## Verdicts\n", "How a run is judged. `run.json` has the code.\n"]
     lines += ["| code | Kaggle shows | meaning | exit code |", "| --- | --- | --- | --- |"]
     for verdict, said in MEANINGS.items():
         lines.append(f"| `{verdict.value}` | {said.kaggle or '-'} | {said.meaning} | {said.exit_code} |")
-    lines += ["\n## Errors\n", "What a command says when it cannot do its work: `error[code]: what happened`, then the"]
-    lines += ["next step. Exit code 1 is the submission's fault, 2 wrong usage, 3 and up the machine's or ours.\n"]
+    lines += ["\n## Errors\n", "What a command prints when it cannot do its work: `error[code]: what happened`, then"]
+    lines += ["`hint:` and, where there is one, the command to type `next:`. Exit code 1: the submission is at fault;"]
+    lines += ["2: wrong usage; 3 and up: this machine or the kit.\n"]
     lines += ["| code | meaning | exit code |", "| --- | --- | --- |"]
     for error in (KitError, *ERRORS):
         lines.append(f"| `{error.code}` | {(error.__doc__ or '').splitlines()[0]} | {error.exit_code} |")

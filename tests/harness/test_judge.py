@@ -145,5 +145,5 @@ def test_a_module_left_beside_a_single_file_is_no_package_to_install(dfdc, tmp_p
     judgement = json.loads(done.stdout)["judgement"]
     assert "No module named 'beside'" in judgement["why"]
     assert "A single .py or .ipynb file brings nothing else: if it is a file of yours, submit" in judgement["fix"]
-    again = dfdc("judge-again", next((tmp_path / "runs").glob("*/")), "--json")
+    again = dfdc("rejudge", next((tmp_path / "runs").glob("*/")), "--json")
     assert json.loads(again.stdout)["differences"] == []

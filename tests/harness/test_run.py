@@ -257,7 +257,7 @@ def test_fake_verdicts_and_escape_codes_stay_output(dfdc, code_submission):
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_judging_again_gives_the_same(run, dfdc, tmp_path, source):
     _, report = run(source)
-    done = dfdc("judge-again", next((tmp_path / "runs").glob("*/")), "--json")
+    done = dfdc("rejudge", next((tmp_path / "runs").glob("*/")), "--json")
     assert done.returncode == 0, done.stderr
     second = json.loads(done.stdout)
     assert second["differences"] == []
@@ -268,7 +268,7 @@ def test_a_changed_run_is_not_judged_again(run, dfdc, tmp_path):
     run(GOOD)
     csv = next((tmp_path / "runs").glob("*/submission.csv"))
     csv.write_text(csv.read_text().replace("0.5", "0.6"))
-    done = dfdc("judge-again", csv.parent)
+    done = dfdc("rejudge", csv.parent)
     assert done.returncode == 3
     assert "submission.csv is not the file that was judged" in done.stderr
 
@@ -277,7 +277,7 @@ def test_a_judgement_edited_in_the_report_comes_out_differently(run, dfdc, tmp_p
     run("raise RuntimeError('x')")
     path = next((tmp_path / "runs").glob("*/run.json"))
     path.write_text(path.read_text().replace('"verdict": "exception"', '"verdict": "complete"'))
-    done = dfdc("judge-again", path.parent)
+    done = dfdc("rejudge", path.parent)
     assert done.returncode == 1
     assert "DIFFERENT: judgement" in done.stdout
 

@@ -1,8 +1,9 @@
 """All commands, in the groups that `dfdc --help` shows."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from dfdc_kit import __version__
 from dfdc_kit.cli import (
@@ -25,9 +26,36 @@ from dfdc_kit.cli import (
     validate,
 )
 
+
+class _PlainFlags:
+    """Shows flags without the type `<bool>` in help pages."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters of a command, with nothing to show as the type of a flag."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(_PlainFlags, TyperCommand):
+    """A command of `dfdc`."""
+
+
+class Group(_PlainFlags, TyperGroup):
+    """A group of commands."""
+
+
+def click_exception() -> type[Exception]:
+    """The base class of typer's usage errors, in typer's own click or in the package click, whichever it uses."""
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 app = typer.Typer(
+    cls=Group,
     name="dfdc",
-    help="Starter kit and evaluation harness of the Deepfake Detection Challenge.",
+    help="Score your submission locally, under Kaggle's limits, before you use one of two daily submissions.",
     epilog="First time here?  `dfdc run baselines/frame-stats`  scores a baseline on the bundled sample.",
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -35,10 +63,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, DATA, JUDGE, KAGGLE, LOOK = "Start here", "Data", "Check and score", "Kaggle", "Look around"
 
-
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dfdc {__version__}")
         raise typer.Exit
@@ -47,27 +73,37 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
-app.command("run", rich_help_panel=START)(run.run)
-app.command("new", rich_help_panel=START)(new.new)
-app.command("baselines", rich_help_panel=START)(baselines.baselines)
-app.add_typer(download.app, name="download", rich_help_panel=DATA)
+PANELS = {
+    "Start here": {"run": run.run, "new": new.new, "baselines": baselines.baselines},
+    "Check and score": {
+        "validate": validate.validate,
+        "score": score.score,
+        "rehearse": rehearse.rehearse,
+        "rejudge": rejudge.rejudge,
+        "parity": parity.parity,
+    },
+    "Data": {"download": download.app, "data": data.data, "audit": audit.audit},
+    "Kaggle": {"submit": submit.submit, "leaderboard": leaderboard.leaderboard},
+    "This machine and past runs": {
+        "doctor": doctor.doctor,
+        "calibrate": calibrate.calibrate,
+        "profiles": profiles.profiles,
+        "history": history.history,
+    },
+}
 data.data.command("add")(data.add)
-app.add_typer(data.data, name="data", rich_help_panel=DATA)
-app.command("audit", rich_help_panel=DATA)(audit.audit)
-app.command("validate", rich_help_panel=JUDGE)(validate.validate)
-app.command("score", rich_help_panel=JUDGE)(score.score)
-app.command("rehearse", rich_help_panel=JUDGE)(rehearse.rehearse)
-app.command("judge-again", rich_help_panel=JUDGE)(rejudge.judge_again)
-app.command("parity", rich_help_panel=JUDGE)(parity.parity)
-app.command("submit", rich_help_panel=KAGGLE)(submit.submit)
-app.command("leaderboard", rich_help_panel=KAGGLE)(leaderboard.leaderboard)
-app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
-app.command("calibrate", rich_help_panel=LOOK)(calibrate.calibrate)
-app.command("history", rich_help_panel=LOOK)(history.history)
-app.command("profiles", rich_help_panel=LOOK)(profiles.profiles)
+for _panel, _commands in PANELS.items():
+    for _name, _command in _commands.items():
+        if isinstance(_command, typer.Typer):
+            for _sub in _command.registered_commands:
+                _sub.cls = Command
+            app.add_typer(_command, name=_name, cls=Group, rich_help_panel=_panel)
+        else:
+            app.command(_name, cls=Command, rich_help_panel=_panel)(_command)
+app.command("judge-again", cls=Command, hidden=True)(rejudge.rejudge)  # the name of `rejudge` before 0.1.0

@@ -17,33 +17,34 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def audit(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Data folders, or metadata files."),
+        typer.Argument(metavar="PATH...", help="Data folders or metadata files."),
     ],
     split: Annotated[
-        Path | None, typer.Option("--split", metavar="FILE", help="A split to check: split.csv, or its folder.")
+        Path | None, typer.Option("--split", metavar="FILE", help="Split to check: split.csv or its folder.")
     ] = None,
     submission: Annotated[
-        Path | None, typer.Option("--submission", metavar="FILE", help="A submission to look for untouched rows in.")
+        Path | None,
+        typer.Option("--submission", metavar="FILE", help="Submission CSV in which to look for rows left unchanged."),
     ] = None,
-    metadata_only: Annotated[bool, typer.Option("--metadata-only", help="Open no video.")] = False,
+    metadata_only: Annotated[bool, typer.Option("--metadata-only", help="Do not open any video.")] = False,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Where what was seen is kept; else DIR/.dfdc/.")
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="File that remembers checked files; default: DIR/.dfdc/."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find leaks and traps before a model learns from them; exit code 1 if a score would be worthless.
+    """Find leaks and other data problems before you train.
 
-    Looks for originals on both sides of a split, the public test used as
-    validation, copies, labels that containers give away, originals that are not
-    there, broken files, uneven classes, and rows that nobody predicted.
+    Looks for originals in both training and validation, validation on the
+    public test, duplicates, labels that the container reveals, missing
+    originals, broken files, class imbalance, and rows nobody predicted.
+    Exit code 1 if a score on this data would be worthless.
 
     Examples:
 
-      dfdc audit ~/deepfake-detection-challenge
-
-      dfdc audit dfdc_train_part_0 dfdc_train_part_1 --split split/split.csv
-
-      dfdc audit train_sample_videos --metadata-only --json
+        dfdc audit ~/deepfake-detection-challenge
+        dfdc audit dfdc_train_part_0 dfdc_train_part_1 --split split/split.csv
+        dfdc audit train_sample_videos --metadata-only --json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import counting

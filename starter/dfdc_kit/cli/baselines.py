@@ -9,21 +9,20 @@ from dfdc_kit.cli.console import JsonOption, err, out, print_json
 
 def baselines(
     check: Annotated[
-        bool, typer.Option("--check", help="Run each on the bundled sample and compare with its expected predictions.")
+        bool, typer.Option("--check", help="Run each on the bundled sample; compare with its expected predictions.")
     ] = False,
     record: Annotated[
         bool,
-        typer.Option("--record", help="For maintainers: write what they predict here as the expected predictions."),
+        typer.Option("--record", help="For maintainers: store today's predictions as the expected ones."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled baselines, or check that no library update has shifted them.
+    """List the bundled baselines, or check their predictions.
 
     Examples:
 
-      dfdc baselines
-
-      dfdc baselines --check
+        dfdc baselines
+        dfdc baselines --check
     """
     if record:
         return _record()

@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 def calibrate(
     notebook: Annotated[
         Path | None,
-        typer.Option("--notebook", metavar="OUT.ipynb", help="Write the notebook that measures the hosted machine."),
+        typer.Option("--notebook", metavar="OUT.ipynb", help="Write a notebook that measures the hosted machine."),
     ] = None,
     use: Annotated[
-        Path | None, typer.Option("--use", metavar="FILE.json", help="Take what that notebook wrote, from now on.")
+        Path | None, typer.Option("--use", metavar="FILE.json", help="Use the measurements that this notebook wrote.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure this machine, about 10 seconds; `dfdc run` then says whether a submission ends in time on the hosted one.
+    """Measure this machine's speed, for time estimates.
+
+    Takes about 10 seconds. `dfdc run` then estimates whether a submission fits
+    into the time limit of the hosted machine.
 
     Examples:
 
-      dfdc calibrate
-
-      dfdc calibrate --notebook hosted.ipynb
-
-      dfdc calibrate --use dfdc-calibration.json
+        dfdc calibrate
+        dfdc calibrate --notebook hosted.ipynb
+        dfdc calibrate --use dfdc-calibration.json
     """
     from dfdc_kit.errors import UsageError
     from dfdc_kit.harness.forecast import calibration as room

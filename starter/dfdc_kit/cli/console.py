@@ -16,25 +16,25 @@ from dfdc_kit.errors import KitError
 DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ProfileOption = Annotated[
-    str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile; see `dfdc profiles`.")
+    str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile, see `dfdc profiles`.")
 ]
 
 SubmissionArgument = Annotated[
-    Path, typer.Argument(metavar="SUBMISSION", help="Folder with submission.toml and main.py; or one file.")
+    Path, typer.Argument(metavar="SUBMISSION", help="Folder with a code submission, or a .py or .ipynb file.")
 ]
 BackendOption = Annotated[
     str,
     typer.Option(
-        "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; else the best that works here."
+        "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; default: the best that works."
     ),
 ]
 RequireOption = Annotated[
     str,
-    typer.Option("--require", metavar="LIMITS", help="Refuse to run unless these are kept, as in network,memory."),
+    typer.Option(
+        "--require", metavar="LIMITS", help="Comma-separated limits that must be enforced, e.g. network,memory."
+    ),
 ]
-RunsOption = Annotated[
-    Path, typer.Option("--out", "-o", metavar="DIR", help="The folder of all runs, with their history.")
-]
+RunsOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of all runs and their history.")]
 
 
 class ReaderGoneError(Exception):

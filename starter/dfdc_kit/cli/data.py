@@ -21,31 +21,30 @@ CURRENT_FOLDER = Path()
 
 data = typer.Typer(
     help="Labels, splits and the state of the challenge's data.",
-    epilog="Example:  `dfdc data split ~/deepfake-detection-challenge`  cuts a training and a validation side.",
+    epilog="Example:  `dfdc data split ~/deepfake-detection-challenge`",
     no_args_is_help=True,
 )
 
 PathsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH...", help="Metadata files, or folders that hold some, themselves or one level down."),
+    typer.Argument(metavar="PATH...", help="Metadata files, or folders with metadata, directly or one level down."),
 ]
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="The data folder; else the current one.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="Data folder; default: the current one.")]
 
 
 @data.command("labels")
 def labels(
     paths: PathsArgument,
-    to: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The CSV to write.")] = Path("solution.csv"),
+    to: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="CSV to write.")] = Path("solution.csv"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a solution CSV (filename,label; 1 is FAKE) from the challenge's metadata.
+    """Write a solution CSV from metadata (1 is FAKE).
 
     Examples:
 
-      dfdc data labels train_sample_videos --out solution.csv
-
-      dfdc data labels dfdc_train_part_0 dfdc_train_part_1/metadata.json
+        dfdc data labels train_sample_videos --out solution.csv
+        dfdc data labels dfdc_train_part_0 dfdc_train_part_1/metadata.json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.data.catalogue import write_labels
@@ -64,35 +63,32 @@ def labels(
 @data.command("split")
 def split(
     paths: PathsArgument,
-    to: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder to write.")] = Path("split"),
+    to: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")] = Path("split"),
     share: Annotated[float, typer.Option("--share", help="Share of the videos for validation.")] = 0.2,
-    seed: Annotated[int, typer.Option("--seed", help="Draws another split.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the split.")] = 0,
     by: Annotated[
         str,
-        typer.Option(
-            "--by", metavar="GROUP", help="Keep together: part, original, or auto: parts where there are any."
-        ),
+        typer.Option("--by", metavar="GROUP", help="Group by part, original, or auto (by part where known)."),
     ] = "auto",
     balance: Annotated[
-        bool, typer.Option("--balance", help="As many FAKE as REAL on each side; others unused.")
+        bool, typer.Option("--balance", help="As many FAKE as REAL in each set; the rest is unused.")
     ] = False,
     nearest: Annotated[
-        bool, typer.Option("--nearest", help="Meet the share within half a group; sides may move when more data comes.")
+        bool, typer.Option("--nearest", help="Closest to --share; videos may move when more data arrives.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut training and validation so that no original and none of its fakes stands on both sides.
+    """Split into training and validation by original.
 
-    The same seed gives the same sides, and no video changes its side when
-    more data comes. DIR/split.csv names the side of each video; DIR/train is a
-    training folder, DIR/validation goes to `dfdc run --data`. Videos are
-    linked, not copied.
+    No original and none of its fakes is in both. The same seed gives the same
+    split, and no video moves when more data arrives. DIR/split.csv lists every
+    video; DIR/train is a training folder, DIR/validation is for `dfdc run
+    --data`. Videos are linked, not copied.
 
     Examples:
 
-      dfdc data split ~/deepfake-detection-challenge --share 0.2
-
-      dfdc data split train_sample_videos --out fold-1 --seed 1 --balance
+        dfdc data split ~/deepfake-detection-challenge --share 0.2
+        dfdc data split train_sample_videos --out fold-1 --seed 1 --balance
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.data.split import SplitPlan
@@ -135,24 +131,22 @@ def _show_split(report: "SplitReport") -> None:
 @data.command("verify")
 def verify(
     folder: FolderArgument = CURRENT_FOLDER,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Decode every frame, too: some 2 processor seconds a clip of the challenge.")
-    ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame: about 2 s of CPU time per clip.")] = False,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Where what was seen is kept; else DIR/.dfdc/.")
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="File that remembers checked files; default: DIR/.dfdc/."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that every video is there, whole, readable and in step with the metadata; exit code 3 if not.
+    """Check that every video is present, intact and in the metadata.
 
-    What was seen is kept: a second run, or one that goes on after Ctrl-C, reads
-    only files that are new or have changed.
+    Results are remembered: a second run, or one after Ctrl-C, reads only files
+    that are new or changed. Exit code 3 if anything is wrong.
 
     Examples:
 
-      dfdc data verify ~/deepfake-detection-challenge
-
-      dfdc data verify dfdc_train_part_7 --deep --json
+        dfdc data verify ~/deepfake-detection-challenge
+        dfdc data verify dfdc_train_part_7 --deep --json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import counting
@@ -189,13 +183,12 @@ def _show_verify(report: "VerifyReport") -> None:
 
 @data.command("status")
 def status(folder: FolderArgument = CURRENT_FOLDER, as_json: JsonOption = False) -> None:
-    """What there is of the challenge's data: folders, clips, classes, originals, and parts that are missing.
+    """Show what data is present: folders, classes, missing parts.
 
     Examples:
 
-      dfdc data status ~/deepfake-detection-challenge
-
-      dfdc data status --json
+        dfdc data status ~/deepfake-detection-challenge
+        dfdc data status --json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import counting
@@ -230,22 +223,21 @@ def _status_row(found: "FolderStatus") -> tuple[str, ...]:
 
 
 def add(
-    archives: Annotated[list[Path], typer.Argument(metavar="ZIP...", help="Archives as the browser saved them.")],
+    archives: Annotated[list[Path], typer.Argument(metavar="ZIP...", help="Archives as saved by the browser.")],
     to: ToOption = HERE,
     keep_zip: KeepOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in archives of the challenge that a browser has fetched: judge, unpack, verify, remove.
+    """Unpack and verify archives that a browser downloaded.
 
-    The name of an archive does not matter, what it holds does. Each archive is
-    removed once every file of it is verified, unless --keep-zip is given; so
-    at most one archive's room is needed beside what is unpacked.
+    The contents count, not the archive's name. An archive is removed once every
+    file of it is verified, unless --keep-zip is given, so at most one archive's
+    space is needed in addition to the unpacked files.
 
     Examples:
 
-      dfdc data add ~/Downloads/dfdc_train_part_07.zip
-
-      dfdc data add ~/Downloads/dfdc_train_part_*.zip --to /big/dfdc --keep-zip
+        dfdc data add ~/Downloads/dfdc_train_part_07.zip
+        dfdc data add ~/Downloads/dfdc_train_part_*.zip --to /big/dfdc
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import TransferScreen

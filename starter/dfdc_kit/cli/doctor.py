@@ -15,12 +15,15 @@ SIGNS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "problem": "[red
 
 
 def doctor(
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything is missing or a problem.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is missing or broken.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try what this machine can do; each line that is not ok says what mends it.
+    """Check what this machine can do, and how to fix what it lacks.
 
-    Example:  dfdc doctor --strict
+    Examples:
+
+        dfdc doctor
+        dfdc doctor --strict
     """
     from dfdc_kit.harness.doctor import examine
 

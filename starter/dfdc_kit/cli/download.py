@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from dfdc_kit.kaggle.retry import RetryPolicy
 
 app = typer.Typer(
-    help="Get the challenge's data: resumed after any interruption, verified, unpacked.",
-    epilog="Example:  `dfdc download sample --dry-run`  shows what would be fetched, and whether there is room.",
+    help="Download the challenge's data; resumes after an interruption.",
+    epilog="Example:  `dfdc download sample --dry-run`  shows what would be downloaded.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
-ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="The data folder.")]
+ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="Data folder.")]
 KeepOption = Annotated[bool, typer.Option("--keep-zip", help="Keep the archives after they are unpacked.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be fetched, and stop.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be downloaded, without doing it.")]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Silence after which a connection is given up.")
+    float,
+    typer.Option("--timeout", metavar="SECONDS", min=1, help="Give up a connection after this long without data."),
 ]
 HERE = Path("deepfake-detection-challenge")
 
@@ -38,27 +39,26 @@ def sample(
     to: ToOption = HERE,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", "-f", metavar="NAME", help="Only this file, or a pattern such as 'test_videos/a*'."),
+        typer.Option("--file", "-f", metavar="NAME", help="Only this file or pattern, e.g. 'test_videos/a*'."),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=16, help="Files at once.")] = 4,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=16, help="Parallel downloads.")] = 4,
     keep_zip: KeepOption = False,
     timeout: TimeoutOption = 60,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch what Kaggle's API serves: 400 training clips, 400 public test clips, the sample submission; 4.2 GB.
+    """Download the sample: 400 training and 400 test clips, 4.2 GB.
 
-    Needs Kaggle credentials and accepted rules. Run it again after any
-    interruption: it goes on where it stopped. Run it again when all is there:
-    every file is compared with its digest, and a damaged one is fetched again.
+    What Kaggle's API serves, with the sample submission. Needs Kaggle
+    credentials and accepted rules. After an interruption, run it again: it
+    continues where it stopped. When everything is present, it compares each
+    file with its checksum and downloads damaged ones again.
 
     Examples:
 
-      dfdc download sample
-
-      dfdc download sample --file sample_submission.csv --to data
-
-      dfdc download sample --dry-run
+        dfdc download sample
+        dfdc download sample --file sample_submission.csv --to data
+        dfdc download sample --dry-run
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.files import lock_folder
@@ -81,38 +81,37 @@ def sample(
 
 @app.command("parts")
 def parts(
-    numbers: Annotated[str, typer.Argument(metavar="PARTS", help="Which of the 50 parts, as in 0-3,17.")],
+    numbers: Annotated[str, typer.Argument(metavar="PARTS", help="Which of the 50 parts, e.g. 0-3,17.")],
     cookies: Annotated[
         Path | None,
-        typer.Option("--cookies", "-c", metavar="FILE", help="Cookies of your browser's session, as cookies.txt."),
+        typer.Option("--cookies", "-c", metavar="FILE", help="cookies.txt with your browser's Kaggle session."),
     ] = None,
     to: ToOption = HERE,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, help="Archives at once.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, help="Parallel downloads.")] = 2,
     keep_zip: KeepOption = False,
-    check: Annotated[bool, typer.Option("--check", help="Digest every file that is there, not only its size.")] = False,
-    url: Annotated[str, typer.Option("--url", metavar="PATTERN", help="Where parts lie, if it has moved.")] = "",
+    check: Annotated[bool, typer.Option("--check", help="Compare checksums of present files, not only sizes.")] = False,
+    url: Annotated[str, typer.Option("--url", metavar="PATTERN", help="URL of the parts, if it has changed.")] = "",
     timeout: TimeoutOption = 60,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch parts of the full training set: 50 archives of 9 to 11.5 GB, 470 GB in all.
+    """Download parts of the full training set, 470 GB in all.
 
-    Kaggle's API does not serve them, only the browser does. So lend this
-    command your browser's session: sign in to Kaggle, accept the rules, export
-    the cookies of www.kaggle.com in Netscape's format (a "cookies.txt"
-    extension does it), and name that file. The file is as good as your
-    password: chmod 600 it, and delete it afterwards. It is sent to Kaggle only.
+    50 archives of 9 to 11.5 GB. Kaggle's API does not offer them, only the
+    website does, so this command needs your browser's session: sign in to
+    Kaggle, accept the rules, export the cookies of www.kaggle.com in Netscape
+    format (a "cookies.txt" browser extension does that). The file is as good
+    as your password: chmod 600 it, and delete it afterwards. It is sent to
+    Kaggle only.
 
     Each archive is unpacked as it arrives, and removed once every file of it
-    is verified. Without cookies: fetch in the browser, then `dfdc data add`.
+    is verified. Without cookies: download in the browser, then `dfdc data add`.
 
     Examples:
 
-      dfdc download parts 0 --cookies cookies.txt
-
-      dfdc download parts 0-3,17 --cookies cookies.txt --to /big/dfdc
-
-      dfdc download parts 0-49 --dry-run
+        dfdc download parts 0 --cookies cookies.txt
+        dfdc download parts 0-3,17 --cookies cookies.txt --to /big/dfdc
+        dfdc download parts 0-49 --dry-run
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.files import lock_folder

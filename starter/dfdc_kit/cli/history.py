@@ -25,29 +25,29 @@ class KindChoice(StrEnum):
 
 
 def history(
-    kind: Annotated[KindChoice | None, typer.Option("--kind", "-k", help="Only what is of this kind.")] = None,
+    kind: Annotated[KindChoice | None, typer.Option("--kind", "-k", help="Only entries of this kind.")] = None,
     submission: Annotated[
-        str, typer.Option("--submission", metavar="NAME", help="Only this one: its name or sha256, or how it begins.")
+        str,
+        typer.Option("--submission", metavar="NAME", help="Only this submission: the start of its name or SHA-256."),
     ] = "",
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="Not older than this: 7d, 36h, 2w, or a date (UTC).")
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="The newest N; 0: all.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="Number of entries; 0: all.")] = 20,
     runs: RunsOption = Path("runs"),
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, scores, rehearsals and hand-ins of this folder, newest first, local beside official score.
+    """List past runs, scores, rehearsals and submissions.
 
-    Beside a run stands the official score that the same code got when it was handed in.
+    Newest first. Next to the local score of a run is the official score that
+    the same code got at Kaggle.
 
     Examples:
 
-      dfdc history --kind hand-in
-
-      dfdc history --submission my-detector --since 7d
-
-      dfdc history --limit 0 --csv > history.csv
+        dfdc history --kind run
+        dfdc history --submission my-detector --since 7d
+        dfdc history --limit 0 --csv > history.csv
     """
     from dfdc_kit.errors import UsageError
     from dfdc_kit.report import history

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 
 def leaderboard(
-    top: Annotated[int, typer.Option("--top", "-n", metavar="N", min=0, help="The first N rows; 0: all.")] = 10,
+    top: Annotated[int, typer.Option("--top", "-n", metavar="N", min=0, help="Number of rows; 0: all.")] = 10,
     score: Annotated[
-        float | None, typer.Option("--place", metavar="SCORE", help="Say where this score would stand.")
+        float | None, typer.Option("--place", metavar="SCORE", help="Show the rank of this score.")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not ask Kaggle: the copy of the last time, or the final board.")
+        bool, typer.Option("--offline", help="Do not ask Kaggle; use the last copy or the final leaderboard.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the leaderboard: Kaggle's own, else the last copy of it, else what is known of the final private one.
+    """Show the leaderboard, and where a score would rank.
+
+    Fetched from Kaggle; without a connection, the last copy; without a copy,
+    what is known of the final private leaderboard.
 
     Examples:
 
-      dfdc leaderboard --top 20
-
-      dfdc leaderboard --offline --place 0.46
+        dfdc leaderboard --top 20
+        dfdc leaderboard --offline --place 0.46
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.kaggle.leaderboard import board, place

@@ -9,20 +9,18 @@ from dfdc_kit.cli.console import out, plain, typed
 
 
 def new(
-    name: Annotated[
-        Path, typer.Argument(metavar="NAME", help="The folder to make; its last part is the submission's name.")
-    ],
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="Folder to create; its name is the submission's name.")],
     source: Annotated[
-        str, typer.Option("--from", metavar="BASELINE", help="Copy this bundled baseline instead of the template.")
+        str,
+        typer.Option("--from", metavar="BASELINE", help="Start from this bundled baseline instead of the template."),
     ] = "",
 ) -> None:
-    """Write a code submission that runs at once.
+    """Create a code submission that runs as it is.
 
     Examples:
 
-      dfdc new my-detector
-
-      dfdc new my-detector --from frame-stats
+        dfdc new my-detector
+        dfdc new my-detector --from frame-stats
     """
     from dfdc_kit.submission.code import start
 

@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
 def parity(
     metric: Annotated[
-        Path | None, typer.Option("--metric", "-m", metavar="FILE", help="A file with `score`; else the official one.")
+        Path | None,
+        typer.Option(
+            "--metric", "-m", metavar="FILE", help="Python file with a function `score`; default: the official metric."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove on this machine that a metric file computes the official score, and behaves.
+    """Check that a metric file computes the official score.
 
-    Tries golden vectors against a 50-digit reference, scikit-learn, scores of
-    the public leaderboard, rows in any order and dtype, broken submissions.
-    Exit code 1 if anything differs.
+    Compares it with golden vectors from a 50-digit reference, scikit-learn and
+    scores of the public leaderboard, with rows in any order and dtype, and with
+    broken submissions. Exit code 1 if anything differs.
 
     Examples:
 
-      dfdc parity
-
-      dfdc parity --metric my_metric.py --json
+        dfdc parity
+        dfdc parity --metric my_metric.py --json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.scoring.metric import load_metric

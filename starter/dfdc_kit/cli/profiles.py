@@ -7,7 +7,10 @@ from dfdc_kit.formatting import plural
 def profiles(as_json: JsonOption = False) -> None:
     """List the runtime profiles and their limits.
 
-    Example:  dfdc profiles --json
+    Examples:
+
+        dfdc profiles
+        dfdc profiles --json
     """
     from rich.table import Table
 

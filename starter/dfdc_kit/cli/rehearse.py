@@ -30,15 +30,15 @@ def rehearse(
     submission: SubmissionArgument,
     data: Annotated[
         Path | None,
-        typer.Option("--data", "-d", metavar="DIR", help="Clips to start from; else those of the bundled sample."),
+        typer.Option("--data", "-d", metavar="DIR", help="Ordinary clips to start from; default: the bundled sample."),
     ] = None,
     videos: Annotated[
         int | None,
-        typer.Option("--videos", "-n", metavar="N", help="How many ordinary clips in the first run, by hard links."),
+        typer.Option("--videos", "-n", metavar="N", help="Number of ordinary clips in the first run (hard links)."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="CODE", help="Only this hard input; may be given again. Default: all."),
+        typer.Option("--only", metavar="CODE", help="Only this hard input; can be repeated. Default: all."),
     ] = None,
     profile: ProfileOption = DEFAULT_PROFILE,
     backend: BackendOption = "",
@@ -46,25 +46,28 @@ def rehearse(
     limit: Annotated[
         float | None,
         typer.Option(
-            "--limit", metavar="SECONDS", help="When a run counts as hanging; else from what ordinary clips took."
+            "--limit",
+            metavar="SECONDS",
+            help="Time after which a run counts as hanging; default: from the ordinary clips.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For names, order and random bytes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for names, order and random bytes.")] = 0,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Dress rehearsal: other names, other count, hard inputs, the same again, another order. Exit code 1 if it fails.
+    """Run a submission on hard inputs, as the hidden rerun might.
 
-    Hard inputs are made on the spot: empty, truncated, without index, random bytes, without sound or picture, one
-    frame, turned, 15 fps, variable rate, small, odd, 4K, long, black, nobody, two people, HEVC, odd names.
+    Other file names, another number of videos, broken and unusual videos, the
+    same input twice, another order. Hard inputs are generated: empty,
+    truncated, without index, random bytes, without sound or picture, one
+    frame, rotated, 15 fps, variable rate, small, odd sizes, 4K, long, black,
+    no person, two people, HEVC, unusual names. Exit code 1 if it fails.
 
     Examples:
 
-      dfdc rehearse baselines/frame-stats
-
-      dfdc rehearse my-detector --only zero-bytes --only garbage --limit 30
-
-      dfdc rehearse my-detector --videos 4000 --profile kaggle-2020-cpu
+        dfdc rehearse baselines/frame-stats
+        dfdc rehearse my-detector --only zero-bytes --only garbage --limit 30
+        dfdc rehearse my-detector --videos 4000 --profile kaggle-2020-cpu
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit import profiles

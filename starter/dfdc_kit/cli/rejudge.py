@@ -1,4 +1,4 @@
-"""`dfdc judge-again`: repeat the judgement of a finished run from what it left."""
+"""`dfdc rejudge`: repeat the judgement of a finished run from what it left."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,17 +8,21 @@ import typer
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
 
 
-def judge_again(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run, with its run.json.")],
+def rejudge(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run, with its run.json.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a finished run again, from its report and files alone. Exit code 1 if anything comes out differently.
+    """Judge a finished run again from its report and files.
 
-    Example:  dfdc judge-again runs/20261124-031248-frame-stats
+    Exit code 1 if any result differs.
+
+    Examples:
+
+        dfdc rejudge runs/20261124-031248-frame-stats
     """
-    from dfdc_kit.harness.rejudge import rejudge as again
+    from dfdc_kit.harness.rejudge import rejudge as judge_again
 
-    second = again(run)
+    second = judge_again(run)
     if as_json:
         print_json(second)
     else:

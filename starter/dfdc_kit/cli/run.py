@@ -25,28 +25,33 @@ def run(
     submission: SubmissionArgument,
     data: Annotated[
         Path | None,
-        typer.Option("--data", "-d", metavar="DIR", help="Challenge data, or videos; else the bundled sample."),
+        typer.Option(
+            "--data", "-d", metavar="DIR", help="Challenge data or a folder of videos; default: the bundled sample."
+        ),
     ] = None,
     solution: Annotated[
-        Path | None, typer.Option("--solution", "-s", metavar="PATH", help="The truth to score against, if not in DIR.")
+        Path | None,
+        typer.Option("--solution", "-s", metavar="PATH", help="Ground truth to score against, if it is not in DIR."),
     ] = None,
     profile: ProfileOption = DEFAULT_PROFILE,
     backend: BackendOption = "",
     require: RequireOption = "",
     runs: RunsOption = Path("runs"),
     stop_early: Annotated[
-        bool, typer.Option("--stop-early", help="End the run once it is clear that the hidden test would not fit.")
+        bool, typer.Option("--stop-early", help="Stop as soon as the hidden test cannot fit into the time limit.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show what the submission prints.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide what the submission prints.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a code submission under the limits of the hosted machine, validate what it leaves, and score it.
+    """Run a submission under Kaggle's limits, validate and score it.
+
+    Exit code 0: complete and valid; 1: the submission is at fault.
 
     Examples:
 
-      dfdc run baselines/frame-stats
-
-      dfdc run my-detector --data ~/deepfake-detection-challenge --profile kaggle-2020-cpu
+        dfdc run baselines/frame-stats
+        dfdc run my-detector --data ~/deepfake-detection-challenge
+        dfdc run my-detector --profile kaggle-2020-cpu
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit import profiles

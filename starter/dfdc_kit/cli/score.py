@@ -17,23 +17,29 @@ if TYPE_CHECKING:
 
 
 def score(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="The submission CSV.")],
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Submission CSV.")],
     solution: Annotated[
-        Path, typer.Argument(metavar="SOLUTION", help="The truth: a CSV, a metadata.json, or a folder that holds one.")
+        Path,
+        typer.Argument(metavar="SOLUTION", help="Ground truth: a CSV, a metadata.json, or a folder with one of these."),
     ],
     metric: Annotated[
-        Path | None, typer.Option("--metric", "-m", metavar="FILE", help="A file with `score`; else the official one.")
+        Path | None,
+        typer.Option(
+            "--metric", "-m", metavar="FILE", help="Python file with a function `score`; default: the official metric."
+        ),
     ] = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a submission CSV, score it as the leaderboard would, and name the videos that cost the most.
+    """Score a submission CSV as the leaderboard would.
+
+    Validates it first. Shows the public and private parts, the classes, and the
+    videos that cost the most.
 
     Examples:
 
-      dfdc score submission.csv sample_data/solution/solution.csv
-
-      dfdc score submission.csv train_sample_videos/metadata.json --json
+        dfdc score submission.csv sample_data/solution/solution.csv
+        dfdc score submission.csv train_sample_videos/metadata.json --json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.validate import _show as show_validation

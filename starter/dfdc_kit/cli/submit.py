@@ -17,61 +17,56 @@ if TYPE_CHECKING:
 def submit(
     submission: SubmissionArgument,
     message: Annotated[
-        str, typer.Option("--message", "-m", metavar="TEXT", help="What Kaggle lists it as; else its name.")
+        str,
+        typer.Option(
+            "--message", "-m", metavar="TEXT", help="Description shown by Kaggle; default: the submission's name."
+        ),
     ] = "",
     profile: Annotated[
         str,
-        typer.Option("--profile", "-p", metavar="NAME", help="Hosted runtime; else today's, with a GPU if declared."),
+        typer.Option(
+            "--profile", "-p", metavar="NAME", help="Hosted runtime; default: today's, with a GPU if declared."
+        ),
     ] = "",
     accelerator: Annotated[
         str,
-        typer.Option(
-            "--accelerator", metavar="NAME", help="Kaggle's name of one, e.g. NvidiaTeslaT4; else of the profile."
-        ),
+        typer.Option("--accelerator", metavar="NAME", help="Kaggle's accelerator name, e.g. NvidiaTeslaT4."),
     ] = "",
     slug: Annotated[
         str,
-        typer.Option("--slug", metavar="NAME", help="Of the notebook at Kaggle; else dfdc- and the submission's name."),
+        typer.Option("--slug", metavar="NAME", help="Name of the notebook at Kaggle; default: dfdc-NAME."),
     ] = "",
     rehearse: Annotated[
         bool | None,
         typer.Option(
-            "--rehearse/--no-rehearsal", help="If this code has not passed a rehearsal: do it now, or go without."
+            "--rehearse/--no-rehearsal", help="If this code has not passed a rehearsal: rehearse now, or skip it."
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data", "-d", metavar="DIR", help="For the run here, if there was none; else the bundled sample."
-        ),
+        typer.Option("--data", "-d", metavar="DIR", help="Data for the local run; default: the bundled sample."),
     ] = None,
     backend: BackendOption = "",
-    again: Annotated[
-        bool, typer.Option("--again", help="Spend another submission on code that was handed in already.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before the submission is spent. For scripts.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Submit code that was submitted before once more.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Submit without asking, for scripts.")] = False,
     poll: Annotated[
-        float, typer.Option("--poll", metavar="SECONDS", min=0.01, help="How often Kaggle is asked how it stands.")
+        float, typer.Option("--poll", metavar="SECONDS", min=0.01, help="Time between two status requests.")
     ] = 30.0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show every call that would be made; needs no network.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every request without sending any.")] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Hand a code submission in: check it here, run it at Kaggle, submit what that run left, wait for the score.
+    """Submit code to Kaggle and wait for its score.
 
-    Stopped at any point, the same command goes on where it stopped; a submission is never spent twice.
+    Checks the code here, runs it as a notebook at Kaggle, submits what that run
+    wrote, and waits. If interrupted at any point, run the same command again to
+    continue; a submission is never used twice.
 
     Examples:
 
-      dfdc submit my-detector --dry-run
-
-      dfdc submit my-detector --rehearse --message "larger crops"
-
-      dfdc submit my-detector --yes --json > result.json
+        dfdc submit my-detector --dry-run
+        dfdc submit my-detector --rehearse --message "larger crops"
+        dfdc submit my-detector --yes --json > result.json
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.submit_screen import HandInScreen, show, show_plan

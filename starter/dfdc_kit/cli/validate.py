@@ -17,35 +17,34 @@ if TYPE_CHECKING:
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The submission CSV.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Submission CSV.")],
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
             "-a",
             metavar="PATH",
-            help="Check the ids, too: with a sample submission, a folder of videos, or a solution.",
+            help="Expected rows: a sample submission, a folder of videos, or a solution.",
         ),
     ] = None,
     repair: Annotated[
         Path | None,
-        typer.Option("--repair", metavar="OUT.csv", help="Write a mended copy, if nothing has to be guessed."),
+        typer.Option("--repair", metavar="OUT.csv", help="Write a fixed copy, if nothing has to be guessed."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List every rule that a submission CSV breaks; exit code 1 if it is not valid.
+    """Check a submission CSV against every rule of the format.
 
-    Without --against, only the format is checked. A solution is a CSV with a
-    column Usage or with labels 0 and 1, a metadata.json, or a folder with one
-    of these; with it, labels that look inverted are found, too.
+    Exit code 1 if it is not valid. Without --against, row ids are not checked.
+    A solution is a CSV with a column Usage or with labels 0 and 1, a
+    metadata.json, or a folder with one of these; with a solution, inverted
+    labels are found as well.
 
     Examples:
 
-      dfdc validate submission.csv --against sample_submission.csv
-
-      dfdc validate submission.csv --against metadata.json --json
-
-      dfdc validate submission.csv --against test_videos --repair mended.csv
+        dfdc validate submission.csv --against sample_submission.csv
+        dfdc validate submission.csv --against metadata.json --json
+        dfdc validate submission.csv --against test_videos --repair fixed.csv
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.submission.repair import repair as mend

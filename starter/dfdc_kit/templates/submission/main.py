@@ -19,20 +19,19 @@ class UnreadableError(Exception):
 
 def predict(frames: np.ndarray) -> float:
     """Probability that the video is FAKE; `frames` is (n, height, width, 3), RGB, uint8, 1 <= n <= FRAMES."""
-    # Your model goes here. Load its weights once, outside this function. They lie beside this file, or on Kaggle in
-    # an attached dataset. Until the model is sure, stay near 0.5: one video called 0.001 that was FAKE costs 6.9.
-    del frames
+    # Your model goes here. Load its weights once, outside this function, from this file's folder or from an attached
+    # data set. While the model is unsure, stay near 0.5: a prediction of 0.001 for a video that is FAKE costs 6.9.
     return 0.5
 
 
 def read_frames(path: Path) -> np.ndarray:
-    """(n, height, width, 3): decoded in order, because seeking is several times slower; only wanted frames are kept."""
+    """Evenly spaced frames, (n, height, width, 3). Decodes in order, because seeking is several times slower."""
     with av.open(path, metadata_errors="ignore") as container:
         if not container.streams.video:
             raise UnreadableError("no-video-stream")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        total = stream.frames or 300  # some files do not say; a clip of the challenge has 300
+        total = stream.frames or 300  # missing in some files; a clip of the challenge has 300
         wanted = {(2 * i + 1) * total // (2 * FRAMES) for i in range(FRAMES)}
         frames = []
         for index, frame in enumerate(container.decode(stream)):
@@ -69,7 +68,7 @@ def main() -> None:
 
 
 def write_csv(name, header, rows) -> None:
-    """Into the working folder, under its final name only when whole."""
+    """Write into the working folder, under the final name only when complete."""
     part = Path(f"{name}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
