@@ -79,7 +79,7 @@ def _options(
     pass
 
 
-PANELS = {
+PANELS: dict[str, dict[str, Any]] = {
     "Start here": {"run": run.run, "new": new.new, "baselines": baselines.baselines},
     "Check and score": {
         "validate": validate.validate,
