@@ -1,4 +1,4 @@
-"""Hard inputs are what their names say, and the same each time."""
+"""Hard inputs are what their codes say, and the same bytes each time."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -23,7 +23,7 @@ def made(tmp_path_factory) -> dict[str, Path]:
 
 
 def decoded(path: Path) -> tuple[list[av.VideoFrame], str]:
-    """The frames that can be had, and the error that ended it."""
+    """The frames that can be decoded, and the name of the error after them."""
     frames: list[av.VideoFrame] = []
     try:
         with av.open(str(path)) as container:
@@ -34,17 +34,17 @@ def decoded(path: Path) -> tuple[list[av.VideoFrame], str]:
 
 
 @pytest.mark.parametrize("hard", HARD_INPUTS, ids=lambda hard: hard.code)
-def test_decodable_is_what_it_says(hard, made):
+def test_frames_can_be_decoded_exactly_when_the_input_is_marked_decodable(hard, made):
     if hard.code not in made:
         pytest.skip("no encoder here")
     frames, error = decoded(made[hard.code])
     assert bool(frames) == hard.decodable
-    if hard.wanted is ExpectedBehaviour.PREDICTION:
+    if hard.expected is ExpectedBehaviour.PREDICTION:
         assert not error
         assert len(frames) >= 12
 
 
-def test_each_is_odd_in_its_own_way(made):
+def test_each_input_has_the_property_it_is_named_after(made):
     frames = {code: decoded(path)[0] for code, path in made.items()}
     size = {code: (some[0].width, some[0].height) for code, some in frames.items() if some}
     assert made["zero-bytes"].stat().st_size == 0
@@ -74,8 +74,8 @@ def streams(path: Path) -> set[str]:
         return {stream.type for stream in container.streams}
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    quick = hard_inputs.chosen(["garbage", "truncated-half", "rotated", "two-faces"])
+def test_bytes_are_the_same_when_the_seed_is_the_same(tmp_path):
+    quick = hard_inputs.select(["garbage", "truncated-half", "rotated", "two-faces"])
     make(tmp_path / "one", CLIPS, 1, quick)
     make(tmp_path / "two", CLIPS, 1, quick)
     make(tmp_path / "other", CLIPS, 2, quick)
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     assert content["one"]["garbage.mp4"] != content["other"]["garbage.mp4"]
 
 
-def test_a_missing_encoder_is_told(tmp_path):
+def test_input_is_left_out_with_its_reason_when_the_encoder_is_missing(tmp_path):
     def refuses(_):
         return hard_inputs.encode([hard_inputs.footage.black(64, 64)], codec="no-such-encoder")
 
@@ -94,12 +94,12 @@ def test_a_missing_encoder_is_told(tmp_path):
     assert "cannot encode" in left_out["odd"]
 
 
-def test_clips_that_cannot_be_decoded(tmp_path):
+def test_error_says_so_when_the_clips_cannot_be_decoded(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="cannot be decoded"):
+    with pytest.raises(DataError, match="Cannot decode the first clips"):
         make(tmp_path / "inputs", [tmp_path / "a.mp4"], 0)
 
 
-def test_the_how_to_lists_every_one():
+def test_how_to_page_lists_every_hard_input():
     page = (ROOT / "docs" / "how-to" / "rehearse.md").read_text("utf-8")
     assert [hard.code for hard in HARD_INPUTS if f"`{hard.code}`" not in page] == []

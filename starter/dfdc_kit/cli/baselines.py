@@ -1,4 +1,4 @@
-"""`dfdc baselines`: the bundled ones, and whether they still predict what they should on this machine."""
+"""`dfdc baselines`: list the bundled baselines, and check that they still predict what was recorded."""
 
 from typing import Annotated
 
@@ -40,7 +40,7 @@ def baselines(
         needs = [*submission.settings.packages, *(["GPU"] if submission.settings.gpu else [])]
         table.add_row(name, submission.settings.description, ", ".join(needs) or "Python only")
     out.print(table)
-    out.print("\n  next: dfdc run baselines/frame-stats   or   dfdc new my-detector --from frame-stats", soft_wrap=True)
+    out.print("\n  next: dfdc run baselines/frame-stats", soft_wrap=True)
     return None
 
 
@@ -56,22 +56,22 @@ def _check(as_json: bool) -> None:
 
     from dfdc_kit.harness.baseline_check import check_baselines
 
-    with err.status("running the baselines on the sample ..."):
-        drifts = check_baselines()
+    with err.status("Running the baselines on the sample ..."):
+        checks = check_baselines()
     if as_json:
-        print_json(drifts)
+        print_json(checks)
     else:
         table = Table(
             "baseline", "verdict", "largest shift", "tolerance", box=None, pad_edge=False, padding=(0, 2, 0, 0)
         )
-        for drift in drifts:
-            verdict = "[green]as expected[/]" if drift.as_expected else "[red]SHIFTED[/]"
-            verdict = verdict if drift.checked else "[yellow]not checked[/]"
-            shift = "-" if drift.largest_shift is None else f"{drift.largest_shift:.2g} ({drift.where})"
-            table.add_row(drift.name, verdict, shift, f"{drift.tolerance:g}")
+        for one in checks:
+            verdict = "[green]as expected[/]" if one.as_expected else "[red]SHIFTED[/]"
+            verdict = verdict if one.checked else "[yellow]not checked[/]"
+            shift = "-" if one.largest_shift is None else f"{one.largest_shift:.2g} ({one.where})"
+            table.add_row(one.name, verdict, shift, f"{one.tolerance:g}")
         out.print(table)
-        for drift in drifts:
-            if not drift.as_expected:
-                out.print(f"{drift.name}: {drift.why}", soft_wrap=True)
-    if not all(drift.as_expected for drift in drifts if drift.checked):
+        for one in checks:
+            if not one.as_expected:
+                out.print(f"{one.name}: {one.why}", soft_wrap=True)
+    if not all(one.as_expected for one in checks if one.checked):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`dfdc new`: a code submission of one's own, that runs at once."""
+"""`dfdc new`: start a code submission from the template or a baseline."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,5 +25,5 @@ def new(
     from dfdc_kit.submission.code import start
 
     written = start(name, source)
-    out.print(f"[bold]{plain(str(name))}[/] holds: {', '.join(written)}", soft_wrap=True)
+    out.print(f"created [bold]{plain(str(name))}/[/]: {', '.join(written)}", soft_wrap=True)
     out.print(f"  next: dfdc run {plain(typed(name))}", soft_wrap=True)

@@ -1,6 +1,5 @@
-"""The summary of a dress rehearsal, for a person: a table of inputs, then what to mend, then the verdict."""
+"""Print a rehearsal on one screen: verdict, what happened to each input, one block for each kind of fault."""
 
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
@@ -9,100 +8,88 @@ from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.formatting import plural
-from dfdc_kit.harness.rehearsal.record import Comparison, InputOutcome, RehearsalFinding, RehearsalReport, Severity
+from dfdc_kit.harness.rehearsal.record import FILE, Comparison, RehearsalFinding, RehearsalReport, RehearsalSeverity
 from dfdc_kit.report.run_report import LOG
 
-COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.ERROR: "red", Severity.UNKNOWN: "dim"}
-OUTCOMES = {
+OK, WARNING, ERROR, UNKNOWN = RehearsalSeverity
+COLOURS = {ERROR: "red", WARNING: "yellow", OK: "green", UNKNOWN: "dim"}  # in the order of the summary
+VERDICTS = {
     "passed": "[bold green]PASSED[/]",
     "failed": "[bold red]FAILED[/]",
     "interrupted": "[bold yellow]INTERRUPTED[/]",
 }
+LOG_LINES = 4  # printed of a traceback; the report has more
+NO_VIDEO_OPENED = (
+    "the submission opened no video, so the hard inputs tested nothing but file names and rows; "
+    "rehearse again once it reads videos"
+)
 
 
 def show(report: RehearsalReport, folder: Path) -> None:
-    """Print the summary of the rehearsal whose files lie in `folder`."""
+    """Print the summary of the rehearsal in `folder`."""
+    time_s = sum(step.wall_time_s for step in report.steps)
+    counts = f"{plural(report.count(ERROR), 'error')}, {plural(report.count(WARNING), 'warning')}"
+    steps = f"{plural(len(report.steps), 'run')}, {time_s:.0f} s"
     out.print()
-    out.print(_inputs(report.findings), soft_wrap=False)
-    out.print()
-    if report.comparisons:
-        out.print(_comparisons(report.comparisons), soft_wrap=False)
-        out.print()
+    _print(f"{VERDICTS[report.outcome]}: {plain(report.submission)}: {counts} ({steps})")
+    out.print(_table(report), soft_wrap=False)
+    if report.opens_no_video:
+        _print(f"[yellow]note:[/] {NO_VIDEO_OPENED}")
     for code, why in report.left_out.items():
-        _say(f"[yellow]left out[/] {code}: {plain(why)}")
-    for severity in (Severity.ERROR, Severity.WARNING):
-        _show_findings([one for one in report.findings if one.severity is severity], folder)
+        _print(f"[yellow]left out:[/] {code}: {plain(why)}")
+    for severity in (ERROR, WARNING):
+        _print_findings([one for one in report.findings if one.severity is severity], folder)
         for one in report.comparisons:
             if one.severity is severity:
-                _say(f"[bold {COLOURS[severity]}]{severity.value}[/] [bold]{one.what}[/]: {plain(_difference(one))}")
-                _say(f"[bold]fix:[/] {one.fix}", indent=4)
-    _say(_last_line(report, folder))
+                _print(f"[bold {COLOURS[severity]}]{severity.value}[/] [bold]{one.what}[/]: {plain(_difference(one))}")
+                _print(f"[bold]fix:[/] {one.fix}", indent=4)
+    _print(f"report: {plain(str(shown(folder / FILE)))}")
 
 
-def _inputs(findings: list[RehearsalFinding]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    inputs = max(len("input"), *(len(one.code) for one in findings))
-    kaggle = max(len("Kaggle"), *(len(one.kaggle) for one in findings))
-    table.add_column("input", width=inputs)
-    table.add_column("what it did", width=max(out.width - inputs - kaggle - 4, 20), no_wrap=True, overflow="ellipsis")
-    table.add_column("Kaggle", width=kaggle)
-    for one in findings:
-        what = f"[{COLOURS[one.severity]}]{one.deed.value}[/]{plain(_detail(one))}"
-        table.add_row(one.code, what, one.kaggle or "-")
-    return table
-
-
-def _detail(finding: RehearsalFinding) -> str:
-    if finding.deed in (InputOutcome.ROW, InputOutcome.SILENT) and finding.prediction is not None:
-        return f" {finding.prediction:.5g}" + (f", {finding.said}" if finding.said else "")
-    return f": {finding.said}" if finding.said else ""
-
-
-def _comparisons(comparisons: Iterable[Comparison]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("run", no_wrap=True)
-    table.add_column("predictions")
-    for one in comparisons:
-        table.add_row(one.what, f"[{COLOURS[one.severity]}]{plain(_difference(one))}[/]")
+def _table(report: RehearsalReport) -> Table:
+    """A row for each outcome with the inputs that had it, then a row for each comparison."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(width=out.width - 24)
+    codes: dict[tuple[RehearsalSeverity, str], list[str]] = {}
+    for finding in report.findings:
+        codes.setdefault((finding.severity, finding.outcome.value), []).append(finding.code)
+    for severity, outcome in sorted(codes, key=lambda kind: list(COLOURS).index(kind[0])):
+        same = codes[severity, outcome]
+        table.add_row(f"[{COLOURS[severity]}]{outcome}[/] ({len(same)})", ", ".join(same))
+    for one in report.comparisons:
+        table.add_row(f"[{COLOURS[one.severity]}]{one.what}[/]", plain(_difference(one)))
     return table
 
 
 def _difference(comparison: Comparison) -> str:
     if not comparison.differing:
-        return f"identical for all of {plural(comparison.compared, 'video')}"
-    seen = f"{comparison.differing} of {comparison.compared} differ, at most by {comparison.largest:.3g}"
-    return f"{seen} ({comparison.where})"
+        return f"identical predictions for {plural(comparison.compared, 'video')}"
+    differing = f"{comparison.differing} of {plural(comparison.compared, 'prediction')} differ"
+    return f"{differing}, by up to {comparison.largest:.3g} ({comparison.where})"
 
 
-def _show_findings(findings: list[RehearsalFinding], folder: Path) -> None:
-    """One paragraph for all inputs with the same deed and the same fix."""
-    for (deed, fix), some in groupby(sorted(findings, key=_kind), key=_kind):
-        same = list(some)
+def _print_findings(findings: list[RehearsalFinding], folder: Path) -> None:
+    """One block for all inputs with the same outcome and the same fix; the log of the first of them."""
+    for (outcome, fix), group in groupby(sorted(findings, key=_kind), key=_kind):
+        same = list(group)
         first = same[0]
-        names = ", ".join(f"{one.code} ({one.name})" if one.name else one.code for one in same)
-        _say(f"[bold {COLOURS[first.severity]}]{first.severity.value}[/] [bold]{deed}[/]: {plain(names)}")
-        for line in first.evidence:
-            _say(f"[dim]|[/] {plain(line)}", indent=4)
-        _say(f"[bold]fix:[/] {plain(fix)}", indent=4)
-        _say(f"[dim]log:[/] {plain(str(shown(folder / first.run / LOG)))}", indent=4)
+        kaggle = f" (Kaggle: {first.kaggle})" if first.severity is ERROR else ""
+        codes = ", ".join(one.code for one in same)
+        label = f"[bold {COLOURS[first.severity]}]{first.severity.value}[/] [bold]{outcome}[/]"
+        _print(f"{label}: {plain(codes)}{plain(kaggle)}")
+        for line in first.log_lines[-LOG_LINES:] or [first.detail] * bool(first.detail):
+            _print(f"[dim]|[/] {plain(line)}", indent=4)
+        _print(f"[bold]fix:[/] {plain(fix)}", indent=4)
+        where = f" ({first.code} is {first.name})" if first.name else ""
+        _print(f"[dim]log:[/] {plain(str(shown(folder / first.run / LOG)))}{plain(where)}", indent=4)
 
 
 def _kind(finding: RehearsalFinding) -> tuple[str, str]:
-    return finding.deed.value, finding.fix
+    return finding.outcome.value, finding.fix
 
 
-def _last_line(report: RehearsalReport, folder: Path) -> str:
-    time_s = sum(step.wall_time_s for step in report.steps)
-    counts = ", ".join(_count(report.count(mark), mark.value) for mark in (Severity.ERROR, Severity.WARNING))
-    where = f"{plural(len(report.steps), 'run')}, {time_s:.0f} s; {plain(str(shown(folder)))}/rehearsal.json"
-    return f"{OUTCOMES[report.outcome]}: {plain(report.submission)}: {counts}; {where}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
-
-
-def _say(text: str, indent: int = 0) -> None:
+def _print(text: str, indent: int = 0) -> None:
     """One paragraph: wrapped with its indent on a terminal, one line where the output is piped."""
     if out.soft_wrap:
         return out.print(" " * indent + text)

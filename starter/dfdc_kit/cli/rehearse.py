@@ -1,4 +1,4 @@
-"""`dfdc rehearse`: a code submission as the hidden rerun would run it, with the inputs that broke reruns of others."""
+"""`dfdc rehearse`: run a code submission as the hidden rerun would, on inputs that broke reruns of the challenge."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from dfdc_kit.cli.console import (
 )
 from dfdc_kit.formatting import plural
 
-LONGEST_S = 1e9
+MAX_LIMIT_S = 1e9
 EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
 
 
@@ -76,14 +76,14 @@ def rehearse(
     from dfdc_kit.data.dataset import find_dataset
     from dfdc_kit.errors import UsageError
     from dfdc_kit.files import bundled
-    from dfdc_kit.harness.noted import rehearse_noted
-    from dfdc_kit.harness.rehearsal.hard_inputs import chosen
+    from dfdc_kit.harness.rehearsal.hard_inputs import select
     from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
+    from dfdc_kit.harness.rehearsal.rehearse import rehearse as run_rehearsal
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
 
-    if limit is not None and not 0 < limit < LONGEST_S:
-        raise UsageError(f"--limit {limit:g}: a number of seconds above 0 is needed.", hint="For example: --limit 30")
+    if limit is not None and not 0 < limit < MAX_LIMIT_S:
+        raise UsageError(f"--limit {limit:g}: expected a number of seconds above 0.", hint="For example: --limit 30")
     challenge = challenges.load()
     request = RehearsalRequest(
         submission=read_code_submission(submission),
@@ -94,16 +94,16 @@ def rehearse(
         videos=videos,
         limit_s=limit,
         seed=seed,
-        inputs=chosen(only or []),
+        inputs=select(only or []),
     )
     console = err if as_json else out
 
     def announce(what: str, videos: int, limit_s: float) -> None:
-        console.print(f"[dim]run:[/] {plain(what)}, {plural(videos, 'video')}, at most {limit_s:.0f} s")
+        console.print(f"[dim]run:[/] {plain(what)}, {plural(videos, 'video')}, time limit {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
         chosen_backend = choose(backend, request.profile, wanted(require))
-        report = rehearse_noted(request, chosen_backend, runs, screen, announce, warn)
+        report = run_rehearsal(request, chosen_backend, runs, screen, warn, announce)
     if as_json:
         print_json(report)
     else:

@@ -107,8 +107,9 @@ def _means(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.data.dataset import find_dataset
     from dfdc_kit.files import bundled
-    from dfdc_kit.harness.noted import rehearse_noted, run_noted
+    from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.rehearsal.record import RehearsalReport
+    from dfdc_kit.harness.rehearsal.rehearse import rehearse as run_rehearsal
     from dfdc_kit.kaggle.submit.context import Host, PollPolicy
     from dfdc_kit.kaggle.submit.request import rehearsal_request, run_request
     from dfdc_kit.kaggle.submit.submit import SubmitServices
@@ -131,7 +132,7 @@ def _means(
     def rehearse_now() -> RehearsalReport:
         request = rehearsal_request(wanted, find_dataset(bundled("sample_data"), wanted.challenge))
         with Screen(screen.console, show_output=False) as audience:
-            return rehearse_noted(request, choose(backend, wanted.profile), runs, audience, screen.rehearsing, warn)
+            return run_rehearsal(request, choose(backend, wanted.profile), runs, audience, warn, screen.rehearsing)
 
     return SubmitServices(
         host=host, teller=screen, pace=PollPolicy(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now

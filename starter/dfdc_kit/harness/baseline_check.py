@@ -1,13 +1,15 @@
-"""Whether the bundled baselines still predict on the bundled sample what they predicted when they were made.
+"""Check that the bundled baselines still predict on the bundled sample what they predicted when they were recorded.
 
-A library update once put all 400 predictions of a winning model below 0.5; nobody noticed until the score came.
+A library update once moved all 400 predictions of a winning model below 0.5, unnoticed until it was scored.
 """
 
 import csv
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,8 +29,8 @@ from dfdc_kit.submission.packages import NOT_INSTALLED, distributions
 FILE = "expected.json"
 
 
-class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a baseline predicted on the sample, and with what."""
+class ExpectedPredictions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A baseline's expected.json: its predictions on the sample, and the library versions they were made with."""
 
     sample: str
     sample_sha256: str
@@ -38,12 +40,12 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class BaselineCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """A baseline's predictions here against the expected ones."""
+    """A baseline's predictions on this machine compared with the expected ones."""
 
     name: str
     as_expected: bool
-    checked: bool  # False where a package that it needs is not installed: nothing is known then
-    largest_shift: float | None  # of one prediction; None where there are no two to compare
+    checked: bool  # False if a package that it needs is not installed
+    largest_shift: float | None  # of one prediction; None if there is nothing to compare
     where: str  # the video with the largest shift
     tolerance: float
     why: str
@@ -51,44 +53,63 @@ class BaselineCheck(msgspec.Struct, frozen=True, kw_only=True):
     here: dict[str, str]
 
 
-def check_baselines() -> list[BaselineCheck]:
-    """Run every bundled baseline on the bundled sample and compare. Raises DataError if the sample is another one."""
+def installed_version(package: str) -> str:
+    """The installed version of a distribution or of Python, or NOT_INSTALLED."""
+    if package == "python":
+        return platform.python_version()
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return NOT_INSTALLED
+
+
+def check_baselines(
+    submissions: dict[str, CodeSubmission] | None = None, version: Callable[[str], str] = installed_version
+) -> list[BaselineCheck]:
+    """Run baselines (all bundled ones by default) on the bundled sample and compare their predictions.
+
+    `version` maps a distribution to its installed version, or to NOT_INSTALLED. Raises DataError if the sample's
+    videos are not those of the recorded predictions.
+    """
     sample, digest = _sample()
     found = []
-    for name, submission in baselines().items():
+    for name, submission in (baselines() if submissions is None else submissions).items():
         expected = read_expected(submission.folder / FILE)
         if digest != expected.sample_sha256:
             raise DataError(
-                f"The sample's test videos are not those that {name} was recorded on.",
-                hint="If you changed them, record anew: dfdc baselines --record. If not, install the kit again.",
+                f"The sample's test videos are not those that the predictions of {name} were recorded on.",
+                hint="If you changed them, record the predictions again; if not, reinstall the kit.",
+                command="dfdc baselines --record",
             )
         wanted = distributions(submission.settings.packages)
-        missing = [package for package in wanted if _version(package) == NOT_INSTALLED]
+        missing = [package for package in wanted if version(package) == NOT_INSTALLED]
+        result = _BaselineResult(name, expected, {package: version(package) for package in expected.made_with})
         if missing:
-            found.append(_unchecked(name, expected, missing))
+            found.append(result.check(f"not checked: {', '.join(missing)} not installed", checked=False))
         else:
-            found.append(_compare(name, expected, *_predictions(submission, sample)))
+            found.append(result.compare(*_predictions(submission, sample)))
     return found
 
 
 def record_baselines(tolerance: float = 1e-6) -> list[Path]:
-    """Write each bundled baseline's predictions here as the expected ones; the files written.
+    """Write each bundled baseline's predictions on this machine to its expected.json; returns the files written.
 
-    A baseline that has expected predictions keeps its tolerance; a new one gets `tolerance`.
+    A baseline that already has expected predictions keeps its tolerance; a new one gets `tolerance`. Raises DataError
+    if a baseline does not run.
     """
     sample, digest = _sample()
     written = []
     for name, submission in baselines().items():
         predictions, fault = _predictions(submission, sample)
         if predictions is None:
-            raise DataError(f"The baseline {name} cannot be recorded: {fault}")
+            raise DataError(f"Cannot record the baseline {name}: {fault}")
         path = submission.folder / FILE
         packages = ["python", *distributions(submission.settings.packages)]
-        expected = Expected(
+        expected = ExpectedPredictions(
             sample="test_videos of sample_data",
             sample_sha256=digest,
             tolerance=read_expected(path).tolerance if path.exists() else tolerance,
-            made_with={package: _version(package) for package in packages},
+            made_with={package: installed_version(package) for package in packages},
             predictions=predictions,
         )
         write_json(path, expected)
@@ -102,7 +123,7 @@ def _sample() -> tuple[Dataset, str]:
 
 
 def _predictions(submission: CodeSubmission, sample: Dataset) -> tuple[dict[str, float] | None, str]:
-    """What a baseline predicts here, or why it does not run."""
+    """A baseline's predictions on this machine, or None and why it does not run."""
     request = RunRequest(
         submission=submission,
         dataset=sample,
@@ -118,59 +139,48 @@ def _predictions(submission: CodeSubmission, sample: Dataset) -> tuple[dict[str,
             return {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}, ""
 
 
-def _compare(name: str, expected: Expected, predictions: dict[str, float] | None, fault: str) -> BaselineCheck:
-    here = {package: _version(package) for package in expected.made_with}
-    if predictions is None:
-        return _drift(name, expected, here, None, f"it does not run here: {fault}")
-    if predictions.keys() != expected.predictions.keys():
-        return _drift(name, expected, here, None, "it predicts other videos than the recorded ones")
-    shifts = {video: abs(predictions[video] - value) for video, value in expected.predictions.items()}
-    where = max(shifts, key=lambda video: shifts[video])
-    if shifts[where] <= expected.tolerance:
-        return _drift(name, expected, here, (where, shifts[where]), "")
-    pairs = [(package, version, here[package]) for package, version in expected.made_with.items()]
-    changed = ", ".join(f"{package} {then} -> {now}" for package, then, now in pairs if then != now)
-    count = sum(not shift <= expected.tolerance for shift in shifts.values())
-    why = f"{count} of {len(shifts)} predictions shifted; changed since: {changed or 'none of the packages it names'}"
-    return _drift(name, expected, here, (where, shifts[where]), why)
+class _BaselineResult(NamedTuple):
+    name: str
+    expected: ExpectedPredictions
+    here: dict[str, str]  # distribution -> version installed
+
+    def compare(self, predictions: dict[str, float] | None, fault: str) -> BaselineCheck:
+        expected = self.expected
+        if predictions is None:
+            return self.check(f"does not run on this machine: {fault}")
+        if predictions.keys() != expected.predictions.keys():
+            return self.check("predicts other videos than the recorded ones")
+        shifts = {video: abs(predictions[video] - value) for video, value in expected.predictions.items()}
+        where = max(shifts, key=lambda video: shifts[video])
+        if shifts[where] <= expected.tolerance:
+            return self.check("", where, shifts[where])
+        pairs = [(package, version, self.here[package]) for package, version in expected.made_with.items()]
+        changed = ", ".join(f"{package} {then} -> {now}" for package, then, now in pairs if then != now)
+        count = sum(not shift <= expected.tolerance for shift in shifts.values())
+        why = f"{count} of {len(shifts)} predictions shifted; changed versions: {changed or 'none of its packages'}"
+        return self.check(why, where, shifts[where])
+
+    def check(
+        self, why: str, where: str = "", largest_shift: float | None = None, *, checked: bool = True
+    ) -> BaselineCheck:
+        return BaselineCheck(
+            name=self.name,
+            as_expected=not why,
+            checked=checked,
+            largest_shift=largest_shift,
+            where=where,
+            tolerance=self.expected.tolerance,
+            why=why,
+            made_with=self.expected.made_with,
+            here=self.here,
+        )
 
 
-def _unchecked(name: str, expected: Expected, missing: list[str]) -> BaselineCheck:
-    here = {package: _version(package) for package in expected.made_with}
-    drift = _drift(name, expected, here, None, f"not checked: {', '.join(missing)} not installed")
-    return msgspec.structs.replace(drift, checked=False)
-
-
-def _drift(
-    name: str, expected: Expected, here: dict[str, str], largest: tuple[str, float] | None, why: str
-) -> BaselineCheck:
-    return BaselineCheck(
-        name=name,
-        as_expected=not why,
-        checked=True,
-        largest_shift=largest[1] if largest else None,
-        where=largest[0] if largest else "",
-        tolerance=expected.tolerance,
-        why=why,
-        made_with=expected.made_with,
-        here=here,
-    )
-
-
-def read_expected(path: Path) -> Expected:
+def read_expected(path: Path) -> ExpectedPredictions:
     """Read an expected.json. Raises DataMissingError or DataError."""
     if not path.is_file():
-        raise DataMissingError(f"There is no {path}: the baseline has no recorded predictions.")
+        raise DataMissingError(f"{path} is missing: the baseline has no recorded predictions.")
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Expected)
+        return msgspec.json.decode(path.read_bytes(), type=ExpectedPredictions)
     except msgspec.DecodeError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _version(package: str) -> str:
-    if package == "python":
-        return platform.python_version()
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return NOT_INSTALLED

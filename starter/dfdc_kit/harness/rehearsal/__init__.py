@@ -1,1 +1,1 @@
-"""The dress rehearsal: the hidden rerun on hard inputs, twice and in another order, with a table of what happened."""
+"""Rehearsals: a submission run on damaged and unusual videos, twice and in shuffled order, before it is submitted."""

@@ -1,70 +1,67 @@
-"""Which input made a whole run fail: named by the traceback, left open by a hang, or found by trying."""
+"""Find the hard input that makes a whole run fail: by its traceback, by what was open at a timeout, or by bisection."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dfdc_kit.harness.rehearsal.findings import is_readable
 from dfdc_kit.harness.rehearsal.trial import Trial
 from dfdc_kit.report.verdicts import Verdict
 
-GUESSES = 3
+MAX_SUSPECTS = 3  # run alone before the rest is bisected
+
+Attempt = Callable[[list[str]], Trial | None]  # runs these inputs among ordinary clips; None after too many runs
 
 
-class Guess(NamedTuple):
-    """Codes of hard inputs that may be to blame, the likeliest first."""
+class Suspects(NamedTuple):
+    """Codes of hard inputs that may have caused the failure, the likeliest first."""
 
     codes: list[str]
-    certain: bool  # there is one, and what was seen names it and nothing else
+    certain: bool  # the log or the open files name exactly one
 
 
-class CrashingInput(NamedTuple):
-    """The input to blame, and the run that shows it."""
+class FailingInput(NamedTuple):
+    """A hard input on which a run fails, and that run."""
 
     code: str
     trial: Trial
 
 
-def guess(trial: Trial) -> Guess:
-    """Whom the traceback names; else what was open when a hanging run was stopped; else what was opened last."""
-    reads = trial.seen.reads
-    lines, is_traceback = trial.end_of_log()
-    named = [name for name in trial.videos if any(name in line for line in lines)]
+def find_failing_input(trial: Trial, codes: list[str], attempt: Attempt) -> FailingInput | None:
+    """The input of `codes` that makes a run fail on its own; None if no single one does, or runs are used up."""
+    suspects = _suspects(trial)
+    if suspects.certain:
+        return FailingInput(suspects.codes[0], trial)
+    for code in suspects.codes:
+        alone = attempt([code])
+        if alone is not None and not alone.shows_each_input:
+            return FailingInput(code, alone)
+    return _bisect([code for code in codes if code not in suspects.codes], attempt)
+
+
+def _suspects(trial: Trial) -> Suspects:
+    """The files named in the traceback, or still open at a timeout; then those that were opened last."""
+    reads = trial.observation.reads
     if trial.report.judgement.verdict is Verdict.TIMEOUT:
-        suspects, sure = [read.name for read in reads if read.closed_s is None], True
+        named, certain = [read.name for read in reads if read.closed_s is None], True
     else:
-        suspects, sure = named, is_traceback
-    codes = _codes(suspects, trial)
-    if codes and len(suspects) == 1:
-        return Guess(codes, certain=sure)
-    last = _codes([read.name for read in reversed(reads)], trial)
-    return Guess(list(dict.fromkeys([*codes, *last]))[:GUESSES], certain=False)
+        lines, certain = trial.end_of_log()
+        named = [name for name in trial.videos if any(name in line for line in lines)]
+    codes = _codes(named, trial)
+    if codes and len(named) == 1:
+        return Suspects(codes, certain)
+    last_opened = _codes([read.name for read in reversed(reads)], trial)
+    return Suspects(list(dict.fromkeys([*codes, *last_opened]))[:MAX_SUSPECTS], certain=False)
 
 
-def find(trial: Trial, codes: list[str], attempt: Callable[[list[str]], Trial | None]) -> CrashingInput | None:
-    """The one input of `codes` that makes a run fail; None if no single one does, or no more attempts are to be had.
-
-    `attempt(codes)` runs these inputs among ordinary clips; None when there were too many attempts already.
-    """
-    guessed = guess(trial)
-    if guessed.certain:
-        return CrashingInput(guessed.codes[0], trial)
-    for code in guessed.codes:
-        seen = attempt([code])
-        if seen is not None and not is_readable(seen):
-            return CrashingInput(code, seen)
-    return _narrow([code for code in codes if code not in guessed.codes], attempt)
-
-
-def _narrow(codes: list[str], attempt: Callable[[list[str]], Trial | None]) -> CrashingInput | None:
-    """Halve a failing group until one is left, and see that one fail."""
+def _bisect(codes: list[str], attempt: Attempt) -> FailingInput | None:
+    """Halve a failing group until one input is left, and confirm that it fails."""
     while len(codes) > 1:
         half = codes[: len(codes) // 2]
-        seen = attempt(half)
-        if seen is None:
+        trial = attempt(half)
+        if trial is None:
             return None
-        codes = codes[len(half) :] if is_readable(seen) else half
-    seen = attempt(codes) if codes else None
-    return None if seen is None or is_readable(seen) else CrashingInput(codes[0], seen)
+        codes = codes[len(half) :] if trial.shows_each_input else half
+    trial = attempt(codes) if codes else None
+    return None if trial is None or trial.shows_each_input else FailingInput(codes[0], trial)
 
 
 def _codes(names: list[str], trial: Trial) -> list[str]:

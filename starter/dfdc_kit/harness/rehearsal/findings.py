@@ -1,172 +1,160 @@
-"""What a submission did with each input of a trial: a prediction, a stated fallback, a silent default, a fault."""
+"""What a submission did with each input of a trial, as findings with their severity and fix."""
 
 import math
 from collections import Counter
 
 from dfdc_kit.formatting import plural
-from dfdc_kit.harness.rehearsal.hard_inputs import ExpectedBehaviour, HardInput
-from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, InputOutcome, RehearsalFinding, Severity
-from dfdc_kit.harness.rehearsal.trial import Trial, Video
+from dfdc_kit.harness.rehearsal.hard_inputs import ExpectedBehaviour, HardInput, Reader
+from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, InputOutcome, RehearsalFinding, RehearsalSeverity
+from dfdc_kit.harness.rehearsal.trial import Trial, TrialVideo
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
 
-SHOWN_LINES = 8  # of a traceback
-OF_A_VERDICT = {
+MAX_LOG_LINES = 8  # of a traceback
+OUTCOME_OF = {
     Verdict.EXCEPTION: InputOutcome.EXCEPTION,
-    Verdict.TIMEOUT: InputOutcome.HANG,
+    Verdict.TIMEOUT: InputOutcome.TIMEOUT,
     Verdict.COMPUTE: InputOutcome.LIMIT,
     Verdict.NO_CSV: InputOutcome.NO_FILE,
 }
 COMPLETE, SCORING_ERROR = MEANINGS[Verdict.COMPLETE].kaggle, MEANINGS[Verdict.SCORING_ERROR].kaggle
 
-EVERY_ROW = "Write one row for each row of sample_submission.csv, whatever its file is like."
-NUMBERS = "Write a number from 0 to 1; nan comes from a mean over no frames, or a division by zero."
-SPEAK = (
-    "Write name and reason into fallbacks.csv (filename,reason) where you use a prior, and catch only the decoder's "
-    "own error: a bug of yours would look the same."
+EVERY_ROW = "Write one row for each row of sample_submission.csv, whatever is in the file."
+NUMBERS = "Write a number from 0 to 1; NaN comes from a mean over no frames, or a division by zero."
+LIST_FALLBACKS = (
+    "List each fallback prediction in fallbacks.csv (filename,reason), and catch only the reader's own error: "
+    "a bug in your code would look the same."
 )
-STOP = "Bound the work on one file: a number of frames, one decoder thread, a worker process that can be ended."
-OTHER_NAMES = (
-    "Ordinary clips, under other names and in another number: read the names from the mounted sample_submission.csv, "
-    "and nothing else from outside the submission's own folder."
-)
-WHOLE = "Look for what grows from video to video: memory, open files, threads, temporary files."
+BOUND_WORK = "Bound the work on one file: a number of frames, one decoder thread, a worker process with a timeout."
+OTHER_NAMES = "Read names and number of rows from the mounted sample_submission.csv: both differ in the hidden rerun."
+GROWTH = "Look for what grows from video to video: memory, open files, threads, temporary files."
 
 
-def faults(trial: Trial) -> set[str]:
-    """Names whose row is missing or no number from 0 to 1, where the run itself came to a CSV."""
-    if trial.report.judgement.verdict not in (Verdict.COMPLETE, Verdict.SCORING_ERROR):
-        return set()
-    return {name for name in trial.videos if not 0 <= trial.rows.get(name, math.nan) <= 1}
-
-
-def is_readable(trial: Trial) -> bool:
-    """Whether each input's own row tells what became of it."""
-    return trial.valid or (bool(trial.rows) and bool(faults(trial)))
-
-
-def silent_value(trial: Trial) -> float | None:
-    """The label that most undecodable inputs got without a word; None if no input was treated so."""
-    if trial.opens_nothing:
+def silent_fallback_value(trial: Trial) -> float | None:
+    """The label that most undecodable inputs got without an entry in fallbacks.csv; None if there are none such."""
+    if trial.opens_no_video:
         return None
-    values = [
+    labels = [
         trial.rows[name]
         for name, video in trial.videos.items()
         if video.hard and not video.hard.decodable and name in trial.rows and name not in trial.fallbacks
     ]
-    return Counter(values).most_common(1)[0][0] if values else None
+    return Counter(labels).most_common(1)[0][0] if labels else None
 
 
-def of_input(name: str, hard: HardInput, trial: Trial, silent: float | None, run: str) -> RehearsalFinding:
-    """What became of one hard input in a readable trial."""
+def of_input(
+    name: str, hard: HardInput, trial: Trial, silent_value: float | None, readers: list[Reader]
+) -> RehearsalFinding:
+    """One hard input of a trial that shows each input."""
     label = trial.rows.get(name)
-    deed = _deed(name, hard, trial, silent)
-    lost = deed is InputOutcome.FALLBACK and hard.wanted is ExpectedBehaviour.PREDICTION
-    fixes = {
-        InputOutcome.MISSING: f"{EVERY_ROW} {hard.fix}",
-        InputOutcome.INVALID: f"{NUMBERS} {hard.fix}",
-        InputOutcome.SILENT: f"{SPEAK} {hard.fix}" if hard.decodable else SPEAK,
-    }
-    broken = deed in (InputOutcome.MISSING, InputOutcome.INVALID)
-    severity = Severity.ERROR if broken else Severity.WARNING if lost or deed is InputOutcome.SILENT else Severity.OK
+    outcome = _outcome(name, hard, trial, silent_value)
+    needless = outcome is InputOutcome.FALLBACK and hard.expected is ExpectedBehaviour.PREDICTION
+    broken = outcome in (InputOutcome.MISSING_ROW, InputOutcome.INVALID_ROW)
+    silent = outcome is InputOutcome.SILENT_FALLBACK
+    severity, fix = RehearsalSeverity.OK, ""
+    if broken:
+        severity = _failure_severity(hard)
+        fix = f"{EVERY_ROW if outcome is InputOutcome.MISSING_ROW else NUMBERS} {hard.fix_for(readers)}"
+    elif needless or silent:
+        severity = RehearsalSeverity.WARNING
+        fix = " ".join([*([LIST_FALLBACKS] if silent else []), *([hard.fix_for(readers)] if hard.decodable else [])])
     return RehearsalFinding(
         code=hard.code,
         title=hard.title,
         name=name,
-        deed=deed,
+        outcome=outcome,
         severity=severity,
         prediction=None if label is None or math.isnan(label) else label,
-        said=_said(name, deed, trial),
+        detail=_detail(name, outcome, trial),
         kaggle=SCORING_ERROR if broken else COMPLETE,
-        fix=fixes.get(deed, hard.fix if lost else ""),
-        run=run,
+        fix=fix,
+        run=trial.run,
     )
 
 
-def _said(name: str, deed: InputOutcome, trial: Trial) -> str:
-    if deed is InputOutcome.FALLBACK:
-        return trial.fallbacks[name]
-    if deed is InputOutcome.SILENT and (fault := trial.report.observation.fallbacks.fault):
-        return f"fallbacks.csv not understood: {fault}"
-    return "opens no video" if deed is InputOutcome.ROW and trial.opens_nothing else ""
-
-
-def _deed(name: str, hard: HardInput, trial: Trial, silent: float | None) -> InputOutcome:
+def _outcome(name: str, hard: HardInput, trial: Trial, silent_value: float | None) -> InputOutcome:
     if name not in trial.rows:
-        return InputOutcome.MISSING
-    if name in faults(trial):
-        return InputOutcome.INVALID
+        return InputOutcome.MISSING_ROW
+    if name in trial.faulty_rows:
+        return InputOutcome.INVALID_ROW
     if name in trial.fallbacks:
         return InputOutcome.FALLBACK
-    if trial.opens_nothing or (hard.decodable and trial.rows[name] != silent):
-        return InputOutcome.ROW
-    return InputOutcome.SILENT
+    if trial.opens_no_video or (hard.decodable and trial.rows[name] != silent_value):
+        return InputOutcome.PREDICTION
+    return InputOutcome.SILENT_FALLBACK
 
 
-def of_ordinary(trial: Trial, run: str) -> RehearsalFinding:
-    """What became of ordinary clips under other names and in another number."""
-    count, title = len(trial.videos), f"{plural(len(trial.videos), 'ordinary clip')}, other names"
+def _detail(name: str, outcome: InputOutcome, trial: Trial) -> str:
+    if outcome is InputOutcome.FALLBACK:
+        return trial.fallbacks[name]
+    if outcome is InputOutcome.SILENT_FALLBACK and (fault := trial.observation.fallbacks.fault):
+        return f"fallbacks.csv cannot be read: {fault}"
+    return ""
+
+
+def _failure_severity(hard: HardInput) -> RehearsalSeverity:
+    return RehearsalSeverity.WARNING if hard.hypothetical else RehearsalSeverity.ERROR
+
+
+def of_ordinary(trial: Trial, silent_value: float | None = None) -> RehearsalFinding:
+    """The ordinary clips under new names; `silent_value` is what undecodable files got, once that is known."""
+    count, title = len(trial.videos), f"{plural(len(trial.videos), 'ordinary clip')}, new names"
     if not trial.valid:
-        return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {OTHER_NAMES}".strip(), run)
-    lost = trial.fallbacks.keys() & trial.videos.keys()
-    if not lost:
-        return _fine(title, run)
-    reasons = ", ".join(sorted({trial.fallbacks[name] for name in lost}))
+        return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {OTHER_NAMES}".strip())
+    listed = trial.fallbacks.keys() & trial.videos.keys()
+    silent = [name for name in trial.videos if silent_value is not None and trial.rows.get(name) == silent_value]
+    outcome, severity, detail, fix = InputOutcome.PREDICTION, RehearsalSeverity.OK, "", ""
+    if listed:
+        outcome, severity = InputOutcome.FALLBACK, RehearsalSeverity.WARNING
+        detail = f"{len(listed)} of {count}: {', '.join(sorted({trial.fallbacks[name] for name in listed}))}"
+        fix = "These clips are intact: find out why they cannot be read."
+    elif silent:
+        outcome, severity = InputOutcome.SILENT_FALLBACK, RehearsalSeverity.WARNING
+        detail = f"{len(silent)} of {count} have the same label as unreadable files"
+        fix = f"Perhaps no clip is read at all, and an exception is swallowed. {LIST_FALLBACKS}"
     return RehearsalFinding(
         code=ORDINARY,
         title=title,
-        deed=InputOutcome.FALLBACK,
-        severity=Severity.WARNING,
-        said=f"{len(lost)} of {count}: {reasons}",
+        outcome=outcome,
+        severity=severity,
+        prediction=silent_value if outcome is InputOutcome.SILENT_FALLBACK else None,
+        detail=detail,
         kaggle=COMPLETE,
-        fix="These are sound clips: find out why they are not read.",
-        run=run,
+        fix=fix,
+        run=trial.run,
     )
 
 
-def with_silent_default(finding: RehearsalFinding, trial: Trial, silent: float | None) -> RehearsalFinding:
-    """The finding on ordinary clips, once it is known what undecodable files silently get."""
-    same = [name for name in trial.videos if silent is not None and trial.rows.get(name) == silent]
-    if finding.severity is not Severity.OK or not same:
-        return finding
-    return RehearsalFinding(
-        code=ORDINARY,
-        title=finding.title,
-        deed=InputOutcome.SILENT,
-        severity=Severity.WARNING,
-        prediction=silent,
-        said=f"{len(same)} of {len(trial.videos)} have the very number that unreadable files get",
-        kaggle=COMPLETE,
-        fix=f"Perhaps no clip is read at all, and an exception is swallowed. {SPEAK}",
-        run=finding.run,
-    )
-
-
-def of_culprit(video: Video, name: str, trial: Trial, run: str) -> RehearsalFinding:
-    """What became of a hard input on which a whole run failed."""
+def of_failing_input(video: TrialVideo, trial: Trial, readers: list[Reader]) -> RehearsalFinding:
+    """A hard input on which the whole run failed."""
     hard = video.hard
     if hard is None:
-        raise ValueError("an ordinary clip is no hard input")
-    fix = f"{STOP} {hard.fix}" if trial.report.judgement.verdict is Verdict.TIMEOUT else hard.fix
-    return _failed(hard.code, hard.title, trial, fix, run, name)
+        raise ValueError("an ordinary clip is not a hard input")
+    name = next(name for name, one in trial.videos.items() if one == video)
+    advice = hard.fix_for(readers)
+    fix = f"{BOUND_WORK} {advice}" if trial.report.judgement.verdict is Verdict.TIMEOUT else advice
+    return _failed(hard.code, hard.title, trial, fix, name, _failure_severity(hard))
 
 
-def of_all_together(trial: Trial, run: str) -> RehearsalFinding:
-    """A failure of the whole that could not be tied to one input."""
-    return _failed(TOGETHER, "all inputs together", trial, f"{trial.report.judgement.fix} {WHOLE}".strip(), run)
+def of_all_together(trial: Trial) -> RehearsalFinding:
+    """A failure that no single input causes."""
+    return _failed(TOGETHER, "all inputs together", trial, f"{trial.report.judgement.fix} {GROWTH}".strip())
 
 
-def untried(hard: HardInput) -> RehearsalFinding:
-    """An input about which nothing was found out."""
-    return RehearsalFinding(code=hard.code, title=hard.title, deed=InputOutcome.UNTRIED, severity=Severity.UNKNOWN)
-
-
-def _fine(title: str, run: str) -> RehearsalFinding:
+def untested(hard: HardInput) -> RehearsalFinding:
+    """An input about which earlier failures left nothing to observe."""
     return RehearsalFinding(
-        code=ORDINARY, title=title, deed=InputOutcome.ROW, severity=Severity.OK, kaggle=COMPLETE, run=run
+        code=hard.code, title=hard.title, outcome=InputOutcome.UNTESTED, severity=RehearsalSeverity.UNKNOWN
     )
 
 
-def _failed(code: str, title: str, trial: Trial, fix: str, run: str, name: str = "") -> RehearsalFinding:
+def _failed(
+    code: str,
+    title: str,
+    trial: Trial,
+    fix: str,
+    name: str = "",
+    severity: RehearsalSeverity = RehearsalSeverity.ERROR,
+) -> RehearsalFinding:
     judgement = trial.report.judgement
     lines = trial.end_of_log()[0]
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -174,11 +162,11 @@ def _failed(code: str, title: str, trial: Trial, fix: str, run: str, name: str =
         code=code,
         title=title,
         name=name,
-        deed=OF_A_VERDICT.get(judgement.verdict, InputOutcome.INVALID),
-        severity=Severity.ERROR,
-        said=last if judgement.verdict is Verdict.EXCEPTION else judgement.why,
-        evidence=lines[-SHOWN_LINES:],
+        outcome=OUTCOME_OF.get(judgement.verdict, InputOutcome.INVALID_ROW),
+        severity=severity,
+        detail=last if judgement.verdict is Verdict.EXCEPTION else judgement.why,
+        log_lines=lines[-MAX_LOG_LINES:],
         kaggle=judgement.kaggle,
         fix=fix,
-        run=run,
+        run=trial.run,
     )

@@ -1,13 +1,15 @@
-"""Trials: a code submission run on chosen videos under invented names, and what it made of each of them."""
+"""One run of a rehearsal: a submission on chosen videos under new names, and what it wrote for each of them."""
 
 import csv
 import io
+import math
 import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -27,20 +29,21 @@ from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
 from dfdc_kit.submission.label_text import parse_labels
 
-LOOK_BACK_LINES = 200  # of a log, for a traceback
+TRACEBACK_LINES = 200  # of the end of a log, searched for a traceback
 TRACEBACK = "Traceback (most recent call last)"
+REASON_CHARACTERS = 80
 
 
-class Video(NamedTuple):
-    """One content, whatever it is called in a run."""
+class TrialVideo(NamedTuple):
+    """A video, whatever its name in a run."""
 
     key: str  # the same content has the same key in every run
     path: Path
     hard: HardInput | None = None
 
 
-class Interrupted(Exception):  # not an error: what was found so far is reported
-    """The person at the keyboard has stopped a run."""
+class TrialInterruptedError(Exception):
+    """A run was stopped with Ctrl-C; the findings so far are reported."""
 
 
 @dataclass(frozen=True)
@@ -49,51 +52,68 @@ class Trial:
 
     report: RunReport
     folder: Path
-    videos: dict[str, Video]  # by the name in this run
-    rows: dict[str, float]  # name -> label as written, NaN if it is no number; what was readable of the CSV
+    videos: dict[str, TrialVideo]  # by the name in this run
+    rows: dict[str, float]  # name -> label as written, NaN if it is not a number; what was readable of the CSV
     fallbacks: dict[str, str]  # name -> reason
 
     @property
-    def seen(self) -> Observation:
+    def run(self) -> str:
+        """The run's folder, relative to the rehearsal's."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def observation(self) -> Observation:
         """What was observed from outside."""
         return self.report.observation
 
     @property
-    def opens_nothing(self) -> bool:
-        """Whether it is known that no video was opened: then no prediction depends on one."""
-        return not self.seen.reads and not self.seen.reads_caveat
+    def opens_no_video(self) -> bool:
+        """Whether it is certain that no video was opened: then no prediction depends on one."""
+        return not self.observation.reads and not self.observation.reads_caveat
 
     @property
     def valid(self) -> bool:
-        """Whether the run was complete."""
+        """Whether the verdict was `complete`."""
         return self.report.judgement.verdict is Verdict.COMPLETE
 
+    @property
+    def faulty_rows(self) -> set[str]:
+        """Names without a row, or with a label that is not a number from 0 to 1; empty if the run left no CSV."""
+        if self.report.judgement.verdict not in (Verdict.COMPLETE, Verdict.SCORING_ERROR):
+            return set()
+        return {name for name in self.videos if not 0 <= self.rows.get(name, math.nan) <= 1}
+
+    @property
+    def shows_each_input(self) -> bool:
+        """Whether the CSV shows what happened to each input, so that no input has to be isolated."""
+        return self.valid or (bool(self.rows) and bool(self.faulty_rows))
+
     def by_key(self) -> dict[str, float]:
-        """What was written for each content."""
+        """The label written for each content."""
         return {video.key: self.rows[name] for name, video in self.videos.items() if name in self.rows}
 
     def end_of_log(self) -> tuple[list[str], bool]:
-        """The last traceback, or else the last few lines; and whether it is a traceback."""
-        lines = last_lines(self.folder / LOG, LOOK_BACK_LINES)
+        """The last traceback, or else the last three lines; and whether it is a traceback."""
+        lines = last_lines(self.folder / LOG, TRACEBACK_LINES)
         starts = [at for at, line in enumerate(lines) if TRACEBACK in line]
         return (lines[starts[-1] :], True) if starts else (lines[-3:], False)
 
 
 @dataclass
 class TrialRunner:
-    """Where trials take place: below one folder, one after the other."""
+    """Runs trials one after the other, each in a folder of its own below `folder`."""
 
-    request: RunRequest  # its dataset is another one in each trial
+    request: RunRequest  # its dataset is replaced in each trial
     backend: SandboxBackend
     folder: Path
-    audience: RunListener
+    listener: RunListener
     on_step: Callable[[str, int, float], None]  # what, number of videos, limit in seconds
     steps: list[RehearsalStep] = field(default_factory=list)
 
-    def trial(self, what: str, videos: dict[str, Video], limit_s: float) -> Trial:
+    def run(self, what: str, videos: dict[str, TrialVideo], limit_s: float) -> Trial:
         """Run the submission on `videos`, by name and in the order of the rows.
 
-        Raises Interrupted, after the run is noted, and what `run` raises.
+        Raises TrialInterruptedError, after the step is recorded, and what `harness.run.run` raises.
         """
         self.on_step(what, len(videos), limit_s)
         limits = structs.replace(self.request.profile.limits, wall_time_s=limit_s)
@@ -101,7 +121,7 @@ class TrialRunner:
         with _linked(videos, self.folder) as dataset:
             profile = structs.replace(self.request.profile, limits=limits)
             request = structs.replace(self.request, dataset=dataset, profile=profile)
-            report = run(request, self.backend, runs, self.audience)
+            report = run(request, self.backend, runs, self.listener)
         folder = runs / report.run_id
         step = RehearsalStep(
             what=what,
@@ -114,16 +134,25 @@ class TrialRunner:
         )
         self.steps.append(step)
         if report.judgement.verdict is Verdict.INTERRUPTED:
-            raise Interrupted
+            raise TrialInterruptedError
         columns = request.challenge.submission
-        rows = _rows(folder / CSV, columns.row_id, columns.label)
-        return Trial(report, folder, videos, rows, _reasons(folder / FALLBACKS))
+        rows = _read_rows(folder / CSV, columns.row_id, columns.label)
+        return Trial(report, folder, videos, rows, _read_reasons(folder / FALLBACKS))
 
 
-def named(videos: list[Video], seed: int, *, shuffled: bool = False) -> dict[str, Video]:
-    """Each video under a new name of its own; sorted by name as in the challenge, or in an order that is drawn, too."""
+def repeated(clips: list[Path], count: int) -> list[TrialVideo]:
+    """`count` ordinary videos: the clips, repeated as often as needed; each repetition has a key of its own."""
+    rounds = islice(enumerate(cycle(clips)), count)
+    return [
+        TrialVideo(clip.name if at < len(clips) else f"{clip.name}, copy {at // len(clips) + 1}", clip)
+        for at, clip in rounds
+    ]
+
+
+def renamed(videos: list[TrialVideo], seed: int, *, shuffled: bool = False) -> dict[str, TrialVideo]:
+    """Each video under a random new name; sorted by name as in the challenge, or in random order."""
     rng = random.Random(seed)
-    found: dict[str, Video] = {}
+    found: dict[str, TrialVideo] = {}
     for video in videos:
         name = new_name(rng, video.hard)
         while name in found:
@@ -136,17 +165,17 @@ def named(videos: list[Video], seed: int, *, shuffled: bool = False) -> dict[str
 
 
 @contextmanager
-def _linked(videos: dict[str, Video], folder: Path) -> Iterator[Dataset]:
-    """The videos as hard links under their names, or as copies where a link cannot be made; gone afterwards.
+def _linked(videos: dict[str, TrialVideo], folder: Path) -> Iterator[Dataset]:
+    """The videos under their new names, as hard links or else as copies; removed afterwards.
 
-    No run sees these links: what it gets is a copy, as always.
+    The submission never sees these links: its stage holds copies.
     """
     with TemporaryDirectory(prefix=".videos-", dir=folder) as temporary:
-        near: dict[Path, Path] = {}  # an original -> its first link or copy: on another disk one copy is enough
+        linked: dict[Path, Path] = {}  # an original -> its first link or copy: on another disk one copy is enough
         paths = [Path(temporary, name) for name in videos]
         for target, video in zip(paths, videos.values(), strict=True):
-            _link(near.get(video.path, video.path), target)
-            near[video.path] = target
+            _link(linked.get(video.path, video.path), target)
+            linked[video.path] = target
         yield Dataset(folder=Path(temporary), videos=paths, sample_submission=None, solution=None)
 
 
@@ -154,19 +183,19 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
         return
-    except OSError:  # another disk, too many links, a file system without them
+    except OSError:  # another disk, too many links, or a file system without hard links
         pass
     try:
         shutil.copyfile(source, target)
     except OSError as error:
         raise OutputError(
             f"Cannot copy {source} into {target.parent}: {error.strerror}.",
-            hint="Choose a folder with room: --out DIR",
+            hint="Choose a folder on a disk with free space: --out DIR",
         ) from error
 
 
-def _rows(path: Path, row_id: str, label: str) -> dict[str, float]:
-    """What is readable of a submission, valid or not: of a row that is there twice, the last."""
+def _read_rows(path: Path, row_id: str, label: str) -> dict[str, float]:
+    """The rows that can be read, valid or not; of a repeated id, the last row."""
     if not path.is_file():
         return {}
     text = read_csv(path)
@@ -176,12 +205,12 @@ def _rows(path: Path, row_id: str, label: str) -> dict[str, float]:
     return dict(zip(as_text(ids), parse_labels(labels).values.tolist(), strict=True))
 
 
-def _reasons(path: Path) -> dict[str, str]:
-    """What a submission's side file says, if it says anything."""
+def _read_reasons(path: Path) -> dict[str, str]:
+    """File name -> reason, from fallbacks.csv; empty if it is missing or cannot be read."""
     if not path.is_file():
         return {}
     text = path.read_bytes().decode("utf-8", errors="replace")
     try:
-        return {row[0]: row[1][:80] for row in csv.reader(io.StringIO(text)) if len(row) == 2}
+        return {row[0]: row[1][:REASON_CHARACTERS] for row in csv.reader(io.StringIO(text)) if len(row) == 2}
     except csv.Error:
         return {}

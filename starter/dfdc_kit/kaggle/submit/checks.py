@@ -14,6 +14,7 @@ from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.harness.rehearsal.record import FILE as REHEARSAL_FILE
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
+from dfdc_kit.harness.rehearsal.record import load as load_rehearsal
 from dfdc_kit.kaggle.submit.bundle import KernelBundle
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import CSV, LOG, RunReport, load
@@ -115,7 +116,7 @@ def fresh_run(runs: Path, sha256: str) -> RunReport | None:
 def fresh_rehearsal(runs: Path, sha256: str) -> RehearsalReport | None:
     """The newest full rehearsal of exactly this code that ran to its end."""
     for path in sorted(runs.glob(f"*/{REHEARSAL_FILE}"), reverse=True):
-        report = _read(path, _rehearsal)
+        report = _read(path, load_rehearsal)
         if (
             report is not None
             and report.submission_sha256 == sha256
@@ -143,10 +144,6 @@ def _is_full(report: RehearsalReport) -> bool:
     """Whether no hard input was left out on purpose (--only)."""
     met = {finding.code for finding in report.findings} | report.left_out.keys()
     return all(hard.code in met for hard in HARD_INPUTS)
-
-
-def _rehearsal(path: Path) -> RehearsalReport:
-    return msgspec.json.decode(path.read_bytes(), type=RehearsalReport)
 
 
 def _read(path: Path, read: Callable[[Path], Report]) -> Report | None:

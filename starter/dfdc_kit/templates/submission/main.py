@@ -1,4 +1,4 @@
-"""A complete code submission: reads every test video, writes submission.csv. Start at `predict`."""
+"""A complete code submission: reads every test video and writes submission.csv. Start with `predict`."""
 
 import csv
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 
-MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
+MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # today, 2020
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))  # read-only
 FRAMES = 8  # taken from each video, evenly spaced
-PRIOR = 0.5  # for a video that cannot be read: the tests are half FAKE, half REAL
+FALLBACK = 0.5  # for a video that cannot be read: half of the test videos are FAKE
 
 
 class UnreadableError(Exception):
-    """A video that yields nothing to predict from; the text is a short reason code."""
+    """No frame of a video can be decoded; the text is a short reason code."""
 
 
 def predict(frames: np.ndarray) -> float:
@@ -47,18 +47,18 @@ def read_frames(path: Path) -> np.ndarray:
 
 
 def main() -> None:
-    """One row for each row of the mounted sample_submission.csv, which the hidden rerun replaces."""
+    """Write one row for each row of sample_submission.csv, which the hidden rerun replaces."""
     with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
         names = [row["filename"] for row in csv.DictReader(file)]
     labels, fallbacks = [], []
     for number, name in enumerate(names, start=1):
         try:
             frames = read_frames(INPUT / "test_videos" / name)
-        except (av.FFmpegError, UnreadableError) as error:  # not Exception: a bug must stop the run
+        except (av.FFmpegError, UnreadableError) as error:  # not Exception: a bug must end the run
             reason = str(error) if isinstance(error, UnreadableError) else "unreadable"
-            print(f"{name}: {reason}, predicted {PRIOR}", flush=True)
+            print(f"{name}: {reason}, predicted {FALLBACK}", flush=True)
             fallbacks.append((name, reason))
-            labels.append(PRIOR)
+            labels.append(FALLBACK)
         else:
             labels.append(predict(frames))
         if number % 50 == 0 or number == len(names):

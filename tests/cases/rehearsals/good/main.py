@@ -1,4 +1,4 @@
-"""Predicts from a few frames; says so where there are none."""
+"""Predicts from a few frames; lists its fallbacks."""
 
 import csv
 import os

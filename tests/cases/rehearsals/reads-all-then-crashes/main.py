@@ -1,4 +1,4 @@
-"""Everything is read before anything is looked at: neither what was opened last nor the error tells the culprit."""
+"""Reads everything before it looks at anything: neither the last opened file nor the error names the cause."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""The spread over the frames of a video, which one frame does not have."""
+"""The standard deviation over the frames of a video, which is NaN for one frame."""
 
 import csv
 import os
