@@ -35,7 +35,7 @@ HEAD = (
 
 def scores(report: RunReport, folder: Path) -> tuple[float, float, float, float]:
     """Log loss, both ends of its interval, AUC, of the run whose files lie in `folder`."""
-    solution = read_solution(Path(report.truth), challenges.load())
+    solution = read_solution(Path(report.solution), challenges.load())
     truth = dict(zip((row.decode() for row in solution.ids.tolist()), solution.labels.tolist(), strict=True))
     with (folder / CSV).open(newline="", encoding="utf-8") as file:
         rows = [(row["filename"], float(row["label"])) for row in csv.DictReader(file)]
@@ -81,7 +81,7 @@ def row(report: RunReport, folder: Path) -> str:
     value, low, high, auc = scores(report, folder)
     seen = report.observation
     usage = seen.outcome.usage
-    others = seen.noise.others_share or 0.0
+    others = seen.noise.other_programs_share or 0.0
     busy = f" (busy: {others:.0%})" if others > BUSY_SHARE else ""
     cells = (
         f"`{report.submission}`",

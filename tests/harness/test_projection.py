@@ -17,7 +17,7 @@ from dfdc_kit.harness.forecast.summary import Forecaster, cores_line, lines, mem
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import Noise, Projection, TimeForecast, VideoRead
 
-QUIET = Noise(others_share=0.0, load_before=0.0, paces=100, pace_s=(1.0, 1.0, 1.0))
+QUIET = Noise(other_programs_share=0.0, load_average_before=0.0, probes=100, probe_cpu_s=(1.0, 1.0, 1.0))
 TESTS = {"public": 4000, "private": 10_000}
 
 
@@ -193,7 +193,7 @@ def test_early_stop_says_so_soon_and_with_reason():
     for read in reads_of(20 * noise(6, 400, 0.3)):
         follower.completed(read.name, read.closed_s)
         stopped += 1
-        if follower.hopeless():
+        if follower.should_stop():
             break
     assert stopped <= 60
     assert "4,000 take at least" in follower.reason
@@ -201,11 +201,11 @@ def test_early_stop_says_so_soon_and_with_reason():
 
 def test_early_stop_is_no_firmer_than_the_machine():
     """Nine tenths of a busy machine were somebody else's: undisturbed, the run might have been in time."""
-    noisy = structs.replace(QUIET, others_share=0.9)
+    noisy = structs.replace(QUIET, other_programs_share=0.9)
     follower = Forecaster(4000, 32400, lambda: noisy)
     for read in reads_of(20 * noise(6, 400, 0.3)):
         follower.completed(read.name, read.closed_s)
-        assert not follower.hopeless()
+        assert not follower.should_stop()
 
 
 def test_early_stop_hardly_ever_ends_a_run_that_fits():
@@ -216,8 +216,8 @@ def test_early_stop_hardly_ever_ends_a_run_that_fits():
         follower = Forecaster(4000, (3 + costs.sum()) / 0.97, lambda: QUIET)
         for i, at in enumerate(3 + np.cumsum(costs[:300])):
             follower.completed(str(i), float(at))
-            follower.hopeless()
-        wrong += follower.hopeless()
+            follower.should_stop()
+        wrong += follower.should_stop()
     assert wrong <= 3
 
 
@@ -255,7 +255,7 @@ def test_the_forecast_goes_through_json_and_into_sentences():
     assert "public, 4,000 videos, on this machine" in told
     assert "private, 10,000 videos, on kaggle-2020-cpu" in told
     assert "assumption of ours" in told
-    assert [outlook.here_verdict for outlook in forecast.outlooks] == ["fits", "fits"]
+    assert [outlook.local_verdict for outlook in forecast.outlooks] == ["fits", "fits"]
 
 
 def test_the_time_of_a_model_on_a_cpu_is_never_projected_to_a_gpu(monkeypatch):
@@ -271,10 +271,10 @@ def test_a_verdict_is_no_firmer_than_the_machine():
     """8.6 h of 9: it fits on a quiet machine; where the cores worked unevenly or were shared, nobody can tell."""
     costs = noise(8, 1000, 0.02) * 7.75
     quiet = forecast_of(costs)
-    uneven = forecast_of(costs, noise=structs.replace(QUIET, pace_s=(0.9, 1.0, 1.5)))
-    shared = forecast_of(costs * 1.2, noise=structs.replace(QUIET, others_share=0.5))
-    assert [f.outlooks[0].here_verdict for f in (quiet, uneven, shared)] == ["fits", "cannot tell", "cannot tell"]
-    assert forecast_of(costs * 1.2).outlooks[0].here_verdict == "does not fit"
+    uneven = forecast_of(costs, noise=structs.replace(QUIET, probe_cpu_s=(0.9, 1.0, 1.5)))
+    shared = forecast_of(costs * 1.2, noise=structs.replace(QUIET, other_programs_share=0.5))
+    assert [f.outlooks[0].local_verdict for f in (quiet, uneven, shared)] == ["fits", "cannot tell", "cannot tell"]
+    assert forecast_of(costs * 1.2).outlooks[0].local_verdict == "does not fit"
     assert not any("widened" in caution for caution in quiet.cautions)
     assert any("0.90 to 1.50 times" in caution for caution in uneven.cautions)
     assert any("took 50%" in caution for caution in shared.cautions)

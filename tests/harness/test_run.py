@@ -232,16 +232,16 @@ def test_a_rejected_side_file_counts_nowhere(run, tmp_path):
     """One row too many, and none of its rows are in the ledger; nor is the file kept as if it had been taken."""
     source = GOOD + "rows = ['filename,reason', names[0] + ',dark', 'other.mp4,dark']\n"
     _, report = run(source + "pathlib.Path('fallbacks.csv').write_text('\\n'.join(rows))")
-    assert "1 of its rows" in report["observation"]["fallbacks"]["fault"]
-    assert "'other.mp4,dark'" in report["observation"]["fallbacks"]["fault"]
-    assert "fallbacks" not in [entry["what"] for entry in report["ledger"]["entries"]]
+    assert "1 of its rows" in report["observation"]["fallbacks"]["error"]
+    assert "'other.mp4,dark'" in report["observation"]["fallbacks"]["error"]
+    assert "fallbacks" not in [entry["what"] for entry in report["loss_breakdown"]["entries"]]
     assert not list((tmp_path / "runs").glob("*/fallbacks.csv"))
 
 
 def test_nonsense_in_the_side_file_is_told_and_harmless(run):
     done, report = run(GOOD + "open('fallbacks.csv', 'wb').write(b'\\xff\\x00,\\x1b[2J\\n')")
     assert done.returncode == 0
-    assert "header" in report["observation"]["fallbacks"]["fault"]
+    assert "header" in report["observation"]["fallbacks"]["error"]
 
 
 def test_fake_verdicts_and_escape_codes_stay_output(dfdc, code_submission):
@@ -295,7 +295,7 @@ def test_a_plain_folder_of_labelled_videos(run, sample):
     done, report = run(GOOD, "--data", sample / "train_sample_videos")
     assert done.returncode == 0, done.stderr
     assert report["score"]["displayed"] == "0.69314"
-    assert report["truth"].endswith("metadata.json")
+    assert report["solution"].endswith("metadata.json")
 
 
 @pytest.mark.parametrize(("wrong", "code"), [("no-such-folder", 2), ("file", 1)])
@@ -444,10 +444,10 @@ def test_what_defaults_cost_is_in_the_ledger(run):
         "pathlib.Path('fallbacks.csv').write_text('\\n'.join(['filename,reason', *(f'{n},dark' for n in names[:2])]))\n"
     )
     _, report = run(source)
-    fallbacks, repeated = report["ledger"]["entries"]
+    fallbacks, repeated = report["loss_breakdown"]["entries"]
     assert (fallbacks["what"], fallbacks["rows"], repeated["rows"]) == ("fallbacks", 2, 14)
     assert fallbacks["share"] + repeated["share"] == pytest.approx(1)
-    assert report["ledger"]["mean_loss"] == pytest.approx(report["score"]["value"])
+    assert report["loss_breakdown"]["mean_loss"] == pytest.approx(report["score"]["value"])
 
 
 def test_how_busy_the_machine_was(run):
@@ -460,8 +460,8 @@ def test_how_busy_the_machine_was(run):
         for other in others:
             other.kill()
             other.wait()
-    assert report["observation"]["noise"]["others_share"] > 0.5, report["observation"]
-    assert report["observation"]["noise"]["paces"] > 0
+    assert report["observation"]["noise"]["other_programs_share"] > 0.5, report["observation"]
+    assert report["observation"]["noise"]["probes"] > 0
 
 
 def test_stop_early_ends_a_run_that_cannot_fit(dfdc, code_submission, tmp_path, sample):
@@ -484,7 +484,7 @@ def test_stop_early_ends_a_run_that_cannot_fit(dfdc, code_submission, tmp_path, 
     assert done.returncode == 1
     assert report["judgement"]["verdict"] == "timeout"
     assert "40,000 take at least" in report["judgement"]["why"]
-    assert report["observation"]["outcome"]["ending"] == "hopeless"
+    assert report["observation"]["outcome"]["ending"] == "early-stop"
     assert 30 <= len(report["observation"]["reads"]) < 64
     assert report["forecast"]["videos_measured"] >= 30
 
@@ -515,7 +515,12 @@ def test_what_an_unfinished_file_would_have_scored(run, tmp_path):
     _, report = run(source, "--profile", profile(tmp_path, wall_time_s=4.0))
     assert report["judgement"]["verdict"] == "timeout"
     assert report["score"] is None
-    assert report["partial"] == {"rows_written": 7, "prior": 0.5, "value": 0.6931471805599453, "displayed": "0.69314"}
+    assert report["partial_score"] == {
+        "rows_written": 7,
+        "fill_value": 0.5,
+        "value": 0.6931471805599453,
+        "displayed": "0.69314",
+    }
 
 
 def test_a_limit_that_is_required_and_not_kept_refuses_the_run(dfdc, code_submission, tmp_path):

@@ -250,7 +250,7 @@ def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
     ("verdict", "raised"),
     [
         (Verdict.INTERRUPTED, KeyboardInterrupt),
-        (Verdict.HARNESS_FAULT, SandboxError),
+        (Verdict.HARNESS_ERROR, SandboxError),
         (Verdict.TIMEOUT, SubmissionError),
     ],
 )
@@ -283,7 +283,7 @@ def test_what_a_run_here_foretells(ran, tmp_path):
     assert worries(run) == []
     assert run.forecast is not None
     public, private = run.forecast.outlooks
-    slow = structs.replace(private, here_verdict="does not fit", hosted=None)
+    slow = structs.replace(private, local_verdict="does not fit", hosted=None)
     growth = MemoryGrowth(videos=16, last_bytes=0, slope_bytes=3 << 20, low_bytes=2 << 20, high_bytes=4 << 20)
     forecast = structs.replace(run.forecast, outlooks=[public, slow])
     late, leak = worries(structs.replace(run, forecast=forecast, memory_growth=growth))

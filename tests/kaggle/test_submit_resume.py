@@ -11,8 +11,8 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleError, KitError, SubmissionError, UsageError
-from dfdc_kit.harness.noted import run_noted
 from dfdc_kit.harness.request import NullListener, RunRequest
+from dfdc_kit.harness.run import run
 from dfdc_kit.kaggle import connect
 from dfdc_kit.kaggle.submit.attempt import attempts
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack
@@ -49,7 +49,7 @@ def finished_run(tmp_path_factory) -> Path:
         profile_name="kaggle-today-cpu",
         profile=profiles.load("kaggle-today-cpu"),
     )
-    run_noted(request, choose(), base / "runs", NullListener(), lambda text: pytest.fail(text))
+    run(request, choose(), base / "runs", NullListener(), lambda text: pytest.fail(text))
     return base
 
 

@@ -114,7 +114,7 @@ def test_what_a_submission_writes_stays_text(report):
         observation=seen,
         judgement=structs.replace(report.judgement, why=hostile, fix=hostile),
         score=structs.replace(report.score, costliest=costliest),
-        manifest_faults=[hostile],
+        manifest_problems=[hostile],
     )
     text = html.render(changed)
     assert not {tag for tag, _ in Tags(text).seen} & {"script", "img"}
@@ -123,7 +123,7 @@ def test_what_a_submission_writes_stays_text(report):
 
 
 def test_a_side_file_that_is_not_understood_is_told(report):
-    fallbacks = structs.replace(report.observation.fallbacks, fault="its header is <odd>")
+    fallbacks = structs.replace(report.observation.fallbacks, error="its header is <odd>")
     changed = structs.replace(report, observation=structs.replace(report.observation, fallbacks=fallbacks))
     assert "fallbacks.csv was not understood: its header is &lt;odd&gt;" in html.render(changed)
 
@@ -161,19 +161,27 @@ def test_spans_lie_where_their_times_are(report):
     for span, outlook in zip(here, forecast.outlooks, strict=True):
         assert 0 <= span.low <= span.middle <= span.high <= html.WIDE
         again = least * (most / least) ** (span.high / html.WIDE)
-        assert again == pytest.approx(outlook.here.high_s, rel=0.01)
+        assert again == pytest.approx(outlook.local.high_s, rel=0.01)
     places = [tick.place for tick in html.ticks(least, most)]
     assert len(places) >= 3
     assert min(np.diff(places)) >= html.APART
 
 
 def test_a_run_that_failed_has_a_page_too(report):
-    seen = structs.replace(report.observation, reads=[], validation=None, csv="missing")
+    seen = structs.replace(report.observation, reads=[], validation=None, csv_status="missing")
     seen = structs.replace(seen, outcome=structs.replace(seen.outcome, usage=structs.replace(
         seen.outcome.usage, peak_memory_bytes=None, memory_samples=[])))  # fmt: skip
     judgement = structs.replace(report.judgement, verdict=Verdict.NO_CSV, kaggle="Submission CSV Not Found")
     text = html.render(
-        structs.replace(report, observation=seen, judgement=judgement, score=None, forecast=None, ledger=None, gaps=[])
+        structs.replace(
+            report,
+            observation=seen,
+            judgement=judgement,
+            score=None,
+            forecast=None,
+            loss_breakdown=None,
+            environment_diffs=[],
+        )
     )
     Tags(text)
     assert "csv-not-found" in text

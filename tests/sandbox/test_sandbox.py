@@ -604,8 +604,10 @@ def test_each_limit_is_tried(limit, monkeypatch):
     kept = []
 
     class Careless(ProcessBackend):
-        def run(self, job, limits, on_output, hopeless=never):
-            outcome = super().run(job, structs.replace(limits, **({field: None} if field else {})), on_output, hopeless)
+        def run(self, job, limits, on_output, should_stop=never):
+            outcome = super().run(
+                job, structs.replace(limits, **({field: None} if field else {})), on_output, should_stop
+            )
             if field is None and (job.working / "held").exists():  # as a daemon that was not ended would
                 kept.append((job.working / "held").open("r+"))
                 fcntl.flock(kept[0], fcntl.LOCK_EX)

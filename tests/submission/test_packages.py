@@ -75,6 +75,6 @@ def test_a_run_of_before_can_still_be_read(dfdc, code_submission, tmp_path):
     dfdc("run", code_submission(HALF))
     path = next((tmp_path / "runs").glob("*/run.json"))
     content = json.loads(path.read_text())
-    del content["machine"]["unmet"]
+    del content["machine"]["unmet_requirements"]
     path.write_text(json.dumps(content))
-    assert run_report.load(path).unmet == []
+    assert run_report.load(path).unmet_requirements == []

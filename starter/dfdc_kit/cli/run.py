@@ -59,8 +59,8 @@ def run(
     from dfdc_kit.cli.run_summary import show
     from dfdc_kit.data.dataset import find_dataset, sample_mismatch
     from dfdc_kit.files import bundled
-    from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.request import RunRequest
+    from dfdc_kit.harness.run import run as run_submission
     from dfdc_kit.report.verdicts import MEANINGS
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
@@ -77,7 +77,7 @@ def run(
     if told := sample_mismatch(request.dataset, challenge):
         warn(told)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
-        report = run_noted(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
+        report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
     if as_json:
         print_json(report)
     else:

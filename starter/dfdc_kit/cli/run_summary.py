@@ -41,9 +41,9 @@ def _verdict_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 
 
 def _score_rows(report: RunReport) -> Iterator[tuple[str, str]]:
-    score, partial = report.score, report.partial
+    score, partial = report.score, report.partial_score
     if partial is not None:
-        rest = f"with {partial.prior:g} in {plural(report.rows - partial.rows_written, 'other')}"
+        rest = f"with {partial.fill_value:g} in {plural(report.rows - partial.rows_written, 'other')}"
         yield "partial", f"{partial.rows_written} of {plural(report.rows, 'row')} written; {rest}: {partial.displayed}"
     if score is None:
         if report.judgement.verdict is Verdict.COMPLETE:
@@ -87,8 +87,8 @@ def _usage_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
     seen = report.observation
     fallbacks = seen.fallbacks
-    if fallbacks.fault:
-        yield "fallbacks", f"[yellow]{FALLBACKS} not understood: {plain(fallbacks.fault)}[/]"
+    if fallbacks.error:
+        yield "fallbacks", f"[yellow]{FALLBACKS} not understood: {plain(fallbacks.error)}[/]"
     elif fallbacks.count:
         reasons = ", ".join(f"{count} {plain(reason)}" for reason, count in fallbacks.by_reason.items())
         yield (
@@ -97,24 +97,24 @@ def _caution_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         )
         if fallbacks.caution:
             yield "caution", f"[red]{fallbacks.caution}[/]"
-    for entry in report.ledger.entries if report.ledger else ():
+    for entry in report.loss_breakdown.entries if report.loss_breakdown else ():
         cost = f"mean cost {entry.mean_loss:.5f}, {entry.share:.1%} of the whole"
         yield "ledger", f"{entry.rows} {plain(entry.what)}: {cost}"
     if seen.validation is not None:
         for violation in seen.validation.violations:
             if violation.severity == "warning":
                 yield "warning", f"[yellow]{violation.code}[/] {plain(violation.message)}"
-    if report.unmet:
-        yield "packages", f"[yellow]needed, and not so here: {plain(', '.join(report.unmet))}[/]"
-    for fault in report.manifest_faults:
+    if report.unmet_requirements:
+        yield "packages", f"[yellow]needed, and not so here: {plain(', '.join(report.unmet_requirements))}[/]"
+    for fault in report.manifest_problems:
         yield "manifest", f"[yellow]{plain(fault)}[/]"
     if seen.outcome.left_running:
         left = plural(seen.outcome.left_running, "process", "processes")
         yield "warning", f"[yellow]{left} of its own still ran at the end: ended with it[/]"
     if seen.reads and not seen.reads_caveat and len(seen.reads) < report.rows:
         yield "warning", f"[yellow]{report.rows - len(seen.reads)} of {plural(report.rows, 'video')} never opened[/]"
-    if report.gaps:
-        differing = ", ".join(f"{gap.what} {gap.here} (there {gap.there})" for gap in report.gaps)
+    if report.environment_diffs:
+        differing = ", ".join(f"{diff.what} {diff.local} (there {diff.hosted})" for diff in report.environment_diffs)
         yield "other here", plain(f"{differing}: what that weakens stands in {FILE}")
     open_limits = [limit.limit for limit in report.enforcement if limit.status.startswith("NOT")]
     if open_limits:
@@ -133,4 +133,4 @@ def _next(report: RunReport, folder: Path) -> str:
         return f"less {typed(folder / LOG)}"
     if report.score is None:
         return f"dfdc validate {csv} --against {typed(Path(report.data_folder))}"
-    return f"dfdc score {csv} {typed(Path(report.truth))}"
+    return f"dfdc score {csv} {typed(Path(report.solution))}"

@@ -107,9 +107,9 @@ def _means(
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.data.dataset import find_dataset
     from dfdc_kit.files import bundled
-    from dfdc_kit.harness.noted import run_noted
     from dfdc_kit.harness.rehearsal.record import RehearsalReport
     from dfdc_kit.harness.rehearsal.rehearse import rehearse as run_rehearsal
+    from dfdc_kit.harness.run import run as run_submission
     from dfdc_kit.kaggle.submit.context import Host, PollPolicy
     from dfdc_kit.kaggle.submit.request import rehearsal_request, run_request
     from dfdc_kit.kaggle.submit.submit import SubmitServices
@@ -127,7 +127,7 @@ def _means(
         screen.say("running it here first")
         request = run_request(wanted, find_dataset(data or bundled("sample_data"), wanted.challenge))
         with Screen(screen.console, show_output=False) as audience:
-            return run_noted(request, choose(backend, wanted.profile), runs, audience, warn)
+            return run_submission(request, choose(backend, wanted.profile), runs, audience, warn)
 
     def rehearse_now() -> RehearsalReport:
         request = rehearsal_request(wanted, find_dataset(bundled("sample_data"), wanted.challenge))

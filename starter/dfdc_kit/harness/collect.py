@@ -1,4 +1,4 @@
-"""What a run leaves behind, taken over with suspicion: its author may have put anything in its place."""
+"""Collects the files that a run leaves, without trusting them: a link, pipe or huge file may be in their place."""
 
 import csv
 import io
@@ -8,15 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 from dfdc_kit.files import write_bytes
+from dfdc_kit.formatting import plural
 from dfdc_kit.report.run_report import Fallbacks
 
 SIDE_FILE_LIMIT_BYTES = 16 << 20
 LOOK_BACK_BYTES = 1 << 15
-MANY_FALLBACKS = 0.05  # of the videos; broken files and pictures without a face are rarer in the challenge's own sets
+MANY_FALLBACKS = (
+    0.05  # share of the videos; unreadable files and frames without a face are rarer in the challenge's own data
+)
 
 
 def collect(source: Path, target: Path, limit_bytes: int) -> str:
-    """Copy an ordinary file to `target`: "collected", or the reason why not. Links, pipes and devices are refused."""
+    """Copy a regular file to `target`: "collected", or the reason why not. Links, pipes and devices are refused."""
     content = _read(source, limit_bytes)
     if isinstance(content, str):
         return content
@@ -25,20 +28,20 @@ def collect(source: Path, target: Path, limit_bytes: int) -> str:
 
 
 def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
-    """Take over and count the side file `fallbacks.csv` (columns filename,reason), if there is one without a fault.
+    """Collect and count the optional `fallbacks.csv` (columns filename,reason); an invalid one is not kept.
 
-    known: all row ids. More fallbacks than MANY_FALLBACKS of them are worth a caution.
+    known: all row ids. A share of fallbacks above MANY_FALLBACKS sets `caution`.
     """
     content = _read(source, SIDE_FILE_LIMIT_BYTES)
     if isinstance(content, str):
-        return Fallbacks() if content == "missing" else Fallbacks(fault=content)
+        return Fallbacks() if content == "missing" else Fallbacks(error=content)
     text = content.decode("utf-8", errors="replace")
     try:
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
-        return Fallbacks(fault=str(error))
+        return Fallbacks(error=str(error))
     if not rows or [name.strip() for name in rows[0]] != ["filename", "reason"]:
-        return Fallbacks(fault="its header is not filename,reason")
+        return Fallbacks(error="its header is not filename,reason")
     by_name: dict[str, str] = {}
     broken = []
     for row in rows[1:]:
@@ -47,8 +50,8 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
         else:
             broken.append(",".join(row))
     if broken:
-        fault = f"{len(broken)} of its rows: no name of a test video and a reason, or a name for the second time"
-        return Fallbacks(fault=f"{fault}; the first: {broken[0]!r:.80}")
+        what = "invalid: expected the name of a test video and a reason, each name once"
+        return Fallbacks(error=f"{plural(len(broken), 'row')} {what}; the first: {broken[0]!r:.80}")
     write_bytes(target, content)
     return Fallbacks(
         count=len(by_name),
@@ -59,7 +62,7 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
 
 
 def _caution(fallbacks: int, videos: int) -> str:
-    """A sentence if the share of fallbacks is above MANY_FALLBACKS, else nothing."""
+    """A sentence if the share of fallbacks is above MANY_FALLBACKS, else empty."""
     if not fallbacks > MANY_FALLBACKS * videos:
         return ""
     share = f"{fallbacks / videos:.0%} of the videos, more than {MANY_FALLBACKS:.0%}"
@@ -67,7 +70,7 @@ def _caution(fallbacks: int, videos: int) -> str:
 
 
 def fallback_rows(path: Path) -> set[str]:
-    """The row ids that a side file taken over by `collect_fallbacks` names; empty if there is none."""
+    """The row ids in a `fallbacks.csv` that `collect_fallbacks` has kept; empty if there is none."""
     if not path.is_file():
         return set()
     text = path.read_bytes().decode("utf-8", errors="replace")
@@ -85,13 +88,13 @@ def last_lines(log: Path, count: int = 40) -> list[str]:
 
 
 def _read(path: Path, limit_bytes: int) -> bytes | str:
-    """The content of an ordinary file, or why it has none for us. Never follows a link, never waits for a writer."""
+    """The content of a regular file, or why it was refused. Never follows a link, never waits for a writer."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return "missing"
     except OSError:  # a link (ELOOP), a socket (ENXIO), forbidden
-        return "not a regular file that can be read"
+        return "not a readable regular file"
     state = os.fstat(handle)
     if not stat.S_ISREG(state.st_mode):
         os.close(handle)

@@ -1,4 +1,4 @@
-"""This machine, and how noisy it was while a run was going on."""
+"""This machine: what differs from the hosted one, and how much other programs disturbed a run."""
 
 import hashlib
 import os
@@ -16,23 +16,23 @@ from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import EnvironmentDiff, Machine, Noise
 from dfdc_kit.submission.packages import NOT_INSTALLED, distributions, unmet
 
-PACE_EVERY_S = 0.2
-ENOUGH_PACES = 10  # fewer show a single hiccup as if it were the machine
-PIECE = bytes(1 << 18)  # to be digested: about a tenth of a millisecond to one, and no lock is held meanwhile
-MOST_PACES = 2000  # kept; in a longer run every second one goes
+PROBE_EVERY_S = 0.2
+FEWEST_PROBES = 10  # fewer would show a single hiccup as the machine's spread
+MOST_PROBES = 2000  # kept; in a longer run every second one is dropped
+PROBE = bytes(1 << 18)  # to digest: takes 0.1 to 1 ms, without the interpreter lock
 
 
 class NoiseWatch:
-    """Measures, while the context is open, what other programs take of the cores and how evenly the cores work.
+    """Measures, while the context is open, how much of the cores other programs use and how evenly the cores work.
 
-    The same small piece of work is done again and again, and its CPU time taken: waiting for a core does not count in
-    it, a lower clock and a shared cache do.
+    A small fixed piece of work is repeated and its CPU time measured: waiting for a core does not count, a lower clock
+    and a shared cache do.
     """
 
     def __init__(self) -> None:
         self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         self._at, self._busy_s = _busy()
-        self._paces: list[float] = []
+        self._probes: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="noise-watch", daemon=True)
 
@@ -45,43 +45,43 @@ class NoiseWatch:
         self._thread.join()
 
     def noise(self, own_cpu_time_s: float | None) -> Noise:
-        """What was measured so far; `own_cpu_time_s` is what the run itself used, None if that is not known."""
+        """The measurements so far; `own_cpu_time_s` is what the run itself used, None if not known."""
         return Noise(
-            others_share=None if own_cpu_time_s is None else self._others_share(own_cpu_time_s),
-            load_before=self._load,
-            paces=len(self._paces),
-            pace_s=_spread(self._paces.copy()),
+            other_programs_share=None if own_cpu_time_s is None else self._other_programs_share(own_cpu_time_s),
+            load_average_before=self._load,
+            probes=len(self._probes),
+            probe_cpu_s=_spread(self._probes.copy()),
         )
 
     def noise_now(self) -> Noise:
-        """The same while the run is going on: its processes are asked what they have used."""
+        """The same while the run is going on, from the CPU time of its processes so far."""
         own_s = 0.0
         for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):  # it ended meanwhile, and its parent counts it
+            with suppress(psutil.Error):  # it ended meanwhile: its parent counts it
                 spent = process.cpu_times()
                 own_s += spent.user + spent.system + spent.children_user + spent.children_system
         return self.noise(own_s)
 
-    def _others_share(self, own_cpu_time_s: float) -> float:
+    def _other_programs_share(self, own_cpu_time_s: float) -> float:
         at, busy_s = _busy()
         others_s = busy_s - self._busy_s - own_cpu_time_s
-        there_were_s = max((at - self._at) * (os.cpu_count() or 1), 1e-9)
-        return min(max(others_s / there_were_s, 0.0), 1.0)
+        available_s = max((at - self._at) * (os.cpu_count() or 1), 1e-9)
+        return min(max(others_s / available_s, 0.0), 1.0)
 
     def _repeat(self) -> None:
-        every_s = PACE_EVERY_S
-        hashlib.sha256(PIECE)  # the first is slower: the cache is cold
+        every_s = PROBE_EVERY_S
+        hashlib.sha256(PROBE)  # the first is slower: the cache is cold
         while not self._stop.wait(every_s):
             started = time.thread_time()
-            hashlib.sha256(PIECE)
-            self._paces.append(time.thread_time() - started)
-            if len(self._paces) > MOST_PACES:
-                del self._paces[1::2]
+            hashlib.sha256(PROBE)
+            self._probes.append(time.thread_time() - started)
+            if len(self._probes) > MOST_PROBES:
+                del self._probes[1::2]
                 every_s *= 2
 
 
 def machine(packages: tuple[str, ...]) -> Machine:
-    """This machine, with the versions of `packages` and of numpy, and which of `packages` are not as they should be."""
+    """This machine, with the versions of `packages` and of numpy, and which of `packages` are not met."""
     versions = {package: _version(package) for package in sorted({"numpy", *distributions(packages)})}
     return Machine(
         system=platform.platform(),
@@ -89,22 +89,22 @@ def machine(packages: tuple[str, ...]) -> Machine:
         cpu_cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         packages=versions,
-        unmet=unmet(packages, versions),
+        unmet_requirements=unmet(packages, versions),
     )
 
 
-def _spread(paces: list[float]) -> tuple[float, float, float] | None:
-    """The 5 %, 50 % and 95 % quantile, in seconds; None for too few paces."""
-    if len(paces) < ENOUGH_PACES:
+def _spread(probes: list[float]) -> tuple[float, float, float] | None:
+    """The 5 %, 50 % and 95 % quantile, in seconds; None for too few probes."""
+    if len(probes) < FEWEST_PROBES:
         return None
-    ordered, last = sorted(paces), len(paces) - 1
+    ordered, last = sorted(probes), len(probes) - 1
     return ordered[round(0.05 * last)], ordered[round(0.5 * last)], ordered[round(0.95 * last)]
 
 
 def _busy() -> tuple[float, float]:
-    """Monotonic time, and the processor seconds that all cores have spent working, or were taken by other machines."""
+    """Monotonic time, and the CPU seconds that all cores have worked or were taken by other virtual machines."""
     spent = psutil.cpu_times()
-    stolen = getattr(spent, "steal", 0.0)  # by the neighbours of a virtual machine; Linux only
+    stolen = getattr(spent, "steal", 0.0)  # Linux only
     return time.monotonic(), float(spent.user + spent.system + spent.nice + stolen)
 
 
@@ -116,37 +116,33 @@ def _version(package: str) -> str:
 
 
 GIB = 2**30
-TIME = "times: they are this machine's"
-RESULTS = "predictions: another version may compute other ones"
+TIMES = "times: they are this machine's"
+PREDICTIONS = "predictions: another version may compute different ones"
 
 
 def environment_diffs(profile: Profile, machine: Machine) -> list[EnvironmentDiff]:
-    """Where the hosted machine of `profile` is another than `machine`; only what the profile states is compared."""
-    hosted = profile.hardware
-    found = []
-    if hosted.cpu_cores is not None and hosted.cpu_cores != machine.cpu_cores:
-        found.append(
-            EnvironmentDiff(what="CPU cores", here=str(machine.cpu_cores), there=str(hosted.cpu_cores), weakens=TIME)
-        )
+    """Differences between `machine` and the hosted one; only what `profile` states is compared."""
+    hardware, found = profile.hardware, []
+
+    def differs(what: str, local: str, hosted: str, affects: str) -> None:
+        found.append(EnvironmentDiff(what=what, local=local, hosted=hosted, affects=affects))
+
+    if hardware.cpu_cores is not None and hardware.cpu_cores != machine.cpu_cores:
+        differs("CPU cores", str(machine.cpu_cores), str(hardware.cpu_cores), TIMES)
     limit = profile.limits.memory_bytes
     if limit is not None and machine.memory_bytes < limit:
-        here, there = f"{machine.memory_bytes / GIB:.0f} GiB", f"{limit / GIB:.0f} GiB"
-        found.append(
-            EnvironmentDiff(
-                what="memory", here=here, there=there, weakens="the memory limit: it cannot be reached here"
-            )
-        )
-    here_gpu = gpu_name() or "none"
-    if (hosted.gpu or "none") != here_gpu:
-        weakens = f"{TIME}; GPU memory is not tried here" if hosted.gpu else TIME
-        found.append(EnvironmentDiff(what="GPU", here=here_gpu, there=hosted.gpu or "none", weakens=weakens))
+        local, hosted = f"{machine.memory_bytes / GIB:.0f} GiB", f"{limit / GIB:.0f} GiB"
+        differs("memory", local, hosted, "the memory limit: it cannot be reached here")
+    local_gpu, hosted_gpu = gpu_name() or "none", hardware.gpu or "none"
+    if hosted_gpu != local_gpu:
+        differs("GPU", local_gpu, hosted_gpu, f"{TIMES}; GPU memory is not tested here" if hardware.gpu else TIMES)
     versions = {"python": machine.python, **machine.packages}
-    for name, there in profile.software.items():
-        if name in versions and _release(versions[name]) != _release(there):
-            found.append(EnvironmentDiff(what=name, here=versions[name], there=there, weakens=RESULTS))
+    for name, hosted_version in profile.software.items():
+        if name in versions and _release(versions[name]) != _release(hosted_version):
+            differs(name, versions[name], hosted_version, PREDICTIONS)
     return found
 
 
 def _release(version: str) -> tuple[str, ...]:
-    """Major and minor number: a patch release is expected to compute the same."""
+    """Major and minor number; patch releases are expected to compute the same."""
     return tuple(version.split("+")[0].split(".")[:2])

@@ -1,213 +1,200 @@
-"""The judge: from an observation to a verdict, and nothing else, so that a saved report can be judged again."""
+"""From (observation, scoring) to a verdict, and nothing else: so a saved report can be judged again."""
 
 import signal as signals
 
+from dfdc_kit.challenge import Challenge
 from dfdc_kit.formatting import plural
-from dfdc_kit.harness.log_parser import failure_reason
-from dfdc_kit.profiles import Limits
-from dfdc_kit.report.run_report import Judgement, Observation
+from dfdc_kit.harness.log_parser import failure_reason, sentences, summarize_failure
+from dfdc_kit.profiles import Limits, Profile
+from dfdc_kit.report.run_report import Judgement, Observation, Scoring
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
 from dfdc_kit.sandbox.base import Ending
 
 GIB = 2**30
-TELLING = 0.05  # of the wall time: durations of less say little about where the time went
-SIGKILL_CODE = 128 + signals.SIGKILL  # how a shell, and a sandbox whose first process is not the program, tell of it
-MODULE_MISSING = (
-    "Install that package where dfdc runs; submission.toml names those it needs: packages. A single .py or .ipynb "
-    "file brings nothing else: if it is a file of yours, submit the folder that holds both, with a submission.toml "
-    "that names the program: entry_point."
-)
-MUCH = 0.5  # of the memory limit: below, a death by SIGKILL says nothing about memory
+SIGKILL_CODE = 128 + signals.SIGKILL  # exit code of a shell or sandbox whose program was killed by SIGKILL
 CRASHES = {signals.SIGSEGV, signals.SIGABRT, signals.SIGBUS, signals.SIGILL, signals.SIGFPE}
-EXAMPLE_FRAMES = 32  # a video: what winners of the challenge looked at
+READING_SHARE = 0.05  # of the wall time; below it, the time between open and close says little about a video's cost
+LIKELY_MEMORY_SHARE = 0.5  # of the memory limit; below it, a SIGKILL is unlikely to be about memory
+EXAMPLE_FRAMES = 32  # per video: what winners of the challenge read
+FASTER = "Use fewer frames per video, larger batches, or a smaller model."
+MODULE_MISSING = (
+    "Install the package where dfdc runs, and list it under packages in submission.toml. A single .py or .ipynb file "
+    "is run without the files beside it: if the module is a file of yours, submit the whole folder, with a "
+    "submission.toml whose entry_point names the program."
+)
 
 
-def judge(observation: Observation, limits: Limits) -> Judgement:
-    """The verdict on what was observed, with what Kaggle would have hidden: why, and what to do."""
-    verdict = _verdict(observation)
-    why, fix = _REASONS[verdict](observation, limits)
+def judge(observation: Observation, scoring: Scoring, challenge: Challenge, profile: Profile) -> Judgement:
+    """The verdict on a run, with what Kaggle does not show: why, and what to do."""
+    verdict = _verdict(observation, scoring)
+    why, fix = _explain(verdict, observation, scoring, challenge.submission.name, profile.limits)
     return Judgement(verdict=verdict, kaggle=MEANINGS[verdict].kaggle, why=why, fix=fix)
 
 
-def _verdict(seen: Observation) -> Verdict:
-    ending = seen.outcome.ending
-    by_ending = {
-        Ending.INTERRUPTED: Verdict.INTERRUPTED,
-        Ending.WALL_TIME: Verdict.TIMEOUT,
-        Ending.HOPELESS: Verdict.TIMEOUT,
-        Ending.GPU_MEMORY: Verdict.EXCEPTION,  # there it would have been CUDA's out-of-memory error
-        Ending.MEMORY: Verdict.COMPUTE,
-        Ending.OUTPUT: Verdict.COMPUTE,
-        Ending.SCRATCH: Verdict.COMPUTE,
-        Ending.PROCESSES: Verdict.COMPUTE,
-        Ending.SIGNAL: Verdict.EXCEPTION,
-    }
-    if ending in by_ending:
-        return by_ending[ending]
+BY_ENDING = {
+    Ending.INTERRUPTED: Verdict.INTERRUPTED,
+    Ending.WALL_TIME: Verdict.TIMEOUT,
+    Ending.EARLY_STOP: Verdict.TIMEOUT,
+    Ending.GPU_MEMORY: Verdict.EXCEPTION,  # hosted, CUDA would have raised its out-of-memory error
+    Ending.MEMORY: Verdict.COMPUTE,
+    Ending.OUTPUT: Verdict.COMPUTE,
+    Ending.SCRATCH: Verdict.COMPUTE,
+    Ending.PROCESSES: Verdict.COMPUTE,
+    Ending.SIGNAL: Verdict.EXCEPTION,
+}
+
+
+def _verdict(seen: Observation, scoring: Scoring) -> Verdict:
+    if seen.outcome.ending in BY_ENDING:
+        return BY_ENDING[seen.outcome.ending]
     if seen.outcome.exit_code != 0:
         return Verdict.EXCEPTION
-    if seen.csv == "missing":
+    if seen.csv_status == "missing":
         return Verdict.NO_CSV
-    if seen.validation is None or not seen.validation.valid or seen.refused:
+    if seen.validation is None or not seen.validation.valid or scoring.rejection:
         return Verdict.SCORING_ERROR
-    if seen.harness_fault:
-        return Verdict.HARNESS_FAULT
+    if scoring.error:
+        return Verdict.HARNESS_ERROR
     return Verdict.COMPLETE
 
 
-def _complete(seen: Observation, limits: Limits) -> tuple[str, str]:
+def _explain(verdict: Verdict, seen: Observation, scoring: Scoring, csv_name: str, limits: Limits) -> tuple[str, str]:
+    match verdict:
+        case Verdict.COMPLETE:
+            return _complete(seen)
+        case Verdict.TIMEOUT:
+            return _timeout(seen, limits)
+        case Verdict.EXCEPTION:
+            return _exception(seen, limits)
+        case Verdict.COMPUTE:
+            return _compute(seen, limits)
+        case Verdict.NO_CSV:
+            return _no_csv(seen, csv_name)
+        case Verdict.SCORING_ERROR:
+            return _scoring_error(seen, scoring, csv_name)
+        case Verdict.HARNESS_ERROR:
+            return scoring.error, "Not the submission's fault. Fix this, then score the saved file: dfdc score"
+        case Verdict.INTERRUPTED:
+            time_s = seen.outcome.usage.wall_time_s
+            return f"Stopped by you (Ctrl-C) after {time_s:.1f} s; not scored. {_progress(seen)}".rstrip(), ""
+
+
+def _complete(seen: Observation) -> tuple[str, str]:
     if seen.changed_input:
-        return f"It changed its input: {', '.join(seen.changed_input[:3])}.", "Write to the working folder only."
+        return f"Input files were changed: {', '.join(seen.changed_input[:3])}.", "Write to the working folder only."
     return "", ""
 
 
 def _timeout(seen: Observation, limits: Limits) -> tuple[str, str]:
     time_s = seen.outcome.usage.wall_time_s
-    if seen.hopeless:
-        return (
-            f"Stopped early, after {time_s:.1f} s. {seen.hopeless}",
-            "Fewer frames a video, larger batches, or a smaller model.",
-        )
-    why = f"Stopped after {time_s:.1f} s; the limit is {limits.wall_time_s:g} s. {_progress(seen)}"
+    if seen.early_stop_reason:
+        return f"Stopped early, after {time_s:.1f} s. {seen.early_stop_reason}", FASTER
+    why = f"Stopped at the time limit of {limits.wall_time_s:g} s, after {time_s:.1f} s. {_progress(seen)}"
+    still_open = [read.name for read in seen.reads if read.closed_s is None]
+    hung = f"Open when it was stopped: {', '.join(still_open[:3])}." if still_open else ""
     durations = sorted(((r.closed_s - r.opened_s, r.name) for r in seen.reads if r.closed_s is not None), reverse=True)
     if not durations:
-        hint = "" if seen.reads else "No video was opened: look at what it does first, in the log."
-        return why, _sentences(_open_ones(seen), hint)
-    slowest = ", ".join(f"{name} {duration:.1f} s" for duration, name in durations[:3])
-    telling = sum(duration for duration, _ in durations) > TELLING * time_s  # else it reads a file at once, then works
-    return why, _sentences(
-        f"Slowest: {slowest}." if telling else "", _open_ones(seen), _would_have_fitted(seen.videos, len(durations))
-    )
+        hint = "" if seen.reads else "No video was opened: see in the log what it does first."
+        return why, sentences(hung, hint)
+    slowest = f"Slowest: {', '.join(f'{name} {duration:.1f} s' for duration, name in durations[:3])}."
+    is_cost = sum(duration for duration, _ in durations) > READING_SHARE * time_s
+    return why, sentences(slowest if is_cost else "", hung, _needed_speed(seen.videos, len(durations)))
 
 
-def _would_have_fitted(videos: int, read: int) -> str:
+def _needed_speed(videos: int, read: int) -> str:
     factor = videos / read
     if factor <= 1:
         return ""
     frames = int(EXAMPLE_FRAMES / factor)
-    fewer = (
-        f"for example {frames} frames a video in place of {EXAMPLE_FRAMES}" if frames else "far fewer frames a video"
+    fewer = f"for example {frames} frames per video instead of {EXAMPLE_FRAMES}" if frames else "far fewer frames"
+    return (
+        f"It must be {factor:.1f} times as fast to finish {videos:,} videos in time: {fewer}, larger batches, or a "
+        "smaller model."
     )
-    needed = f"To end these {videos:,} videos in time, it must be {factor:.1f} times as fast"
-    return f"{needed}: {fewer}, a larger batch, or a smaller model."
-
-
-def _open_ones(seen: Observation) -> str:
-    hung = [read.name for read in seen.reads if read.closed_s is None]
-    return f"Open when it was stopped: {', '.join(hung[:3])}." if hung else ""
 
 
 def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
     outcome = seen.outcome
     if outcome.ending is Ending.GPU_MEMORY:
         held = outcome.usage.gpu.peak_memory_bytes if outcome.usage.gpu else None
-        why = f"It took {_size(held)} of one graphics card; the limit is {_size(limits.gpu_memory_bytes)}."
-        return f"{why} {_progress(seen)}", "There CUDA would have raised its out-of-memory error: use a smaller batch."
+        why = f"Used {_size(held)} of one GPU's memory; the limit is {_size(limits.gpu_memory_bytes)}."
+        return (
+            sentences(why, _progress(seen)),
+            "Hosted, CUDA would have raised an out-of-memory error. Use a smaller batch.",
+        )
     if outcome.ending is Ending.SIGNAL:
         if outcome.signal == signals.SIGKILL:
-            why = f"Killed by signal 9 (SIGKILL), not by us, or ended with {SIGKILL_CODE}, which means the same."
-            return f"{why} {_progress(seen)}", _who_killed_it(seen, limits)
-        what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not by us."
-        if outcome.signal in CRASHES:
-            return f"{what} {_progress(seen)}", "A crash in native code; the log may name the library."
-        return f"{what} {_progress(seen)}", "It ended itself so, or one of its own programs did."
-    words = failure_reason(seen.last_output)
-    why = _sentences(f"Exit code {outcome.exit_code}.", _error(seen.last_output), _progress(seen))
+            what = (
+                f"Killed by signal 9 (SIGKILL), not sent by dfdc, or exited with {SIGKILL_CODE}, which means the same."
+            )
+            return sentences(what, _progress(seen)), _sigkill_reason(seen, limits)
+        what = f"Killed by signal {outcome.signal} ({_signal_name(outcome.signal)}), not sent by dfdc."
+        crashed = outcome.signal in CRASHES
+        fix = "Crash in native code; the log may name the library." if crashed else "The program sent it to itself."
+        return sentences(what, _progress(seen)), fix
+    why = sentences(f"Exit code {outcome.exit_code}", summarize_failure(seen.last_output), _progress(seen))
     if outcome.exit_code == SIGKILL_CODE:
-        return why, _who_killed_it(seen, limits)
-    if words.raised and words.said:
-        return why, "Look at the end of the log: the error, and what it said after that."
-    if words.raised.startswith("ModuleNotFoundError"):
+        return why, _sigkill_reason(seen, limits)
+    reason = failure_reason(seen.last_output)
+    if not reason.exception:
+        return why, "No traceback; see the end of log.txt."
+    if reason.last_line:
+        return why, "See the end of log.txt: the traceback, and the output after it."
+    if reason.exception.startswith("ModuleNotFoundError"):
         return why, MODULE_MISSING
-    if words.raised:
-        return why, "The traceback stands at the end of the log."
-    return why, "It left no traceback: look what it does last."
+    return why, "The traceback is at the end of log.txt."
 
 
-def _who_killed_it(seen: Observation, limits: Limits) -> str:
-    usage, most = seen.outcome.usage, limits.memory_bytes
+def _sigkill_reason(seen: Observation, limits: Limits) -> str:
+    usage, limit = seen.outcome.usage, limits.memory_bytes
     if usage.killed_for_memory:
-        return f"The kernel ended {usage.killed_for_memory} of its processes for want of memory."
-    peak = f"the peak seen was {_size(usage.peak_memory_bytes)}"
-    if most is None or usage.peak_memory_bytes is None:
-        return f"Something inside killed it, or it chose that code itself; of memory, {peak}."
-    peak = f"{peak} of {_size(most)}"
-    if usage.peak_memory_bytes > MUCH * most:
-        return (
-            f"Too much memory is one possible reason: {peak}. Else something inside killed it, or it chose that code."
-        )
-    return f"Something inside killed it, or it chose that code itself; memory is not the likely reason: {peak}."
-
-
-def _error(lines: list[str]) -> str:
-    """The reason, from the last lines of a log: what was raised, and what was said after it, which may be a part of its
-    message. Empty if all are.
-    """
-    raised, said = failure_reason(lines)
-    return _sentences(raised, f"It said last: {said}").removesuffix(".") if raised and said else raised or said
+        return f"Out of memory: the kernel killed {plural(usage.killed_for_memory, 'process', 'processes')} of it."
+    peak = f"Peak memory: {_size(usage.peak_memory_bytes)}"
+    inside = f"Killed from inside, or exited with {SIGKILL_CODE} itself."
+    if limit is None or usage.peak_memory_bytes is None:
+        return f"{inside} {peak}."
+    peak = f"{peak} of {_size(limit)}"
+    if usage.peak_memory_bytes > LIKELY_MEMORY_SHARE * limit:
+        return f"Possibly out of memory. {peak}. Else killed from inside, or exited with {SIGKILL_CODE} itself."
+    return f"{inside} {peak}: probably not the reason."
 
 
 def _compute(seen: Observation, limits: Limits) -> tuple[str, str]:
-    usage = seen.outcome.usage
-    if seen.outcome.ending is Ending.OUTPUT:
-        why = f"It wrote {_size(usage.output_bytes)}; the limit is {_size(limits.output_bytes)}."
+    usage, ending = seen.outcome.usage, seen.outcome.ending
+    if ending is Ending.OUTPUT:
+        why = f"Wrote {_size(usage.output_bytes)} to the working folder; the limit is {_size(limits.output_bytes)}."
         return why, "Keep fewer files in the working folder."
-    if seen.outcome.ending is Ending.SCRATCH:
-        why = f"Its temporary files passed the limit of {_size(limits.scratch_bytes)}."
-        return why, "Remove temporary files as you go."
-    if seen.outcome.ending is Ending.PROCESSES:
-        why = f"It ran more than {limits.processes} processes and threads at once. {_progress(seen)}"
-        return why, "Start a fixed number of workers, and wait for them."
-    why = f"It took {_size(usage.peak_memory_bytes)}; the limit is {_size(limits.memory_bytes)}. {_progress(seen)}"
-    return why, "Hold fewer frames at a time, or a smaller batch."
+    if ending is Ending.SCRATCH:
+        return f"Temporary files exceeded the limit of {_size(limits.scratch_bytes)}.", "Delete them as you go."
+    if ending is Ending.PROCESSES:
+        why = f"Ran more than {limits.processes} processes and threads at the same time."
+        return sentences(why, _progress(seen)), "Start a fixed number of workers, and wait for them."
+    why = f"Used {_size(usage.peak_memory_bytes)} of memory; the limit is {_size(limits.memory_bytes)}."
+    return sentences(why, _progress(seen)), "Hold fewer frames in memory, or use a smaller batch."
 
 
-def _no_csv(seen: Observation, limits: Limits) -> tuple[str, str]:
+def _no_csv(seen: Observation, csv_name: str) -> tuple[str, str]:
+    why = f"Exited 0 without writing {csv_name}."
     if killed := seen.outcome.usage.killed_for_memory:
-        why = f"The program ended well without one. The kernel ended {killed} of its processes for want of memory."
-        return why, "Hold fewer frames at a time, or use fewer workers."
-    return "The program ended well without one.", "Write submission.csv into the current directory."
+        why = f"{why} Out of memory: the kernel killed {plural(killed, 'process', 'processes')} of it."
+        return why, "Hold fewer frames in memory, or use fewer workers."
+    return why, f"Write {csv_name} to the current directory."
 
 
-def _scoring_error(seen: Observation, limits: Limits) -> tuple[str, str]:
-    if seen.refused:
-        return f"The metric refused it: {seen.refused}", "Mend what the metric names."
+def _scoring_error(seen: Observation, scoring: Scoring, csv_name: str) -> tuple[str, str]:
+    if scoring.rejection:
+        return f"The metric rejected it: {scoring.rejection}", "Fix what the metric names."
     if seen.validation is None:
-        return f"submission.csv is {seen.csv}.", "Write an ordinary file into the current directory."
+        return f"{csv_name} is {seen.csv_status}.", "Write a regular file to the current directory."
     errors = [violation for violation in seen.validation.violations if violation.severity == "error"]
-    return "; ".join(error.message for error in errors[:3]), "All rules and rows: dfdc validate on the saved file."
-
-
-def _harness_fault(seen: Observation, limits: Limits) -> tuple[str, str]:
-    return seen.harness_fault, "The submission is not to blame. Mend this, then score the saved file: dfdc score."
-
-
-def _interrupted(seen: Observation, limits: Limits) -> tuple[str, str]:
-    return f"Stopped by whoever started it, after {seen.outcome.usage.wall_time_s:.1f} s. {_progress(seen)}", ""
-
-
-_REASONS = {
-    Verdict.COMPLETE: _complete,
-    Verdict.TIMEOUT: _timeout,
-    Verdict.EXCEPTION: _exception,
-    Verdict.COMPUTE: _compute,
-    Verdict.NO_CSV: _no_csv,
-    Verdict.SCORING_ERROR: _scoring_error,
-    Verdict.HARNESS_FAULT: _harness_fault,
-    Verdict.INTERRUPTED: _interrupted,
-}
+    return "; ".join(error.message for error in errors[:3]), "For all errors, validate the saved file: dfdc validate"
 
 
 def _progress(seen: Observation) -> str:
     if not seen.reads:
         return "" if seen.reads_caveat else "No video had been opened."
     done = sum(read.closed_s is not None for read in seen.reads)
-    return f"{done} of {plural(seen.videos, 'video')} had been read; the last one opened was {seen.reads[-1].name}."
-
-
-def _sentences(*parts: str) -> str:
-    """Those that are not empty, each with an end."""
-    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part)
+    return f"{done} of {plural(seen.videos, 'video')} had been read; last opened: {seen.reads[-1].name}."
 
 
 def _size(size_bytes: int | None) -> str:

@@ -1,8 +1,8 @@
-"""Runs a notebook as Kaggle does: every cell in order, nobody to answer, the first error ends it.
+"""Runs a notebook as Kaggle does: all cells in order, without a user to answer, until the first error.
 
     python -I notebook_runner.py NOTEBOOK.ipynb
 
-The harness puts a copy of this file beside the submission and starts it in the sandbox; it imports nothing of the kit.
+The harness copies this file next to the submission and starts it in the sandbox; it imports nothing of dfdc_kit.
 """
 
 import os
@@ -15,11 +15,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
-ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # terminal colours
 
 
-class Streaming(NotebookClient):
-    """A client that passes on what the cells print, while they run."""
+class StreamingClient(NotebookClient):
+    """Prints the output of the cells while they run."""
 
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: int) -> Any:
         """Called for each output of a cell."""
@@ -33,18 +33,18 @@ class Streaming(NotebookClient):
 
 
 def main(path: str) -> int:
-    """Execute the notebook; 1, with the failing cell and its traceback printed, if one fails."""
+    """Execute the notebook. Returns 0, or 1 after printing the failing cell and its traceback."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-    os.environ["PYTHONPATH"] = os.path.dirname(path)  # noqa: PTH120  # the kernel's: it imports what lies beside it
+    os.environ["PYTHONPATH"] = os.path.dirname(path)  # noqa: PTH120  # the kernel imports modules next to the notebook
     ipc = Config({"KernelManager": {"transport": "ipc"}})  # a run has no network
-    client = Streaming(notebook, timeout=None, kernel_name="python3", config=ipc)
+    client = StreamingClient(notebook, timeout=None, kernel_name="python3", config=ipc)
     try:
         client.execute()
     except CellExecutionError as error:
-        print(f"\ncode cell {_failed(notebook)} failed\n{ESCAPES.sub('', error.traceback)}", flush=True)
+        print(f"\ncode cell {_failed_cell(notebook)} failed\n{ESCAPES.sub('', error.traceback)}", flush=True)
         return 1
     except DeadKernelError:
         print("\nthe kernel died: killed, out of memory, or a crash in native code", flush=True)
@@ -52,8 +52,8 @@ def main(path: str) -> int:
     return 0
 
 
-def _failed(notebook: Any) -> int:
-    """The number, counted from 1 over the code cells, of the cell that holds an error."""
+def _failed_cell(notebook: Any) -> int:
+    """The number of the cell with an error, counted from 1 over the code cells."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     failed = (number for number, cell in enumerate(code, 1) if any(o.output_type == "error" for o in cell.outputs))
     return next(failed, 0)

@@ -1,4 +1,4 @@
-"""Stage a code submission, run it, watch it, and take over what it leaves: everything that is seen of a run."""
+"""Stage a code submission, run it, watch it, and collect its files: everything that is observed of a run."""
 
 import os
 import queue
@@ -21,21 +21,23 @@ from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
-MOST_PIECES = 256  # that wait to be told, of up to 64 KiB each
-PATIENCE_S = 2.0  # after the run, for what still waits
+CSV_LIMIT_BYTES = 1 << 30
+ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # passed on: no tokens, no home
 
 
 class BackgroundReporter:
-    """Passes `opened` and `output` on to `audience` in a thread of its own, in order, while the context is open.
+    """Passes `opened` and `output` on to `listener` in a thread of its own, in order, while the context is open.
 
-    Who is slow misses output, and is told how much; the log has all of it.
+    A slow listener never delays the run. It misses output, and a note says how much; the log has all of it.
+    capacity: pieces of up to 64 KiB that wait. patience_s: how long the end waits for those that still do.
     """
 
-    def __init__(self, audience: RunListener) -> None:
-        self._audience = audience
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(MOST_PIECES)  # None: it is over
+    def __init__(self, listener: RunListener, *, capacity: int = 256, patience_s: float = 2.0) -> None:
+        self._listener = listener
+        self._patience_s = patience_s
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(capacity)  # None: the end
         self._missed_bytes = 0
-        self._thread = threading.Thread(target=self._tell, name="audience", daemon=True)
+        self._thread = threading.Thread(target=self._report, name="background-reporter", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -45,23 +47,23 @@ class BackgroundReporter:
         with suppress(queue.Full):
             if self._missed_bytes:
                 note = self._missed()
-                self._waiting.put(lambda: self._audience.output(note), timeout=PATIENCE_S)
-            self._waiting.put(None, timeout=PATIENCE_S)
-            self._thread.join(PATIENCE_S)
-        if self._thread.is_alive():  # it still waits for its audience: what it would have told after that is dropped
+                self._waiting.put(lambda: self._listener.output(note), timeout=self._patience_s)
+            self._waiting.put(None, timeout=self._patience_s)
+            self._thread.join(self._patience_s)
+        if self._thread.is_alive():  # the listener still blocks: drop what waits
             with suppress(queue.Empty):
                 while True:
                     self._waiting.get_nowait()
             self._waiting.put_nowait(None)
 
     def opened(self, name: str, count: int, total: int) -> None:
-        """`count` of `total` videos have been opened; not told to who is behind: a later one says more."""
-        self._offer(lambda: self._audience.opened(name, count, total))
+        """`count` of `total` videos have been opened; dropped if the listener is behind, as a later call says more."""
+        self._offer(lambda: self._listener.opened(name, count, total))
 
     def output(self, data: bytes) -> None:
-        """A piece of what the submission prints."""
-        said = self._missed() + data
-        if self._offer(lambda: self._audience.output(said)):
+        """A piece of the submission's output."""
+        piece = self._missed() + data
+        if self._offer(lambda: self._listener.output(piece)):
             self._missed_bytes = 0
         else:
             self._missed_bytes += len(data)
@@ -70,20 +72,16 @@ class BackgroundReporter:
         count = self._missed_bytes
         return b"\n[dfdc: %d bytes are not shown here; log.txt has them]\n" % count if count else b""
 
-    def _offer(self, tell: Callable[[], None]) -> bool:
+    def _offer(self, call: Callable[[], None]) -> bool:
         try:
-            self._waiting.put_nowait(tell)
+            self._waiting.put_nowait(call)
         except queue.Full:
             return False
         return True
 
-    def _tell(self) -> None:
-        while (tell := self._waiting.get()) is not None:
-            tell()
-
-
-CSV_LIMIT_BYTES = 1 << 30
-PASSED_ON = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # never a token, never the home folder
+    def _report(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            call()
 
 
 def observe(
@@ -92,19 +90,22 @@ def observe(
     folder: Path,
     expected: ExpectedRows,
     sample: bytes,
-    audience: RunListener,
+    listener: RunListener,
 ) -> tuple[Observation, SubmissionTable | None]:
-    """Stage, run, watch, collect, validate. The stage is gone afterwards, whatever happened."""
+    """Stage, run, watch, collect, validate; and the valid rows of its file, None if there are none.
+
+    The stage is removed in every case. Raises KitError where data, machine or harness are at fault.
+    """
     total = len(request.dataset.videos)
-    opened, aside = 0, BackgroundReporter(audience)
+    opened, reporter = 0, BackgroundReporter(listener)
 
     def on_open(name: str) -> None:
         nonlocal opened
         opened += 1
-        aside.opened(name, opened, total)
+        reporter.opened(name, opened, total)
 
     with Staged(folder / "stage", request.challenge) as staged:
-        staged.fill(request.submission, request.dataset, sample, audience.staged)
+        staged.fill(request.submission, request.dataset, sample, listener.staged)
         job = Job(
             command=[sys.executable, *staged.program],
             environment=environment(staged, gpu=request.profile.offers_gpu),
@@ -115,29 +116,29 @@ def observe(
             log=folder / LOG,
             gpu=request.profile.offers_gpu,
         )
-        with aside, NoiseWatch() as noises:
-            forecaster = _forecaster(request, noises)
+        with reporter, NoiseWatch() as noise_watch:
+            forecaster = _forecaster(request, noise_watch)
             with VideoWatch(staged.videos, on_open, forecaster.completed if forecaster else None) as watch:
                 outcome = backend.run(
-                    job, request.profile.limits, aside.output, forecaster.hopeless if forecaster else never
+                    job, request.profile.limits, reporter.output, forecaster.should_stop if forecaster else never
                 )
-            noise = noises.noise(outcome.usage.cpu_time_s)
-        csv = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
+            noise = noise_watch.noise(outcome.usage.cpu_time_s)
+        csv_status = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
         known = set(as_text(expected.ids))
         fallbacks = collect_fallbacks(staged.working / FALLBACKS, folder / FALLBACKS, known)
         changed_input = staged.changed_input()
-    validation, table = validate(folder / CSV, request.challenge, expected) if csv == "collected" else (None, None)
+    validation, table = (
+        validate(folder / CSV, request.challenge, expected) if csv_status == "collected" else (None, None)
+    )
     observation = Observation(
         outcome=outcome,
-        csv=csv,
+        csv_status=csv_status,
         validation=validation,
-        refused="",
-        harness_fault="",
         videos=total,
         reads=watch.reads(outcome.stopped_unix_s),
         reads_caveat=watch.caveat,
         noise=noise,
-        hopeless=forecaster.reason if forecaster and outcome.ending is Ending.HOPELESS else "",
+        early_stop_reason=forecaster.reason if forecaster and outcome.ending is Ending.EARLY_STOP else "",
         changed_input=changed_input,
         fallbacks=fallbacks,
         last_output=last_lines(folder / LOG),
@@ -146,30 +147,30 @@ def observe(
 
 
 def _secrets(request: RunRequest, runs: Path) -> Iterator[Path]:
-    """What no submission may read: labels, earlier runs, and what is the user's own, credentials among it."""
+    """What no submission may read: labels, earlier runs, and the user's own files with the credentials among them."""
     yield request.dataset.folder
     if request.dataset.solution is not None:
         yield request.dataset.solution
     yield runs
-    with suppress(RuntimeError):  # nobody knows it
+    with suppress(RuntimeError):  # no home folder
         yield Path.home()
     if folder := os.environ.get("KAGGLE_CONFIG_DIR"):
         yield Path(folder)
 
 
-def _forecaster(request: RunRequest, noises: NoiseWatch) -> Forecaster | None:
-    """What tells that the hidden test cannot end in time; None where nobody asked for it, or nothing is limited."""
+def _forecaster(request: RunRequest, noise_watch: NoiseWatch) -> Forecaster | None:
+    """Decides when a run cannot finish in time; None without --stop-early or a time limit."""
     profile, limit_s = request.profile, request.profile.limits.wall_time_s
     if not request.stop_early or limit_s is None:
         return None
-    return Forecaster(profile.test_videos or len(request.dataset.videos), limit_s, noises.noise_now)
+    return Forecaster(profile.test_videos or len(request.dataset.videos), limit_s, noise_watch.noise_now)
 
 
 def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
-    """What the submission sees: Kaggle's variables of a hidden rerun, where its input lies, and nothing of ours."""
+    """The submission's environment variables: those of Kaggle's hidden rerun, the input folder, and a few of ours."""
     hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
     return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        **{name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         **hidden,
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
         "HOME": staged.temporary,

@@ -1,4 +1,4 @@
-"""Judge a finished run again, from its report and files alone: the same verdict and score, or a reason why not."""
+"""Judge a finished run again, from its saved report and files alone."""
 
 from pathlib import Path
 
@@ -16,36 +16,32 @@ from dfdc_kit.submission.validate import validate
 
 
 class Rejudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's judgement, made a second time."""
+    """The second judgement of a run."""
 
     run_id: str
     judgement: Judgement
     score: Score | None
-    differences: list[str]  # empty: the same, bit for bit
+    differences: list[str]  # "verdict", "score"; empty: identical, bit for bit
     not_repeated: str  # what could not be repeated here, and why; empty if nothing
 
 
 def rejudge(folder: Path) -> Rejudgement:
-    """Judge the run in `folder` again. Raises DataError if its CSV or the metric is not the one that was judged."""
+    """Judge the run in `folder` again. Raises DataError if its CSV or its metric has changed since the run."""
     report = load(folder)
     folder = folder if folder.is_dir() else folder.parent
     csv = folder / CSV
     _check_unchanged(csv, report.submission_csv_sha256)
-    judgement = judge(report.observation, report.profile.limits)
-    differences = [] if judgement == report.judgement else ["judgement"]
+    judgement = judge(report.observation, report.scoring, report.challenge, report.profile)
+    differences = [] if judgement.verdict is report.judgement.verdict else ["verdict"]  # wording may have improved
     score, not_repeated = None, ""
-    if judgement.verdict is Verdict.COMPLETE and report.truth:
-        if Path(report.truth).exists():
+    if judgement.verdict is Verdict.COMPLETE and report.solution:
+        if Path(report.solution).exists():
             score = _score_again(report, csv)
             differences += [] if score == report.score else ["score"]
         else:
-            not_repeated = f"the score: the solution {report.truth} is not there any more"
+            not_repeated = f"the score, because the solution is missing: {report.solution}"
     return Rejudgement(
-        run_id=report.run_id,
-        judgement=judgement,
-        score=score,
-        differences=differences,
-        not_repeated=not_repeated,
+        run_id=report.run_id, judgement=judgement, score=score, differences=differences, not_repeated=not_repeated
     )
 
 
@@ -54,8 +50,8 @@ def _score_again(report: RunReport, csv: Path) -> Score:
     _check_unchanged(metric.path, report.metric_sha256)
     _, table = validate(csv, report.challenge)
     if table is None:
-        raise DataError(f"{csv} is not valid, but the run was judged complete.", hint="The report was changed.")
-    solution = read_solution_for(Path(report.truth), report.challenge, table.ids)
+        raise DataError(f"{csv} is not valid, but the report says that it was.", hint="The report was changed.")
+    solution = read_solution_for(Path(report.solution), report.challenge, table.ids)
     return score_submission(metric, solution.frame(), table.frame(), report.challenge)
 
 
@@ -63,6 +59,6 @@ def _check_unchanged(path: Path, sha256: str) -> None:
     seen = file_sha256(path)
     if seen != sha256:
         raise DataError(
-            f"{path} is not the file that was judged: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",
-            hint="A changed run is a new run: dfdc run.",
+            f"{path} has changed since the run: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",
+            hint="Run the submission again: dfdc run",
         )

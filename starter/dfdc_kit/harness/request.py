@@ -1,4 +1,4 @@
-"""What a run is asked for, and who is told how it goes."""
+"""What a run is asked to do, and who follows its progress."""
 
 from typing import Protocol
 
@@ -11,31 +11,31 @@ from dfdc_kit.submission.code import CodeSubmission
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, on what, held to which limits."""
+    """What to run, on which data, under which limits."""
 
     submission: CodeSubmission
     dataset: Dataset
     challenge: Challenge
     profile_name: str
     profile: Profile
-    stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not end in time here
+    stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not finish in time here
 
 
 class RunListener(Protocol):
-    """Who is told how a run goes, while it goes. `opened` and `output` come from a thread of their own."""
+    """Follows a run. `opened` and `output` are called from a thread of their own."""
 
     def staged(self, done: int, total: int) -> None:
-        """`done` of `total` videos are in place."""
+        """`done` of `total` videos have been staged."""
 
     def opened(self, name: str, count: int, total: int) -> None:
-        """`count` different videos have been opened; `name` is the newest."""
+        """`count` of `total` videos have been opened; `name` is the newest."""
 
     def output(self, data: bytes) -> None:
-        """A piece of what the submission prints, as it is."""
+        """A piece of the submission's standard output or standard error, unchanged."""
 
 
 class NullListener:
-    """An audience that does not listen."""
+    """Ignores everything."""
 
     def staged(self, done: int, total: int) -> None:
         """Nothing."""

@@ -1,41 +1,55 @@
-"""The ledger: which rows are no predictions, and what they cost in the score."""
+"""The score of a run, and what explains it: the cost of fallback predictions, and the score of an unfinished file."""
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import read_csv
-from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import MetricError, SubmissionError
-from dfdc_kit.report.run_report import LossBreakdown, LossBreakdownEntry, PartialScore
-from dfdc_kit.scoring.metric import LoadedMetric
+from dfdc_kit.harness.preflight import RunInputs
+from dfdc_kit.report.run_report import LossBreakdown, LossBreakdownEntry, Observation, PartialScore, Scoring
+from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.scoring.score import score_submission
 from dfdc_kit.submission.label_text import parse_labels
 from dfdc_kit.submission.validate import SubmissionTable
 
-if TYPE_CHECKING:
-    import pandas as pd
+REPEATED_ROWS = 3  # a value in at least this many rows looks like a default
+FILL_VALUE = 0.5  # for rows that an unfinished run had not written: half of the test videos are FAKE
 
 
-REPEATED_ROWS = 3  # a value that stands in so many rows looks like a default
+def score_run(
+    observation: Observation, table: SubmissionTable | None, inputs: RunInputs, challenge: Challenge
+) -> Scoring:
+    """Score a run that exited 0 with a valid file; of any other, and where no solution is known, there is no score.
+
+    table: the valid rows of its submission file; None if it is invalid or missing.
+    """
+    outcome = observation.outcome
+    finished = outcome.ending is Ending.EXIT and outcome.exit_code == 0
+    if inputs.solution is None or table is None or not finished:
+        return Scoring()
+    try:
+        return Scoring(score=score_submission(inputs.metric, inputs.solution.frame(), table.frame(), challenge))
+    except SubmissionError as error:
+        return Scoring(rejection=str(error))
+    except MetricError as error:
+        return Scoring(error=str(error))
 
 
 def loss_breakdown(
-    metric: LoadedMetric,
-    solution: "pd.DataFrame",
-    submission: "pd.DataFrame",
-    fallbacks: set[str],
-    challenge: Challenge,
+    scoring: Scoring, table: SubmissionTable | None, fallbacks: set[str], inputs: RunInputs, challenge: Challenge
 ) -> LossBreakdown | None:
-    """What fallback rows and rows of one repeated value cost; None if the metric has no `losses`.
+    """What fallback rows and rows of one repeated value cost; None without a score, or if the metric has no `losses`.
 
-    solution and submission: as the metric takes them, without Usage. fallbacks: row ids that the submission names.
+    fallbacks: row ids that the submission reports as fallback predictions.
     """
+    if scoring.score is None or table is None or inputs.solution is None:
+        return None
     row_id, label = challenge.submission.row_id, challenge.submission.label
-    losses = metric.losses(solution, submission, row_id)
+    solution, submission = inputs.solution.frame().drop(columns="Usage", errors="ignore"), table.frame()
+    losses = inputs.metric.losses(solution, submission, row_id)
     if losses is None:
         return None
     by_row = dict(zip(map(str, losses.index), map(float, losses), strict=True))
@@ -43,7 +57,7 @@ def loss_breakdown(
     entries = [_entry("fallbacks", fallbacks & by_row.keys(), by_row)]
     value, count = Counter(predicted.values()).most_common(1)[0]
     if count >= REPEATED_ROWS:
-        rows = {row for row, guess in predicted.items() if guess == value} & by_row.keys()
+        rows = {row for row, prediction in predicted.items() if prediction == value} & by_row.keys()
         entries.append(_entry(f"rows of exactly {value!r}", rows, by_row))
     return LossBreakdown(
         mean_loss=sum(by_row.values()) / len(by_row), entries=[entry for entry in entries if entry.rows]
@@ -51,7 +65,6 @@ def loss_breakdown(
 
 
 def _entry(what: str, rows: set[str], losses: dict[str, float]) -> LossBreakdownEntry:
-    """`share` is of the sum of all losses; a mean above that of all rows says: worse than the rest."""
     cost = sum(losses[row] for row in sorted(rows))
     total = sum(losses.values())
     return LossBreakdownEntry(
@@ -62,26 +75,35 @@ def _entry(what: str, rows: set[str], losses: dict[str, float]) -> LossBreakdown
     )
 
 
-PRIOR = 0.5  # the tests are half FAKE, half REAL
+def partial_score(
+    observation: Observation, table: SubmissionTable | None, path: Path, inputs: RunInputs, challenge: Challenge
+) -> PartialScore | None:
+    """The score of the known and valid rows of an invalid file, with FILL_VALUE in all others.
 
-
-def partial_score(path: Path, challenge: Challenge, metric: LoadedMetric, solution: Solution) -> PartialScore | None:
-    """The score of the rows of `path` that are known and valid, and PRIOR in all others; None if there is no row."""
+    None for a valid file, without a solution, or if no row is usable.
+    """
+    if table is not None or inputs.solution is None or observation.csv_status != "collected":
+        return None
     text = read_csv(path)
     ids, labels = text.column(challenge.submission.row_id), text.column(challenge.submission.label)
     if ids is None or labels is None:
         return None
     values = parse_labels(labels).values
-    good = (values >= 0) & (values <= 1)  # NaN is neither
-    done = dict(zip(ids[good].tolist(), values[good].tolist(), strict=True))
+    valid = (values >= 0) & (values <= 1)  # NaN is neither
+    written = dict(zip(ids[valid].tolist(), values[valid].tolist(), strict=True))
+    solution = inputs.solution
     rows = solution.ids.tolist()
-    written = sum(row in done for row in rows)
-    if not written:
+    count = sum(row in written for row in rows)
+    if not count:
         return None
-    filled = np.array([done.get(row, PRIOR) for row in rows])
-    table = SubmissionTable(solution.ids, filled, solution.columns)
+    filled = np.array([written.get(row, FILL_VALUE) for row in rows])  # (n_rows,)
     try:
-        score = score_submission(metric, solution.frame(), table.frame(), challenge)
-    except (SubmissionError, MetricError):  # an extra for a run that failed already
+        score = score_submission(
+            inputs.metric,
+            solution.frame(),
+            SubmissionTable(solution.ids, filled, solution.columns).frame(),
+            challenge,
+        )
+    except (SubmissionError, MetricError):  # only an extra for a run that failed anyway
         return None
-    return PartialScore(rows_written=written, prior=PRIOR, value=score.value, displayed=score.displayed)
+    return PartialScore(rows_written=count, fill_value=FILL_VALUE, value=score.value, displayed=score.displayed)

@@ -1,4 +1,4 @@
-"""Staging: the input in Kaggle's own layout, labels left out, write permission removed, and a working folder."""
+"""Staging: the input in Kaggle's layout, read-only and without labels, and a working folder."""
 
 import errno
 import fcntl
@@ -7,22 +7,24 @@ import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import util
 from pathlib import Path
 from typing import Self
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.errors import OutputError, SandboxError
+from dfdc_kit.errors import OutputError
+from dfdc_kit.formatting import format_bytes
 from dfdc_kit.submission.code import CodeSubmission
 
 NOTEBOOK_RUNNER = Path(__file__).with_name("notebook_runner.py")
-RUNNER_AS_STAGED = ".dfdc-notebook-runner.py"  # beside the submission's own files
-FICLONE = 0x40049409  # share the blocks of a file where the file system can: no copy, no way back to the original
+RUNNER_AS_STAGED = ".dfdc-notebook-runner.py"  # next to the submission's files
+FICLONE = (
+    0x40049409  # reflink: shares a file's blocks where the file system can, without any way to write to the original
+)
 
 
 class Staged:
-    """A stage on disk; leaving the context removes it. The tree below `root` looks like Kaggle's own:
+    """A stage on disk, removed when the context ends. The tree below `root` is that of Kaggle:
 
     kaggle/input/<slug>/test_videos, kaggle/input/<slug>/sample_submission.csv   read-only
     kaggle/src        the submission's own files, read-only
@@ -37,7 +39,7 @@ class Staged:
         self.source = root / "kaggle" / "src"
         self.working = root / "kaggle" / "working"
         self.temporary = root / "tmp"
-        self.program: list[str | Path] = []  # what Python is to run, known when the stage is filled
+        self.program: list[str | Path] = []  # Python's arguments, set by `fill`
         self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -47,7 +49,7 @@ class Staged:
         remove_tree(self.root)
 
     def changed_input(self) -> list[str]:
-        """Names of input files that were changed, removed or added since they were staged."""
+        """Names of input files that were changed, removed or added since staging."""
         now = _states(self.input)
         either = self._as_staged.keys() | now.keys()
         return sorted(
@@ -57,17 +59,17 @@ class Staged:
     def fill(
         self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
     ) -> None:
-        """Put everything in place. `on_video(done, total)` is called for each video. Raises OutputError."""
+        """Fill the stage. `on_video(done, total)` is called for each video. Raises OutputError."""
         files = submission.files()
         needed = sum(file.stat().st_size for file in (*dataset.videos, *files))
         try:
             for folder in (self.videos, self.source, self.working, self.temporary):
                 folder.mkdir(parents=True)
             free = shutil.disk_usage(self.root).free
-            if needed > free and not _can_share(dataset.videos[0], self.root):
+            if needed > free and not _can_reflink(dataset.videos[0], self.root):
                 raise OSError(
                     errno.ENOSPC,
-                    f"a copy of videos and submission needs {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are free",
+                    f"copies of videos and submission need {format_bytes(needed)}, and {format_bytes(free)} are free",
                 )
             for done, video in enumerate(dataset.videos, 1):
                 _copy(video, self.videos / video.name)
@@ -80,17 +82,13 @@ class Staged:
             entry = self.source / submission.settings.entry_point
             self.program = [entry]
             if entry.suffix == ".ipynb":
-                if util.find_spec("nbclient") is None or util.find_spec("ipykernel") is None:
-                    raise SandboxError(
-                        "The submission is a notebook, and nbclient or ipykernel is not installed here.",
-                        hint="Install both: pip install nbclient ipykernel",
-                    )
                 runner = self.source / RUNNER_AS_STAGED
                 _copy(NOTEBOOK_RUNNER, runner)
-                self.program = ["-I", runner, entry]  # it imports nothing that lies beside it
+                self.program = ["-I", runner, entry]  # -I: it imports nothing next to it
         except OSError as error:
             raise OutputError(
-                f"Cannot stage the input in {self.root}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
+                f"Cannot stage the input in {self.root}: {error.strerror}.",
+                hint="Choose a folder with enough space: --out DIR",
             ) from error
         for folder in (self.input, self.source):
             _make_read_only(folder)
@@ -98,14 +96,14 @@ class Staged:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file's content, by sharing its blocks where that is possible. Never a link: a link could be written to."""
+    """Copy a file, as a reflink where possible. Never a hard link: writing to it would change the original."""
     with source.open("rb") as reader, target.open("wb") as writer, suppress(OSError):
         fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
         return
     shutil.copyfile(source, target)
 
 
-def _can_share(source: Path, folder: Path) -> bool:
+def _can_reflink(source: Path, folder: Path) -> bool:
     trial = folder / ".trial"
     try:
         with source.open("rb") as reader, trial.open("wb") as writer:
@@ -124,12 +122,12 @@ def _make_read_only(folder: Path) -> None:
 
 
 def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
-    """Size, time of change, inode and mode of everything below `folder`."""
+    """Size, modification time, inode and mode of everything below `folder`."""
     found = {}
     for path in folder.rglob("*"):
         try:
             state = path.lstat()
-        except OSError:  # a run has closed its folder: it counts as removed
+        except OSError:  # the run has closed its folder: counts as removed
             continue
         found[path] = (
             state.st_size if stat.S_ISREG(state.st_mode) else 0,
@@ -141,11 +139,11 @@ def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a tree whose folders may be read-only; links in it are removed, not followed."""
+    """Remove a tree with read-only folders; links in it are removed, not followed."""
     if not root.exists():
         return
     root.chmod(0o700)
-    for path, names, _ in os.walk(root):  # a folder is opened before it is looked into
+    for path, names, _ in os.walk(root):  # chmod before walking into it
         for folder in (Path(path, name) for name in names):
             if not folder.is_symlink():
                 folder.chmod(0o700)

@@ -1,6 +1,6 @@
-"""Which test video is being read, observed from outside: an unmodified submission gets a progress bar.
+"""Watches from outside which test video is being read, so that an unmodified submission has a progress bar.
 
-By inotify, which sees every opening; where that is missing, by looking at open files a few times a second.
+Uses inotify, which reports every open; without it, the open files of all processes are listed a few times a second.
 """
 
 import ctypes
@@ -19,22 +19,27 @@ from dfdc_kit.report.run_report import VideoRead
 
 IN_OPEN, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE, IN_Q_OVERFLOW = 0x20, 0x8, 0x10, 0x4000
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
-ROUND_S = 0.2
+POLL_S = 0.2
 
 
 class VideoWatch:
-    """Notes when each file of a folder is opened and closed, while the context is open.
+    """Records when each file of a folder is opened and closed, while the context is open.
 
     Called in the watching thread: `on_open(name)` when a video is opened for the first time, and
-    `on_close(name, at_s)` whenever nobody has it open any more, `at_s` seconds after the start.
+    `on_close(name, at_s)` when no process has it open any more, `at_s` seconds after the start.
+    `open_inotify(folder)` returns an inotify file descriptor, or raises OSError.
     """
 
     def __init__(
-        self, folder: Path, on_open: Callable[[str], None], on_close: Callable[[str, float], None] | None = None
+        self,
+        folder: Path,
+        on_open: Callable[[str], None],
+        on_close: Callable[[str, float], None] | None = None,
+        open_inotify: Callable[[Path], int] | None = None,
     ) -> None:
-        self.caveat = ""  # why reads may be missed here, if they may
+        self.caveat = ""  # why reads may be missing, if they may
         self._on_open, self._on_close = on_open, on_close
-        self._folder = folder
+        self._folder, self._open_inotify = folder, open_inotify or _open_inotify
         self._started, self._started_unix_s = time.monotonic(), time.time()
         self._opened: dict[str, float] = {}  # name -> first opened, seconds after the start
         self._closed: dict[str, float] = {}  # name -> last closed
@@ -43,11 +48,11 @@ class VideoWatch:
 
     def __enter__(self) -> Self:
         try:
-            self._inotify = _inotify(self._folder)
+            self._inotify = self._open_inotify(self._folder)
         except (OSError, AttributeError) as error:  # no such call on this system, or no watch left
             self._inotify = -1
-            self.caveat = f"open files looked at every {ROUND_S:g} s: short reads are missed (no inotify: {error})"
-        target = self._look if self._inotify < 0 else self._follow
+            self.caveat = f"open files are polled every {POLL_S:g} s, so short reads are missed (no inotify: {error})"
+        target = self._poll if self._inotify < 0 else self._follow
         self._thread = threading.Thread(target=target, name="video-watch", daemon=True)
         self._started, self._started_unix_s = time.monotonic(), time.time()
         self._thread.start()
@@ -60,9 +65,9 @@ class VideoWatch:
             os.close(self._inotify)
 
     def reads(self, stopped_unix_s: float | None = None) -> list[VideoRead]:
-        """Every video that was opened, in the order of opening.
+        """Every video that was opened, in order.
 
-        One still open at the end, or when the order to stop was given, has no `closed_s`: it was never finished.
+        One that was still open at the end, or when the run was stopped, was not finished: its `closed_s` is None.
         """
         end = float("inf") if stopped_unix_s is None else stopped_unix_s - self._started_unix_s
         found = []
@@ -75,8 +80,8 @@ class VideoWatch:
     def _follow(self) -> None:
         last_round = False
         while not last_round:
-            last_round = self._stop.is_set()  # events that came before the stop are still in the queue
-            if select.select([self._inotify], [], [], 0 if last_round else ROUND_S)[0]:
+            last_round = self._stop.is_set()  # the queue still has events from before the stop
+            if select.select([self._inotify], [], [], 0 if last_round else POLL_S)[0]:
                 self._note(os.read(self._inotify, 1 << 16), time.monotonic() - self._started)
                 last_round = False
 
@@ -95,11 +100,11 @@ class VideoWatch:
             else:
                 self._closing(name, at)
 
-    def _look(self) -> None:
-        """Without inotify: compare the files that processes below this one have open, by device and inode."""
+    def _poll(self) -> None:
+        """Without inotify: compare the open files of all descendant processes, by device and inode."""
         videos = {_identity(path.stat()): path.name for path in self._folder.iterdir()}
         before: set[str] = set()
-        while not self._stop.wait(ROUND_S):
+        while not self._stop.wait(POLL_S):
             now = {videos[file] for file in _open_files() if file in videos}
             at = time.monotonic() - self._started
             for name in sorted(now - before):
@@ -121,8 +126,8 @@ class VideoWatch:
             self._on_close(name, at)
 
 
-def _inotify(folder: Path) -> int:
-    """A file descriptor that reports openings and closings in `folder`. Raises OSError or AttributeError."""
+def _open_inotify(folder: Path) -> int:
+    """An inotify file descriptor that reports opens and closes in `folder`. Raises OSError or AttributeError."""
     libc = ctypes.CDLL(None, use_errno=True)
     watch = int(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
     mask = IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
@@ -139,11 +144,11 @@ def _identity(state: os.stat_result) -> tuple[int, int]:
 
 
 def _open_files() -> Iterator[tuple[int, int]]:
-    """Device and inode of every file that a process below this one has open."""
+    """Device and inode of every file that a descendant process has open."""
     for process in psutil.Process().children(recursive=True):
         handles = Path(f"/proc/{process.pid}/fd")
         try:
             for handle in handles.iterdir():
                 yield _identity(handle.stat())
-        except OSError:  # it ended, or closed the file, meanwhile
+        except OSError:  # it has ended or closed the file meanwhile
             continue

@@ -67,7 +67,7 @@ def of_run(report: RunReport) -> Event:
         local_score=score.value if score else None,
         local_rows=score.rows if score else None,
         metric=report.challenge.metric.name,
-        data=report.truth or report.data_folder,
+        data=report.solution or report.data_folder,
         profile=report.profile_name,
         wall_time_s=report.observation.outcome.usage.wall_time_s,
         folder=report.run_id,

@@ -102,7 +102,7 @@ def spans(forecast: TimeForecast) -> Iterator[Span]:
     least, most = _reach(forecast)
     for outlook in forecast.outlooks:
         for where, projection, verdict in (
-            ("here", outlook.here, outlook.here_verdict),
+            ("here", outlook.local, outlook.local_verdict),
             (f"on {forecast.profile}", outlook.hosted, outlook.hosted_verdict),
         ):
             if projection is not None:
@@ -122,7 +122,7 @@ def _reach(forecast: TimeForecast) -> tuple[float, float]:
     """Least and most of the axis, in seconds: round figures about everything that stands on it."""
     times = [forecast.limit_s]
     for outlook in forecast.outlooks:
-        for projection in (outlook.here, outlook.hosted):
+        for projection in (outlook.local, outlook.hosted):
             times += _ends(projection) if projection is not None else ()
     least, most = max(min(times), 1e-3), max(times)
     below = [mark for mark in CLOCK if mark <= least] or [10 ** math.floor(math.log10(least))]

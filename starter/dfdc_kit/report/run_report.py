@@ -1,8 +1,8 @@
-"""The run report: everything that a run was and did, and enough to judge it again. Saved as `run.json`."""
+"""The run report, saved as `run.json`: what was run, what was observed, how it was judged; enough to judge it again."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,59 +15,61 @@ from dfdc_kit.sandbox.base import Enforcement, Outcome
 from dfdc_kit.scoring.score import Score
 from dfdc_kit.submission.validate import Validation
 
-MUCH = 1.1  # a factor; below it, nobody needs to be told
+SCHEMA_VERSION = 4  # raise it with every change of a field: a function in UPGRADES and a saved report as test case
+FILE, LOG, CSV, FALLBACKS, PAGE = "run.json", "log.txt", "submission.csv", "fallbacks.csv", "report.html"
+
+NOISE_FACTOR = 1.1  # disturbances that change times by less are not mentioned
+LEAK_BYTES = 16 << 10  # per video; less adds up to under 160 MiB in 10,000 videos, which any allocator may keep
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
-    """What else went on, and how evenly the cores worked."""
+    """How much other programs disturbed a run, and how evenly the cores worked."""
 
-    others_share: float | None  # of all cores' time, taken by other programs; 0 to 1; None: not known here
-    load_before: float  # programs that ran or wanted to, on average over the minute before
-    paces: int  # how often the same small piece of work was timed during the run
-    pace_s: tuple[float, float, float] | None  # its CPU time: 5 %, 50 % and 95 % quantile; None: a run too short
+    other_programs_share: float | None  # of all cores' time; 0 to 1; None: not known here
+    load_average_before: float  # runnable programs, mean over the minute before the run
+    probes: int  # how often a small fixed piece of work was timed during the run
+    probe_cpu_s: tuple[float, float, float] | None  # its CPU time: 5 %, 50 % and 95 % quantile; None: run too short
 
     @property
-    def quicker(self) -> float:
+    def speedup(self) -> float:
         """How many times as fast the run might have been on this machine undisturbed; 1 or more."""
-        pace = self.pace_s[1] / self.pace_s[0] if self.pace_s else 1.0
-        return pace / max(1 - (self.others_share or 0.0), 0.05)
+        pace = self.probe_cpu_s[1] / self.probe_cpu_s[0] if self.probe_cpu_s else 1.0
+        return pace / max(1 - (self.other_programs_share or 0.0), 0.05)
 
     @property
-    def slower(self) -> float:
-        """How many times as long it might have taken, had all of it been as slow as its slowest moments; 1 or more."""
-        return self.pace_s[2] / self.pace_s[1] if self.pace_s else 1.0
+    def slowdown(self) -> float:
+        """How many times as long the run might have taken at the speed of its slowest moments; 1 or more."""
+        return self.probe_cpu_s[2] / self.probe_cpu_s[1] if self.probe_cpu_s else 1.0
 
 
 def cautions(noise: Noise) -> Iterator[str]:
-    """What to say about the times of a run under `noise`; nothing if there is nothing to say."""
-    if (noise.others_share or 0.0) > 1 - 1 / MUCH:
-        yield f"other programs took {noise.others_share:.0%} of this machine meanwhile"
-    if noise.pace_s is not None and noise.pace_s[2] / noise.pace_s[0] > MUCH:
-        least, middle, most = noise.pace_s
-        yield f"the same work took {least / middle:.2f} to {most / middle:.2f} times its usual CPU time"
+    """Sentences about what makes the times of a run uncertain; none if nothing does."""
+    if (noise.other_programs_share or 0.0) > 1 - 1 / NOISE_FACTOR:
+        yield f"other programs used {noise.other_programs_share:.0%} of this machine during the run"
+    if noise.probe_cpu_s is not None and noise.probe_cpu_s[2] / noise.probe_cpu_s[0] > NOISE_FACTOR:
+        least, median, most = noise.probe_cpu_s
+        yield f"core speed varied: the same work took {least / median:.2f} to {most / median:.2f} times its median"
 
 
 FitVerdict = Literal["fits", "does not fit", "cannot tell"]
 Trend = Literal["none", "possibly growing", "growing", "possibly falling", "falling"]
 Basis = Literal["reads", "too few reads", "no reads"]
 
-LEAK_BYTES = 16 << 10  # a video; below it, 10,000 videos add less than 160 MiB: an allocator's own noise
-
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of `rows` videos cost, taken apart. All times in seconds of wall time.
+    """What a run over `rows` videos cost, by phase. All times in seconds of wall time.
 
-    A cost is the time from one completion (last close of a video) to the next, so overlapping readers, and a model that
-    computes after it has closed the file, are counted once and in full.
+    A video's cost is the time from one completion (last close of a video) to the next. So overlapping readers, and a
+    model that computes after it has closed the file, are counted once and in full.
     """
 
-    rows: int  # videos that the run had
+    rows: int  # videos in the run's input
     completed: int  # videos opened and closed for good
     unfinished: int  # videos still open at the end
-    readers: int  # videos open at the same time, at most
+    readers: int  # most videos open at the same time
     wall_time_s: float
-    startup_s: float  # until the first completion, less one typical cost, plus what the warm-up took too long
-    warm_up_videos: int  # first videos that cost more than everything later, left out of `costs_s`
+    startup_s: float  # until the first completion, less one typical cost, plus the excess cost of the warm-up
+    warm_up_videos: int  # first videos that cost more than all later ones; not in `costs_s`
     finish_s: float  # from the last completion to the end
     backlog_s: float  # the part of `finish_s` that looks like work on all videos at once; 0: none
     costs_s: list[float]  # (n,) steady costs in the order of completion
@@ -75,28 +77,28 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Projection(msgspec.Struct, frozen=True, kw_only=True):
-    """The wall time of a run over `videos` videos: a 90 % interval and its middle, in seconds."""
+    """The wall time of a run over `videos` videos: a 90 % interval and its median, in seconds."""
 
     videos: int
     low_s: float
     median_s: float
-    high_s: float | None  # None: the run shows too little for an upper bound
+    high_s: float | None  # None: too few videos for an upper bound
     trend: Trend = "none"
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
-    """One hidden test: does it finish in time, here and there."""
+    """One hidden test: whether the submission finishes in time on this machine and on the hosted one."""
 
     name: str  # "public", "private"
     videos: int
-    here: Projection
-    here_verdict: FitVerdict
+    local: Projection
+    local_verdict: FitVerdict
     hosted: Projection | None  # None: see TimeForecast.hosted_refused
     hosted_verdict: FitVerdict
 
 
 class TimeForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """Will it finish in time? Everything that the answer rests on, as far as the run's reads do not say it already."""
+    """Whether the hidden tests finish in time, and what that estimate is based on besides the observed reads."""
 
     limit_s: float
     profile: str
@@ -108,19 +110,17 @@ class TimeForecast(msgspec.Struct, frozen=True, kw_only=True):
     busy_cores: float | None  # CPU time over wall time, of the whole process tree; None: not known
     cores: int  # of this machine
     outlooks: list[Outlook]
-    hosted_ratio: tuple[float, float] | None  # seconds there for one second here, least and most
-    hosted_refused: str  # why nothing is said about the hosted machine; empty if something is
-    hosted_decoding_s: list[
-        tuple[float, float]
-    ]  # by outlook, for a refused model: decoding every frame there; may be empty
+    hosted_ratio: tuple[float, float] | None  # hosted seconds per local second, least and most
+    hosted_refused: str  # why there is no estimate for the hosted machine; empty if there is one
+    hosted_decoding_s: list[tuple[float, float]]  # by outlook: decoding every frame there, where nothing else is known
     constants: list[str]  # each constant with its source and date
     cautions: list[str]
 
 
 class MemoryGrowth(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory of the process tree against the number of videos done, over the later half of a run. Bytes a video."""
+    """Memory of the process tree per finished video, fitted over the later half of a run. Bytes per video."""
 
-    videos: int  # videos done at the last sample
+    videos: int  # videos finished at the last sample
     last_bytes: int
     slope_bytes: float
     low_bytes: float  # 90 % interval of the slope
@@ -128,52 +128,54 @@ class MemoryGrowth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaks(self) -> bool:
-        """Whether memory grows beyond doubt, and so much that it matters: the whole interval lies above LEAK_BYTES."""
+        """Whether the whole interval of the slope is above LEAK_BYTES."""
         return self.low_bytes > LEAK_BYTES
 
 
-SCHEMA_VERSION = 3
-FILE, LOG, CSV, FALLBACKS, PAGE = "run.json", "log.txt", "submission.csv", "fallbacks.csv", "report.html"
-
-
 class VideoRead(msgspec.Struct, frozen=True, kw_only=True):
-    """When a test video was read, seen from outside, in seconds after the start."""
+    """When a test video was read, observed from outside, in seconds after the start."""
 
     name: str
     opened_s: float
-    closed_s: float | None  # None: it was still open at the end
+    closed_s: float | None  # None: still open at the end
 
 
 class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
-    """Videos for which the submission itself says that it used a stated prior instead of a prediction."""
+    """Videos for which the submission itself reports a fallback prediction (its `fallbacks.csv`)."""
 
     count: int = 0
     by_reason: dict[str, int] = {}
     first: list[str] = []  # the first few names
-    caution: str = ""  # if they are so many that the score is not the model's
-    fault: str = ""  # why the side file could not be read, if so
+    caution: str = ""  # set if they are so many that the score says little about the model
+    error: str = ""  # why the file could not be read, if so
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was seen of a run. The verdict is decided from this record alone."""
+    """Everything observed of a run. Its verdict follows from this record, `Scoring` and the limits alone."""
 
     outcome: Outcome
-    csv: str  # "collected", or why not: "missing", "not a regular file", "larger than N bytes"
-    validation: Validation | None  # None: there was nothing to validate
-    refused: str  # what the metric itself had against a valid file, if anything
-    harness_fault: str  # what we did wrong, if anything: it is never the submission's fault
-    videos: int  # that were there to be read
+    csv_status: str  # "collected", or why not: "missing", "not a regular file", "larger than N bytes"
+    validation: Validation | None  # None: nothing was collected
+    videos: int  # in the run's input
     reads: list[VideoRead]
     reads_caveat: str  # why reads may be missing here, if they may
     noise: Noise
-    hopeless: str  # why it was stopped early: it could not have ended in time; empty: it was not
-    changed_input: list[str]  # input files that the run changed in spite of everything
+    early_stop_reason: str  # why --stop-early ended the run; empty: it did not
+    changed_input: list[str]  # input files that the run changed although they are read-only
     fallbacks: Fallbacks
     last_output: list[str]  # the last lines of the log, made printable
 
 
+class Scoring(msgspec.Struct, frozen=True, kw_only=True):
+    """What the metric returned for a valid file: a score, or one of two errors; nothing if no solution is known."""
+
+    score: Score | None = None
+    rejection: str = ""  # why the metric refused the file: the submission's fault
+    error: str = ""  # how the metric itself failed: never the submission's fault
+
+
 class LossBreakdownEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that are no predictions, by what they have in common."""
+    """Rows that are fallback predictions, and what they cost."""
 
     what: str
     rows: int
@@ -182,23 +184,23 @@ class LossBreakdownEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LossBreakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """What defaults cost in the score."""
+    """What fallback predictions cost in the score."""
 
     mean_loss: float  # of all rows
     entries: list[LossBreakdownEntry]
 
 
 class PartialScore(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rows that were written would have scored, with a prior in all others."""
+    """The score of the rows that an unfinished run had written, with `fill_value` in all others."""
 
     rows_written: int
-    prior: float
+    fill_value: float
     value: float
     displayed: str
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict, in Kaggle's words, in ours, and with the way out."""
+    """A verdict, Kaggle's word for it, the reason, and what to do."""
 
     verdict: Verdict
     kaggle: str
@@ -207,23 +209,23 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the run took place."""
+    """The machine that the run took place on."""
 
     system: str
     python: str
     cpu_cores: int
     memory_bytes: int
     packages: dict[str, str]
-    unmet: list[str] = []  # packages that the submission needs, and that are not installed or have another version
+    unmet_requirements: list[str] = []  # packages of submission.toml that are missing or have another version
 
 
 class EnvironmentDiff(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is otherwise on the hosted machine, and the statements that it weakens."""
+    """A difference between this machine and the hosted one, and which results it affects."""
 
     what: str
-    here: str
-    there: str
-    weakens: str
+    local: str
+    hosted: str
+    affects: str
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,10 +238,10 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     submission: str
     submission_folder: str
     submission_sha256: str
-    manifest_faults: list[str]  # what its external-data manifest lacks
+    manifest_problems: list[str]  # of its external-data manifest
     data_folder: str
     input_sha256: str
-    truth: str  # path of the solution; empty: none at hand
+    solution: str  # path of the solution; empty: none known
     rows: int
     challenge: Challenge
     metric_sha256: str
@@ -248,15 +250,22 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     enforcement: list[Enforcement]
     machine: Machine
-    gaps: list[EnvironmentDiff]  # between this machine and the hosted one
+    environment_diffs: list[EnvironmentDiff]
     observation: Observation
     judgement: Judgement
     score: Score | None
-    partial: PartialScore | None  # for a run that left a file but did not finish
-    memory_growth: MemoryGrowth | None  # by video, over the later half of the run; None: too short to tell
-    forecast: TimeForecast | None  # of the hidden tests; None: the run is not complete, or nothing limits its time
-    ledger: LossBreakdown | None  # None: no score, or a metric without losses
-    submission_csv_sha256: str  # empty: there is none
+    metric_rejection: str  # why the metric refused a valid file, if it did
+    metric_error: str  # how the metric itself failed, if it did
+    partial_score: PartialScore | None  # of a run that left a file but did not finish
+    memory_growth: MemoryGrowth | None  # None: run too short to tell
+    forecast: TimeForecast | None  # of the hidden tests; None: the run is not complete, or its time is not limited
+    loss_breakdown: LossBreakdown | None  # None: no score, or a metric without losses
+    submission_csv_sha256: str  # empty: no CSV was collected
+
+    @property
+    def scoring(self) -> Scoring:
+        """What the metric returned: the second input of the verdict, beside `observation`."""
+        return Scoring(score=self.score, rejection=self.metric_rejection, error=self.metric_error)
 
     @property
     def seconds_per_video(self) -> float:
@@ -264,28 +273,84 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.observation.outcome.usage.wall_time_s / max(self.rows, 1)
 
     @property
-    def unmet(self) -> list[str]:
-        """Packages that the submission needs and did not find so; of a container's own nothing is known."""
-        return [] if self.backend == "oci" else self.machine.unmet
+    def unmet_requirements(self) -> list[str]:
+        """Packages that the submission needs and that this machine lacks; nothing is known about a container's own."""
+        return [] if self.backend == "oci" else self.machine.unmet_requirements
 
 
 def save(report: RunReport, folder: Path) -> Path:
-    """Write `folder`/run.json, whole or not at all. Raises OutputError."""
+    """Write `folder`/run.json in one step. Raises OutputError."""
     path = folder / FILE
     write_json(path, report)
     return path
 
 
 def load(path: Path) -> RunReport:
-    """Read a run.json, or the one in a run folder. Raises DataMissingError or DataError."""
+    """Read a run.json, or the one in a run folder; reports of older schemas are upgraded.
+
+    Raises DataMissingError or DataError.
+    """
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
-        raise DataMissingError(f"There is no run report {path}.", hint="A run leaves one in its folder below runs/.")
-    content = path.read_bytes()
+        raise DataMissingError(f"Run report not found: {path}", hint="Name a run folder below runs/, or its run.json.")
     try:
-        version = msgspec.json.decode(content).get("schema_version")
+        raw = msgspec.json.decode(path.read_bytes())
+        version = raw.get("schema_version")
+        while version in UPGRADES:
+            UPGRADES[version](raw)
+            version = raw["schema_version"]
         if version != SCHEMA_VERSION:
-            raise DataError(f"{path} has schema version {version}; this program reads {SCHEMA_VERSION}.")
-        return msgspec.json.decode(content, type=RunReport)
-    except (msgspec.DecodeError, AttributeError) as error:
+            known = ", ".join(map(str, (*UPGRADES, SCHEMA_VERSION)))
+            raise DataError(
+                f"{path} has schema version {version}; this version of dfdc reads {known}.",
+                hint="Upgrade: pip install -U dfdc-starter-kit",
+            )
+        return msgspec.convert(raw, type=RunReport)
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a run report: {error}") from error
+
+
+def _upgrade_3(raw: dict[str, Any]) -> None:
+    """Schema 3 (until 2026-11) to 4: plainer names, and what the metric returned apart from what was observed."""
+    _rename(
+        raw,
+        truth="solution",
+        manifest_faults="manifest_problems",
+        gaps="environment_diffs",
+        partial="partial_score",
+        ledger="loss_breakdown",
+    )
+    seen = raw["observation"]
+    raw["metric_rejection"], raw["metric_error"] = seen.pop("refused"), seen.pop("harness_fault")
+    _rename(seen, csv="csv_status", hopeless="early_stop_reason")
+    _rename(seen["fallbacks"], fault="error")
+    _rename(
+        seen["noise"],
+        others_share="other_programs_share",
+        load_before="load_average_before",
+        paces="probes",
+        pace_s="probe_cpu_s",
+    )
+    if seen["outcome"]["ending"] == "hopeless":
+        seen["outcome"]["ending"] = "early-stop"
+    for violation in (seen["validation"] or {}).get("violations", ()):
+        violation.setdefault("fix", violation.get("mend", ""))
+    _rename(raw["machine"], unmet="unmet_requirements")
+    for diff in raw["environment_diffs"]:
+        _rename(diff, here="local", there="hosted", weakens="affects")
+    for outlook in (raw["forecast"] or {}).get("outlooks", ()):
+        _rename(outlook, here="local", here_verdict="local_verdict")
+    if raw["partial_score"]:
+        _rename(raw["partial_score"], prior="fill_value")
+    if raw["judgement"]["verdict"] == "harness-fault":
+        raw["judgement"]["verdict"] = "harness-error"
+    raw["schema_version"] = 4
+
+
+UPGRADES = {3: _upgrade_3}  # schema version -> changes the decoded JSON in place to the next version
+
+
+def _rename(fields: dict[str, Any], **names: str) -> None:
+    for old, new in names.items():
+        if old in fields:
+            fields[new] = fields.pop(old)

@@ -1,19 +1,19 @@
-"""The verdicts on a run: Kaggle's own outcomes, and ours for what is not the submission's doing."""
+"""The verdicts on a run: Kaggle's outcomes, and our own for what is not the submission's fault."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class Meaning(NamedTuple):
-    """What a verdict says, in a reference page and after a run."""
+    """What a verdict means, for the reference page and the command line."""
 
-    kaggle: str  # what Kaggle would have shown
+    kaggle: str  # what Kaggle would have shown; empty: nothing
     meaning: str
     exit_code: int
 
 
 class Verdict(StrEnum):
-    """How a run is judged."""
+    """The outcome of a run."""
 
     COMPLETE = "complete"
     TIMEOUT = "timeout"
@@ -21,21 +21,29 @@ class Verdict(StrEnum):
     COMPUTE = "exceeded-compute"
     NO_CSV = "csv-not-found"
     SCORING_ERROR = "scoring-error"
-    HARNESS_FAULT = "harness-fault"
+    HARNESS_ERROR = "harness-error"
     INTERRUPTED = "interrupted"
 
 
 MEANINGS: dict[Verdict, Meaning] = {
-    Verdict.COMPLETE: Meaning("Complete", "The run ended by itself and left a valid submission.", 0),
+    Verdict.COMPLETE: Meaning("Complete", "The program exited 0 and wrote a valid submission.", 0),
     Verdict.TIMEOUT: Meaning("Notebook Timeout", "The run was stopped at the wall-time limit.", 1),
-    Verdict.EXCEPTION: Meaning("Notebook Threw Exception", "The program ended with an error or by a signal.", 1),
+    Verdict.EXCEPTION: Meaning(
+        "Notebook Threw Exception", "The program exited with an error or was killed by a signal.", 1
+    ),
     Verdict.COMPUTE: Meaning(
-        "Notebook Exceeded Allowed Compute", "The run was stopped at the limit of memory, processes or output.", 1
+        "Notebook Exceeded Allowed Compute",
+        "The run was stopped at the limit of memory, processes, output or temporary files.",
+        1,
     ),
     Verdict.NO_CSV: Meaning(
-        "Submission CSV Not Found", "The program ended well, but left no submission.csv in its working folder.", 1
+        "Submission CSV Not Found", "The program exited 0 without writing the submission file to its working folder.", 1
     ),
-    Verdict.SCORING_ERROR: Meaning("Submission Scoring Error", "submission.csv breaks a rule of the format.", 1),
-    Verdict.HARNESS_FAULT: Meaning("Kaggle Error", "The harness failed; this says nothing about the submission.", 5),
-    Verdict.INTERRUPTED: Meaning("", "The run was stopped from outside: Ctrl-C, or a signal to end.", 130),
+    Verdict.SCORING_ERROR: Meaning(
+        "Submission Scoring Error", "The submission file breaks a rule of the format, or the metric rejected it.", 1
+    ),
+    Verdict.HARNESS_ERROR: Meaning(
+        "Kaggle Error", "The metric or dfdc itself failed; this says nothing about the submission.", 5
+    ),
+    Verdict.INTERRUPTED: Meaning("", "The run was stopped by Ctrl-C or a signal to terminate; it is not scored.", 130),
 }

@@ -36,7 +36,7 @@ class Ending(StrEnum):
     OUTPUT = "output"  # we stopped it: too many bytes in the working folder
     SCRATCH = "scratch"  # we stopped it: too many bytes in its folder for temporary files
     GPU_MEMORY = "gpu-memory"  # we stopped it: over the limit of memory on one graphics card
-    HOPELESS = "hopeless"  # we stopped it because we were told that it cannot end in time
+    EARLY_STOP = "early-stop"  # we stopped it: the caller asked for it, see should_stop
     INTERRUPTED = "interrupted"  # the person at the keyboard stopped it
 
 
@@ -89,7 +89,7 @@ NOT_ENFORCED = "NOT ENFORCED HERE"
 
 
 def never() -> bool:
-    """No run is hopeless."""
+    """Never stop a run early."""
     return False
 
 
@@ -111,10 +111,10 @@ class SandboxBackend(Protocol):
         ...
 
     def run(
-        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
         """Run the job to its end. `on_output` gets each piece of its output as it comes and must return at once, for
-        nothing is watched meanwhile; `hopeless` is asked many times a second, and once it says yes, the job is stopped.
+        nothing is watched meanwhile; `should_stop` is called many times a second, and True stops the job.
         Raises SandboxError.
         """
         ...

@@ -45,7 +45,7 @@ class BubblewrapBackend:
         return list(proven(self, _claims(limits)))
 
     def run(
-        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
         if reason := self.unavailable():
@@ -58,7 +58,7 @@ class BubblewrapBackend:
             command = [*_namespaces(limits), *_files(job, limits), "--json-status-fd", str(tells)]
             command += () if rules is None else ("--seccomp", str(rules.fileno()))
             command += ("--", *(_seen(part, job) for part in job.command))
-            outcome = supervise(job, command, {}, limits, on_output, hopeless, handles=handles)
+            outcome = supervise(job, command, {}, limits, on_output, should_stop, handles=handles)
             writer.close()
             os.set_blocking(told, False)
             if outcome.ending is Ending.EXIT and STARTED not in (status.read(STATUS_BYTES) or b""):

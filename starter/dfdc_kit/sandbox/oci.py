@@ -61,7 +61,7 @@ class OciBackend:
         return list(proven(self, _claims(limits)))
 
     def run(
-        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`.
 
@@ -82,7 +82,9 @@ class OciBackend:
                 def inside() -> int | None:
                     return gauge.container.pid if gauge.container else None
 
-                outcome = supervise(job, command, environment, watched, on_output, hopeless, confinement, root=inside)
+                outcome = supervise(
+                    job, command, environment, watched, on_output, should_stop, confinement, root=inside
+                )
             return _outcome(outcome, _state(engine, container), gauge.last, job, limits)
         finally:
             _ask(*remove)

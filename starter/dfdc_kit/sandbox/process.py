@@ -36,13 +36,13 @@ class ProcessBackend:
         return list(proven(self, _claims(limits)))
 
     def run(
-        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], hopeless: Callable[[], bool] = never
+        self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
         """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
         orders = _confinement(job, limits)
         short: dict[str | Path, Path] = {job.temporary: TEMPORARY} if "temporary" in orders else {}
         environment = {name: str(short.get(value, value)) for name, value in job.environment.items()}
-        return supervise(job, [str(part) for part in job.command], environment, limits, on_output, hopeless, orders)
+        return supervise(job, [str(part) for part in job.command], environment, limits, on_output, should_stop, orders)
 
 
 def _confinement(job: Job, limits: Limits) -> Confinement:

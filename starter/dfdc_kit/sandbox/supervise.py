@@ -53,7 +53,7 @@ def supervise(
     environment: dict[str, str],
     limits: Limits,
     on_output: Callable[[bytes], None],
-    hopeless: Callable[[], bool],
+    should_stop: Callable[[], bool],
     confinement: Confinement | None = None,
     handles: tuple[int, ...] = (),
     root: Callable[[], int | None] | None = None,
@@ -77,7 +77,7 @@ def supervise(
         cards = find()[0] if job.gpu else None
         gpu = GpuWatch(cards) if cards else None
         watchdog = Watchdog(root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
-        stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.HOPELESS if hopeless() else None), keep)
+        stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.EARLY_STOP if should_stop() else None), keep)
         said = supervisor.report()
     _reopen(job)
     largest_process_bytes = max(0, said["largest_process_bytes"] - watchdog.peak_of_files_bytes)

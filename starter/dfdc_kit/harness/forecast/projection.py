@@ -98,8 +98,8 @@ def verdict(projection: Projection, limit_s: float) -> FitVerdict:
 
 def no_firmer_than(noise: Noise, projection: Projection) -> Projection:
     """The range widened by how much faster an undisturbed machine might be, and how much slower this one may get."""
-    high_s = None if projection.high_s is None else projection.high_s * noise.slower
-    return structs.replace(projection, low_s=projection.low_s / noise.quicker, high_s=high_s)
+    high_s = None if projection.high_s is None else projection.high_s * noise.slowdown
+    return structs.replace(projection, low_s=projection.low_s / noise.speedup, high_s=high_s)
 
 
 def steady_low(timings: Timings, videos: int, level: float) -> float:

@@ -112,7 +112,7 @@ def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
     limit = format_time(forecast.limit_s)
     for outlook in forecast.outlooks:
         videos = plural(outlook.videos, "video")
-        here = f"{videos}, on this machine: {_range(outlook.here)}; limit {limit}: {outlook.here_verdict}"
+        here = f"{videos}, on this machine: {_range(outlook.local)}; limit {limit}: {outlook.local_verdict}"
         yield outlook.name, here
         if outlook.hosted is not None:
             yield outlook.name, f"{videos}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}"
@@ -136,7 +136,7 @@ class Forecaster:
         with self._lock:
             self._closed[name] = at_s
 
-    def hopeless(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether it is certain enough that the run cannot end in time; `reason` says why. Cheap to call often."""
         with self._lock:
             if self.reason or len(self._closed) < self._next_look:
@@ -145,7 +145,7 @@ class Forecaster:
             self._next_look = int(len(closed) * LOOK_AGAIN) + 1
         reads = [VideoRead(name=name, opened_s=at, closed_s=at) for name, at in closed.items()]
         timings = per_video(reads, max(closed.values()), len(reads))
-        low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().quicker
+        low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().speedup
         if low_s > self._limit_s:
             self.reason = (
                 f"After {len(closed)} videos it is clear that {self._videos:,} take at least {format_time(low_s)} "
@@ -162,8 +162,8 @@ def _outlook(
     return Outlook(
         name=name,
         videos=videos,
-        here=here,
-        here_verdict=verdict(here, limit_s),
+        local=here,
+        local_verdict=verdict(here, limit_s),
         hosted=hosted,
         hosted_verdict="cannot tell" if hosted is None else verdict(hosted, limit_s),
     )
@@ -188,7 +188,7 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> I
         )
     if leaking:
         yield "memory grows with every video, so the high end allows for slowing down"
-    for trend in sorted({outlook.here.trend for outlook in outlooks} - {"none"}):
+    for trend in sorted({outlook.local.trend for outlook in outlooks} - {"none"}):
         yield f"the cost of a video is {trend} in the course of the run"
     if timings.warm_up_videos:
         yield f"{plural(timings.warm_up_videos, 'slow video')} at the beginning: the warm-up, which counts once"

@@ -86,7 +86,7 @@ def _outcome(name: str, hard: HardInput, trial: Trial, silent_value: float | Non
 def _detail(name: str, outcome: InputOutcome, trial: Trial) -> str:
     if outcome is InputOutcome.FALLBACK:
         return trial.fallbacks[name]
-    if outcome is InputOutcome.SILENT_FALLBACK and (fault := trial.observation.fallbacks.fault):
+    if outcome is InputOutcome.SILENT_FALLBACK and (fault := trial.observation.fallbacks.error):
         return f"fallbacks.csv cannot be read: {fault}"
     return ""
 

@@ -89,7 +89,7 @@ def _check_run(run: RunReport, folder: Path, challenge: Challenge) -> None:
     verdict, said = run.judgement.verdict, f"The run here was judged {run.judgement.verdict.value}: {run.judgement.why}"
     if verdict is Verdict.INTERRUPTED:
         raise KeyboardInterrupt
-    if verdict is Verdict.HARNESS_FAULT:  # ours, not the submission's
+    if verdict is Verdict.HARNESS_ERROR:  # ours, not the submission's
         raise SandboxError(said, hint="See: dfdc doctor")
     if verdict is not Verdict.COMPLETE:
         raise SubmissionError(said, hint=f"less {folder / LOG}")

@@ -116,7 +116,7 @@ def new_attempt(wanted: SubmitRequest, ready: Ready) -> SubmitAttempt:
         local_run=run.run_id if run else "",
         local_score=score.value if score else None,
         local_rows=score.rows if score else None,
-        local_data=(run.truth or run.data_folder) if run else "",
+        local_data=(run.solution or run.data_folder) if run else "",
         rehearsal=ready.rehearsal,
     )
 

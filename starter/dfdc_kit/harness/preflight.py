@@ -1,0 +1,90 @@
+"""All checks before a run, and the inputs that they read."""
+
+import csv
+import io
+from dataclasses import replace
+from importlib import util
+from pathlib import Path
+from typing import NamedTuple
+
+from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
+from dfdc_kit.errors import SandboxError, UsageError
+from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
+from dfdc_kit.harness.request import RunRequest
+from dfdc_kit.sandbox.visible_paths import places
+from dfdc_kit.scoring.metric import LoadedMetric, load_metric
+from dfdc_kit.submission.code import RUNS
+from dfdc_kit.submission.expected_rows import ExpectedRows
+
+
+class RunInputs(NamedTuple):
+    """Everything that a run reads beside its request."""
+
+    metric: LoadedMetric
+    expected: ExpectedRows  # the required rows, with their labels where known
+    sample: bytes  # the sample submission that the submission gets to read
+    solution: Solution | None
+    local_calibration: Calibration | None  # written by `dfdc calibrate`
+    hosted_calibration: Calibration | None  # written by the calibration notebook on the hosted machine
+
+
+def preflight(request: RunRequest, runs: Path) -> RunInputs:
+    """Check that the run can start and that its files fit each other. Raises KitError if not; nothing is written."""
+    _check_hidden_files(request, runs)
+    _check_submission_folder(request, runs)
+    _check_notebook_packages(request)
+    metric = load_metric(request.challenge.metric_path)
+    expected, sample = _required_rows(request)
+    solution = None
+    if request.dataset.solution is not None:
+        solution = read_solution_for(request.dataset.solution, request.challenge, expected.ids)
+        expected = replace(expected, labels=labels_in_order(solution, expected.ids))
+    return RunInputs(metric, expected, sample, solution, kept_here(), kept_hosted())
+
+
+def _check_hidden_files(request: RunRequest, runs: Path) -> None:
+    """Labels and earlier reports must be hidden from a submission: not possible for a folder of system programs."""
+    for what, path in (("Data folder", request.dataset.folder), ("Folder of runs", runs)):
+        if path.resolve() in {place.resolve() for place in places()}:
+            raise UsageError(
+                f"{what} {path} also holds the programs of the system or of Python, which a submission may read.",
+                hint="Move it to a folder of its own.",
+            )
+
+
+def _check_submission_folder(request: RunRequest, runs: Path) -> None:
+    """A submission gets its whole folder: labels and reports must not be in it."""
+    folder, data = request.submission.folder, request.dataset
+    if request.submission.alone:
+        return
+    for what, path in (("Data folder", data.folder), ("Solution", data.solution), ("Folder of runs", runs)):
+        real = None if path is None else path.resolve()
+        if real is not None and real.is_relative_to(folder) and not real.is_relative_to(folder / RUNS):  # left out
+            raise UsageError(
+                f"{what} {path} is in the submission's folder {folder}, so the submission could read it.",
+                hint="Move the submission to a folder of its own, or the data out of it.",
+            )
+
+
+def _check_notebook_packages(request: RunRequest) -> None:
+    if request.submission.settings.entry_point.endswith(".ipynb"):
+        missing = [name for name in ("nbclient", "ipykernel") if util.find_spec(name) is None]
+        if missing:
+            raise SandboxError(
+                f"The submission is a notebook, and {' and '.join(missing)} is not installed here.",
+                hint="Install it:",
+                command=f"pip install {' '.join(missing)}",
+            )
+
+
+def _required_rows(request: RunRequest) -> tuple[ExpectedRows, bytes]:
+    """The rows a submission must have, and the sample submission: the data's own, or one made from the video names."""
+    columns, sample = request.challenge.submission, request.dataset.sample_submission
+    if sample is not None:
+        return ExpectedRows.from_sample(sample, request.challenge), sample.read_bytes()
+    names = [video.name for video in request.dataset.videos]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow((columns.row_id, columns.label))
+    table.writerows((name, 0) for name in names)  # an integer, as in the official one
+    return ExpectedRows.from_names(names, str(request.dataset.folder)), text.getvalue().encode()
