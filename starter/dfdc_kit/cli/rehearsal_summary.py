@@ -1,10 +1,10 @@
 """Print a rehearsal on one screen: verdict, what happened to each input, one block for each kind of fault."""
 
+import textwrap
 from itertools import groupby
 from pathlib import Path
 
 from rich.padding import Padding
-from rich.table import Table
 
 from dfdc_kit.cli.console import out, plain, shown
 from dfdc_kit.formatting import plural
@@ -18,6 +18,7 @@ VERDICTS = {
     "failed": "[bold red]FAILED[/]",
     "interrupted": "[bold yellow]INTERRUPTED[/]",
 }
+OWN_CODE = "/kaggle/src/"
 LOG_LINES = 4  # printed of a traceback; the report has more
 NO_VIDEO_OPENED = (
     "the submission opened no video, so the hard inputs tested nothing but file names and rows; "
@@ -32,7 +33,7 @@ def show(report: RehearsalReport, folder: Path) -> None:
     steps = f"{plural(len(report.steps), 'run')}, {time_s:.0f} s"
     out.print()
     _print(f"{VERDICTS[report.outcome]}: {plain(report.submission)}: {counts} ({steps})")
-    out.print(_table(report), soft_wrap=False)
+    _print_rows(report)
     if report.opens_no_video:
         _print(f"[yellow]note:[/] {NO_VIDEO_OPENED}")
     for code, why in report.left_out.items():
@@ -46,20 +47,20 @@ def show(report: RehearsalReport, folder: Path) -> None:
     _print(f"report: {plain(str(shown(folder / FILE)))}")
 
 
-def _table(report: RehearsalReport) -> Table:
+def _print_rows(report: RehearsalReport) -> None:
     """A row for each outcome with the inputs that had it, then a row for each comparison."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(width=out.width - 24)
     codes: dict[tuple[RehearsalSeverity, str], list[str]] = {}
     for finding in report.findings:
         codes.setdefault((finding.severity, finding.outcome.value), []).append(finding.code)
-    for severity, outcome in sorted(codes, key=lambda kind: list(COLOURS).index(kind[0])):
-        same = codes[severity, outcome]
-        table.add_row(f"[{COLOURS[severity]}]{outcome}[/] ({len(same)})", ", ".join(same))
-    for one in report.comparisons:
-        table.add_row(f"[{COLOURS[one.severity]}]{one.what}[/]", plain(_difference(one)))
-    return table
+    kinds = sorted(codes, key=lambda kind: list(COLOURS).index(kind[0]))
+    rows = [(kind[0], f"{kind[1]} ({len(codes[kind])})", ", ".join(codes[kind])) for kind in kinds]
+    rows += [(one.severity, one.what, _difference(one)) for one in report.comparisons]
+    width = max(len(label) for _, label, _ in rows)
+    for severity, label, text in rows:
+        lines = [text] if out.soft_wrap else textwrap.wrap(text, max(out.width - width - 2, 20), break_on_hyphens=False)
+        out.print(f"[{COLOURS[severity]}]{label:{width}}[/]  {plain(lines[0])}")
+        for line in lines[1:]:
+            out.print(f"{'':{width}}  {plain(line)}")
 
 
 def _difference(comparison: Comparison) -> str:
@@ -78,11 +79,20 @@ def _print_findings(findings: list[RehearsalFinding], folder: Path) -> None:
         codes = ", ".join(one.code for one in same)
         label = f"[bold {COLOURS[first.severity]}]{first.severity.value}[/] [bold]{outcome}[/]"
         _print(f"{label}: {plain(codes)}{plain(kaggle)}")
-        for line in first.log_lines[-LOG_LINES:] or [first.detail] * bool(first.detail):
+        for line in _shown_lines(first):
             _print(f"[dim]|[/] {plain(line)}", indent=4)
         _print(f"[bold]fix:[/] {plain(fix)}", indent=4)
         where = f" ({first.code} is {first.name})" if first.name else ""
         _print(f"[dim]log:[/] {plain(str(shown(folder / first.run / LOG)))}{plain(where)}", indent=4)
+
+
+def _shown_lines(finding: RehearsalFinding) -> list[str]:
+    """The last frame in the submission's own code and the error; else the last lines, or why it failed."""
+    lines = finding.log_lines
+    own = [at for at, line in enumerate(lines) if f'File "{OWN_CODE}' in line]
+    if own and len(lines) - own[-1] > LOG_LINES:
+        return [*lines[own[-1] : own[-1] + 2], "    ...", lines[-1]]
+    return lines[-LOG_LINES:] or [finding.detail] * bool(finding.detail)
 
 
 def _kind(finding: RehearsalFinding) -> tuple[str, str]:

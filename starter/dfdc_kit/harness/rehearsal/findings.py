@@ -9,7 +9,7 @@ from dfdc_kit.harness.rehearsal.record import ORDINARY, TOGETHER, InputOutcome, 
 from dfdc_kit.harness.rehearsal.trial import Trial, TrialVideo
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
 
-MAX_LOG_LINES = 8  # of a traceback
+MAX_LOG_LINES = 16  # of a traceback
 OUTCOME_OF = {
     Verdict.EXCEPTION: InputOutcome.EXCEPTION,
     Verdict.TIMEOUT: InputOutcome.TIMEOUT,
