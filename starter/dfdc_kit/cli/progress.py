@@ -73,7 +73,8 @@ class Screen:
             lines[:-MAX_LINES] = [f"... {plural(len(lines) - MAX_LINES, 'line')}: see log.txt".encode()]
         with self._drawing:
             for line in lines:
-                text = line[:LINE_BYTES].rsplit(b"\r", 1)[-1].decode("utf-8", errors="replace")
+                last = line[:LINE_BYTES].removesuffix(b"\r").rsplit(b"\r", 1)[-1]  # CR LF ends a line of a terminal
+                text = last.decode("utf-8", errors="replace")
                 with self._hide_on_error():
                     self._progress.console.print(f"[dim]|[/] {plain(text)}", soft_wrap=True)
 
@@ -94,7 +95,7 @@ class Screen:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(what, total=total, name=name)
-        self._progress.update(self._task, completed=done, name=name)
+        self._progress.update(self._task, completed=done, total=total, name=name)
 
 
 LINE_BYTES = 2000
