@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dfdc_kit.errors import DataMissingError
+from dfdc_kit.errors import DataMissingError, suggest
 from dfdc_kit.files import PACKAGE, bundled
 from dfdc_kit.settings import Settings, read_toml
 
@@ -97,10 +97,9 @@ def load(name: str = "") -> Challenge:
     name = name or os.environ.get(CHOSEN_BY) or BUNDLED
     path = Path(name).absolute() if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise DataMissingError(
-            f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=f"A TOML file, or one of: {known}"
-        )
+        known = sorted(file.stem for file in FOLDER.glob("*.toml"))
+        hint = suggest(name, known, label=f"{CHOSEN_BY} is a TOML file or one of")
+        raise DataMissingError(f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=hint)
     challenge = read_toml(path, Challenge)
     own = path.parent / challenge.metric.file
     if not own.is_file():

@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+MOST_LISTED = 25  # choices in one hint
+
 
 class KitError(Exception):
     """A foreseeable fault. `str(error)` says what was seen and expected, `hint` what to do about it.
@@ -92,7 +94,7 @@ ERRORS: tuple[type[KitError], ...] = (
 
 
 def suggest(name: str, choices: Iterable[str], *, label: str, aliases: Mapping[str, str] | None = None) -> str:
-    """The hint for a name that is none of `choices`: the nearest one, where one is near, and the choices.
+    """The hint for a name that is none of `choices`: the nearest one, where one is near, and all if they are few.
 
     `aliases` maps other words for a choice to it, in lower case. `label` names the choices.
 
@@ -104,5 +106,5 @@ def suggest(name: str, choices: Iterable[str], *, label: str, aliases: Mapping[s
     names = list(choices)
     words = {choice.lower(): choice for choice in names} | dict(aliases or {})
     near = difflib.get_close_matches(name.lower(), words, n=1, cutoff=0.6)
-    known = f"{label}: {', '.join(names)}" if names else ""
+    known = f"{label}: {', '.join(names)}" if 0 < len(names) < MOST_LISTED else ""
     return " ".join(filter(None, [f"Did you mean {words[near[0]]!r}?" if near else "", known]))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from dfdc_kit.errors import UsageError
+from dfdc_kit.errors import UsageError, suggest
 from dfdc_kit.files import PACKAGE
 from dfdc_kit.settings import Settings, read_toml
 
@@ -73,5 +73,5 @@ def load(name: str = DEFAULT) -> Profile:
     """The profile `name` (or a path to a TOML file of your own). Raises UsageError for an unknown name."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise UsageError(f"There is no runtime profile {name!r}.", hint=f"Profiles: {', '.join(names())}")
+        raise UsageError(f"There is no runtime profile {name!r}.", hint=suggest(name, names(), label="Profiles"))
     return read_toml(path, Profile)

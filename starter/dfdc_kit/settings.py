@@ -1,14 +1,13 @@
 """Strict reading of TOML settings into typed records: unknown keys are errors that name the nearest known one."""
 
 import codecs
-import difflib
 import re
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.errors import DataError, DataMissingError, suggest
 
 Record = TypeVar("Record")
 
@@ -42,8 +41,7 @@ def _nearest(message: str, kind: type) -> str:
         types = {field.name: field.type for field in msgspec.structs.fields(owner)} if name else {}
         owner = _record_in(types.get(name)) or owner
     known = [field.encode_name for field in msgspec.structs.fields(owner)]
-    near = difflib.get_close_matches(found.group(1), known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}"
+    return suggest(found.group(1), known, label="Known keys")
 
 
 def _record_in(kind: object) -> type | None:

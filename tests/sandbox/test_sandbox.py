@@ -544,7 +544,7 @@ def test_the_best_backend_that_keeps_what_is_required():
 def test_what_can_be_required():
     with pytest.raises(UsageError, match="'netwrk'") as fault:
         choose("", profiles.load(), ["netwrk"])
-    assert fault.value.hint == "Did you mean 'network'?"
+    assert fault.value.hint.startswith("Did you mean 'network'?")
     with pytest.raises(UsageError, match="sets no limit"):
         choose("process", profiles.load("unlimited"), ["network"])
 

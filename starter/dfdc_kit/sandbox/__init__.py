@@ -1,9 +1,8 @@
 """Sandboxes: run somebody else's program under limits, and leave nothing of it behind."""
 
-import difflib
 from collections.abc import Iterable
 
-from dfdc_kit.errors import SandboxError, UsageError
+from dfdc_kit.errors import SandboxError, UsageError, suggest
 from dfdc_kit.profiles import Limits, Profile
 from dfdc_kit.sandbox.base import NOT_ENFORCED, SandboxBackend
 from dfdc_kit.sandbox.bubblewrap import BubblewrapBackend
@@ -17,6 +16,7 @@ BACKENDS: dict[str, SandboxBackend] = {
     "process": ProcessBackend(),
 }
 
+ALIASES = {"docker": "oci", "podman": "oci", "container": "oci", "bwrap": "bubblewrap", "none": "process"}
 LIMITS = (
     *("wall_time", "cpu_cores", "memory", "gpu_memory", "processes", "output", "scratch", "log"),
     *("descendants", "network", "read_only_input", "hidden_files"),
@@ -35,7 +35,9 @@ def choose(name: str = "", profile: Profile | None = None, require: Iterable[str
     known and for such a limit, SandboxError if there is no such backend here: it names each limit and the reason.
     """
     if name and name not in BACKENDS:
-        raise UsageError(f"There is no sandbox backend {name!r}.", hint=f"Backends: {', '.join(BACKENDS)}")
+        raise UsageError(
+            f"There is no sandbox backend {name!r}.", hint=suggest(name, BACKENDS, label="Backends", aliases=ALIASES)
+        )
     required = list(dict.fromkeys(require))
     _known(required)
     reasons = {}
@@ -48,15 +50,13 @@ def choose(name: str = "", profile: Profile | None = None, require: Iterable[str
         reasons[candidate.name] = reason
     why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
     need = f" that keeps {', '.join(required)}" if required else ""
-    raise SandboxError(f"No sandbox backend{need} works here ({why}).", hint="See: dfdc doctor")
+    raise SandboxError(f"No sandbox backend{need} works here ({why}).", command="dfdc doctor")
 
 
 def _known(required: list[str]) -> None:
     for limit in required:
         if limit not in LIMITS:
-            near = difflib.get_close_matches(limit, LIMITS, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Limits: {', '.join(LIMITS)}"
-            raise UsageError(f"There is no limit {limit!r} to require.", hint=hint)
+            raise UsageError(f"There is no limit {limit!r} to require.", hint=suggest(limit, LIMITS, label="Limits"))
 
 
 def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -> str:
@@ -68,7 +68,8 @@ def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -
         if limit not in found:
             raise UsageError(
                 f"{limit} is required, but the profile sets no limit of that kind.",
-                hint="Choose a profile that limits it: dfdc profiles",
+                hint="Choose a profile that limits it.",
+                command="dfdc profiles",
             )
     short = [found[limit] for limit in required if found[limit].status.startswith(NOT_ENFORCED)]
     return "; ".join(f"{claim.limit} is {claim.status}: {claim.how}" for claim in short)

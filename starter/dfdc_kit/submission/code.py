@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dfdc_kit.errors import DataError, OutputError, SubmissionError, UsageError
+from dfdc_kit.errors import DataError, OutputError, SubmissionError, UsageError, suggest
 from dfdc_kit.files import PACKAGE, bundled, file_sha256
 from dfdc_kit.profiles import Profile
 from dfdc_kit.settings import Settings, read_toml
@@ -184,7 +184,7 @@ def start(folder: Path, baseline: str = "") -> list[str]:
         raise UsageError(f"{folder} is there already; nothing was changed.", hint="Choose another name.")
     known = baselines() if baseline else {}
     if baseline and baseline not in known:
-        raise UsageError(f"There is no baseline {baseline!r}.", hint=f"Baselines: {', '.join(known)}")
+        raise UsageError(f"There is no baseline {baseline!r}.", hint=suggest(baseline, known, label="Baselines"))
     source = known[baseline] if baseline else read_code_submission(TEMPLATE)
     files = [file.relative_to(source.folder) for file in source.files() if file.name not in NOT_COPIED]
     part = folder.with_name(f".{folder.name}.part")

@@ -1,6 +1,5 @@
 """`dfdc download sample`: what the official client serves, as one archive or file by file."""
 
-import difflib
 import fnmatch
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.errors import DataError, UsageError, suggest
 from dfdc_kit.files import check_room, free_bytes, why_unsafe
 from dfdc_kit.kaggle.client import Kaggle
 from dfdc_kit.kaggle.download.fetch import Fetched, FetchRequest, Watcher, Wire, fetch, map_threads
@@ -231,9 +230,9 @@ def _picked(files: list[RemoteFile], patterns: list[str]) -> list[RemoteFile]:
             raise DataError(f"Kaggle lists {file.name!r}, {fault}; nothing was fetched.", hint="Report it, please")
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(file.name, pattern) for file in files):
-            near = difflib.get_close_matches(pattern, [file.name for file in files], n=1, cutoff=0.4)
-            hint = f"Did you mean {near[0]!r}?" if near else "See all: dfdc download sample --dry-run --json"
-            raise UsageError(f"No file of the competition is called {pattern!r}.", hint=hint)
+            hint = suggest(pattern, (file.name for file in files), label="Files")
+            command = "dfdc download sample --dry-run --json"
+            raise UsageError(f"The competition has no file {pattern!r}.", hint=hint, command=command)
     return [file for file in files if not patterns or any(fnmatch.fnmatchcase(file.name, one) for one in patterns)]
 
 

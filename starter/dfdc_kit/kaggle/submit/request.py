@@ -1,6 +1,5 @@
 """What is to be handed in: the code, the hosted machine it asks for, and the parcel that is sent."""
 
-import difflib
 import re
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.errors import SubmissionError, UsageError
+from dfdc_kit.errors import SubmissionError, UsageError, suggest
 from dfdc_kit.harness.rehearsal.rehearse import RehearsalRequest
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.kaggle.submit.bundle import FILES, MOST_CHARACTERS, KernelBundle, kernel_bundle
@@ -155,8 +154,7 @@ def choose(asked: str, profile: Profile, *, gpu: bool) -> str:
     names = {name.lower(): name for name in (*table.offered, *table.retired)}
     name = names.get(wanted.lower())
     if name is None:
-        near = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.5)
-        hint = f"Did you mean {names[near[0]]}?" if near else f"Known: {', '.join(table.offered)}"
+        hint = suggest(wanted, table.offered, label="Accelerators")
         raise UsageError(f"There is no accelerator {wanted!r}.", hint=hint)
     if name in table.retired:
         gone = table.retired[name]
