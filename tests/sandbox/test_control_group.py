@@ -5,10 +5,10 @@ import time
 import pytest
 
 from dfdc_kit.sandbox.monitor import control_group
-from dfdc_kit.sandbox.monitor.control_group import Contained, ControlGroup, Gauge, Reading
+from dfdc_kit.sandbox.monitor.control_group import Container, ControlGroup, ControlGroupSampler, Reading
 
 MIB = 1 << 20
-BOX = Contained(7, "box")
+BOX = Container(7, "box")
 VERSION_1 = {
     "memory/box/memory.max_usage_in_bytes": f"{5 * MIB}\n",
     "memory/box/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
@@ -68,13 +68,13 @@ def test_the_gauge_keeps_the_last_reading_before_the_group_is_gone(monkeypatch):
 
     monkeypatch.setattr(control_group, "ControlGroup", Group)
     found = iter([None, BOX])
-    with Gauge(lambda: next(found)) as gauge:
+    with ControlGroupSampler(lambda: next(found)) as gauge:
         gauge._thread.join(20)
     assert gauge.last == Reading(0.2, 3 * MIB, 1)
 
 
 def test_a_container_that_never_ran_leaves_nothing_known():
-    with Gauge(lambda: None) as gauge:
+    with ControlGroupSampler(lambda: None) as gauge:
         time.sleep(0.01)
     assert gauge.last == Reading()
 

@@ -12,7 +12,7 @@ from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import BACKENDS, enforcement
 from dfdc_kit.sandbox.base import Ending, Job
 from dfdc_kit.sandbox.monitor import gpu
-from dfdc_kit.sandbox.monitor.gpu import Cards, GpuWatch
+from dfdc_kit.sandbox.monitor.gpu import Gpus, GpuWatch
 
 MIB, GIB = 1 << 20, 1 << 30
 ONE, TWO, OTHER = os.getpid(), os.getppid(), 1  # processes that there are
@@ -71,20 +71,20 @@ def nvml(monkeypatch):
         fake = FakeNvml(**how)
         monkeypatch.setitem(sys.modules, "pynvml", fake)
         monkeypatch.setattr(gpu, "NODES", "null")  # a device that every machine has
-        gpu.find.cache_clear()
+        gpu.find_gpus.cache_clear()
         return fake
 
     yield make
-    gpu.find.cache_clear()
+    gpu.find_gpus.cache_clear()
 
 
 def claim(limits: Limits) -> tuple[str, str]:
-    return next((c.status, c.how) for c in enforcement.supervised(limits) if c.limit == "gpu_memory")
+    return next((c.status, c.how) for c in enforcement.supervised_limits(limits) if c.limit == "gpu_memory")
 
 
 def test_memory_is_the_trees_and_of_one_card(nvml):
     fake = nvml()
-    watch = GpuWatch(Cards(fake))
+    watch = GpuWatch(Gpus(fake))
     fake.running = [[(ONE, 3 * GIB), (TWO, GIB), (OTHER, 9 * GIB)], [(ONE, 2 * GIB)]]
     fake.busy = [50, 10]
     assert watch.sample({ONE, TWO}) == 4 * GIB
@@ -97,7 +97,7 @@ def test_memory_is_the_trees_and_of_one_card(nvml):
 
 def test_where_the_driver_names_no_size_the_growth_of_the_card_counts(nvml):
     fake = nvml()
-    watch = GpuWatch(Cards(fake))
+    watch = GpuWatch(Gpus(fake))
     fake.running[1], fake.used = [(ONE, None)], [GIB, 6 * GIB]
     assert watch.sample({ONE}) == 5 * GIB
 
@@ -105,7 +105,7 @@ def test_where_the_driver_names_no_size_the_growth_of_the_card_counts(nvml):
 def test_where_the_driver_numbers_processes_otherwise_the_growth_counts(nvml):
     """As in a container: it names a process that is not there, or none at all."""
     fake = nvml()
-    watch = GpuWatch(Cards(fake))
+    watch = GpuWatch(Gpus(fake))
     fake.used = [GIB, 6 * GIB]
     for running in ([], [(ABROAD, 5 * GIB)]):
         fake.running[1] = running
@@ -116,13 +116,13 @@ def test_where_the_driver_numbers_processes_otherwise_the_growth_counts(nvml):
 
 def test_a_card_that_says_no_more_is_watched_as_far_as_it_answers(nvml):
     fake = nvml()
-    watch = GpuWatch(Cards(fake))
+    watch = GpuWatch(Gpus(fake))
     fake.running[0], fake.parted = [(ONE, 2 * GIB)], True
     assert watch.sample({ONE}) == 2 * GIB
     fake.silent = True
     assert watch.sample({ONE}) == 0
     assert (watch.usage().busy_share, watch.usage().samples) == (None, 1)
-    gpu.find.cache_clear()
+    gpu.find_gpus.cache_clear()
     assert claim(Limits(gpu_memory_bytes=GIB)) == ("NOT ENFORCED HERE", "NVML does not work: GPU is lost")
 
 
@@ -158,11 +158,11 @@ def test_what_is_claimed(nvml, monkeypatch):
     assert claim(limits) == ("NOT ENFORCED HERE", "NVML does not work: Driver/library version mismatch")
     nvml()
     monkeypatch.setitem(sys.modules, "pynvml", None)  # importing it fails
-    gpu.find.cache_clear()
+    gpu.find_gpus.cache_clear()
     assert claim(limits) == ("NOT ENFORCED HERE", "nvidia-ml-py is not installed: pip install nvidia-ml-py")
     monkeypatch.setattr(gpu, "NODES", "no-such-card*")
-    gpu.find.cache_clear()
-    assert claim(limits) == ("enforced", "there is no NVIDIA card on this machine: none can be used")
+    gpu.find_gpus.cache_clear()
+    assert claim(limits) == ("enforced", "this machine has no NVIDIA GPU: none can be used")
 
 
 def test_profiles_say_who_sees_a_card():

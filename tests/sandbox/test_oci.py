@@ -53,10 +53,10 @@ if argv[0] == "inspect":
 @pytest.fixture(autouse=True)
 def nothing_known():
     """What was found out about engines is forgotten."""
-    for known in (oci._engine, oci._why_not):
+    for known in (oci._engine, oci._why_unavailable):
         known.cache_clear()
     yield
-    for known in (oci._engine, oci._why_not):
+    for known in (oci._engine, oci._why_unavailable):
         known.cache_clear()
 
 
@@ -120,15 +120,16 @@ def test_the_network_only_where_the_profile_opens_it():
 
 def test_without_an_image_it_says_what_to_do(engine):
     engine()
-    assert "image = " in BACKENDS["oci"].unavailable()
+    assert BACKENDS["oci"].unavailable() == oci.NO_IMAGE
+    assert "image = " in BACKENDS["oci"].fix(oci.NO_IMAGE)
     assert backends(None)["oci"].unavailable()
 
 
 def test_without_an_engine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     backend = OciBackend("another-image")
-    assert backend.unavailable() == "there is no docker and no podman"
-    with pytest.raises(SandboxError, match="no docker"):
+    assert backend.unavailable() == "neither docker nor podman is installed"
+    with pytest.raises(SandboxError, match="neither docker"):
         backend.run(job(tmp_path), LIMITS, lambda _: None)
 
 
@@ -163,7 +164,7 @@ def test_a_client_without_its_engine_is_passed_over(monkeypatch, tmp_path):
 
 
 def test_a_card_is_handed_on_in_each_engines_words(monkeypatch, tmp_path):
-    monkeypatch.setattr(oci, "find", lambda: (object(), ""))
+    monkeypatch.setattr(oci, "find_gpus", lambda: (object(), ""))
     given = structs.replace(job(tmp_path), gpu=True)
     assert "--gpus all" in " ".join(command_line("/usr/bin/docker", "c", "i", given, LIMITS))
     assert "--device nvidia.com/gpu=all" in " ".join(command_line("/usr/bin/podman", "c", "i", given, LIMITS))

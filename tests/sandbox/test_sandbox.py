@@ -15,13 +15,22 @@ from msgspec import structs
 from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxError, UsageError
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import BACKENDS, LIMITS, bubblewrap, choose, enforcement, process, self_check, supervise
-from dfdc_kit.sandbox import enforcement as claimed
+from dfdc_kit.sandbox import (
+    BACKENDS,
+    LIMITS,
+    bubblewrap,
+    check_cache,
+    choose,
+    enforcement,
+    process,
+    self_check,
+    supervise,
+)
 from dfdc_kit.sandbox.base import Ending, Job, never
-from dfdc_kit.sandbox.monitor.process_tree import below
+from dfdc_kit.sandbox.monitor.process_tree import descendants
 from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
 from dfdc_kit.sandbox.process import ProcessBackend
-from dfdc_kit.sandbox.self_check import tried
+from dfdc_kit.sandbox.self_check import failed_limits
 from dfdc_kit.sandbox.supervise import prune
 
 MIB = 1 << 20
@@ -115,7 +124,7 @@ def test_wall_time(start, source):
 
 
 def test_time_is_kept_while_the_harness_looks_at_something_else(start, monkeypatch):
-    monkeypatch.setattr(Watchdog, "over", lambda self: time.sleep(2))
+    monkeypatch.setattr(Watchdog, "exceeded", lambda self: time.sleep(2))
     outcome, _ = start("import time; time.sleep(1.5)", wall_time_s=0.5)
     assert outcome.ending is Ending.WALL_TIME
     assert 0.5 <= outcome.usage.wall_time_s < 1.4
@@ -128,7 +137,7 @@ def test_memory_of_one_process(start):
 
 
 def test_memory_that_was_taken_between_two_looks_counts(start, monkeypatch):
-    monkeypatch.setattr(Watchdog, "over", lambda self: None)
+    monkeypatch.setattr(Watchdog, "exceeded", lambda self: None)
     outcome, _ = start(f"x = bytearray({400 * MIB})", memory_bytes=200 * MIB)
     assert outcome.ending is Ending.MEMORY
     assert outcome.exit_code == 0
@@ -326,7 +335,7 @@ for name, way in ways.items():
 @pytest.mark.parametrize("who", ["supervisor", "harness"])
 def test_nobody_signals_us_before_landlock_can_forbid_it(who, tmp_path, monkeypatch):
     """Landlock before version 6 lets a signal pass: a filter of system calls holds it."""
-    if reason := enforcement.why_not("filter"):
+    if reason := enforcement.why_unavailable("filter"):
         pytest.skip(reason)
     without = enforcement.START.replace(
         "; supervisor.run", "; supervisor.confine.landlock.SIGNALS_AND_ABSTRACT_SOCKETS = 0; supervisor.run"
@@ -488,10 +497,10 @@ def test_no_handle_of_ours_is_inherited(start):
 
 def test_the_tree_of_this_process_is_found():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        found = {seen.pid: seen for seen in below(os.getpid())}
+        found = {seen.pid: seen for seen in descendants(os.getpid())}
         assert found[child.pid].threads >= 1
         child.communicate()
-    assert child.pid not in {seen.pid for seen in below(os.getpid())}
+    assert child.pid not in {seen.pid for seen in descendants(os.getpid())}
 
 
 def test_a_name_of_a_process_cannot_confuse_the_reader():
@@ -499,7 +508,7 @@ def test_a_name_of_a_process_cannot_confuse_the_reader():
     with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert child.pid in {seen.pid for seen in below(os.getpid())}
+        assert child.pid in {seen.pid for seen in descendants(os.getpid())}
         child.communicate(b"\n")
 
 
@@ -545,7 +554,7 @@ def test_what_can_be_required():
     with pytest.raises(UsageError, match="'netwrk'") as fault:
         choose("", profiles.load(), ["netwrk"])
     assert fault.value.hint.startswith("Did you mean 'network'?")
-    with pytest.raises(UsageError, match="sets no limit"):
+    with pytest.raises(UsageError, match="sets no such limit"):
         choose("process", profiles.load("unlimited"), ["network"])
 
 
@@ -554,22 +563,22 @@ def test_every_claim_stands_the_trial(name):
     """Else the conformance suite would skip what does not hold, because the report admits it."""
     if reason := BACKENDS[name].unavailable():
         pytest.skip(reason)
-    missing = [kind for kind in ("namespaces", "landlock", "filter") if process.why_not(kind)]
+    missing = [kind for kind in ("namespaces", "landlock", "filter") if process.why_unavailable(kind)]
     if missing and name == "process":
         pytest.skip(f"this kernel lacks {', '.join(missing)}")
-    assert tried(BACKENDS[name]) == {}
+    assert failed_limits(BACKENDS[name]) == {}
 
 
 @pytest.fixture
 def old_kernel(monkeypatch):
     """A machine without namespaces, Landlock and filters, as far as the process backend knows."""
 
-    def absent(mechanism: str) -> str:
+    def unavailable(mechanism: str) -> str:
         return f"{mechanism} switched off"
 
-    monkeypatch.setattr(process, "why_not", absent)
-    monkeypatch.setattr(supervise, "why_not", absent)
-    monkeypatch.setattr(claimed, "why_not", absent)
+    monkeypatch.setattr(process, "why_unavailable", unavailable)
+    monkeypatch.setattr(supervise, "why_unavailable", unavailable)
+    monkeypatch.setattr(enforcement, "why_unavailable", unavailable)
     backend = ProcessBackend()
     monkeypatch.setitem(BACKENDS, "process", backend)
     return backend
@@ -585,19 +594,21 @@ def test_what_an_old_kernel_cannot_do_is_admitted(old_kernel):
     assert choose("process", profiles.load(), ["memory"]) is old_kernel
 
 
-def test_a_claim_that_does_not_hold_is_found_out(old_kernel, monkeypatch):
-    """Claims as on a good kernel, confinement as on an old one: the trial sees the difference."""
+def test_enforcement_is_not_enforced_when_self_check_contradicts_the_claim(old_kernel, monkeypatch, tmp_path):
+    """Claims as on a good kernel, confinement as on an old one: the self-check finds the difference."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is remembered
     monkeypatch.setattr(process, "_confinement", lambda job, limits: {})
-    monkeypatch.setattr(process, "why_not", lambda mechanism: "")
+    monkeypatch.setattr(process, "why_unavailable", lambda mechanism: "")
     claims = {claim.limit: claim for claim in ProcessBackend().enforcement(profiles.load().limits)}
     for limit in ("network", "hidden_files", "read_only_input"):
         assert claims[limit].status == "NOT ENFORCED HERE"
         assert claims[limit].how.startswith("tried, and ")
     assert claims["memory"].status == "watched"
+    assert "self-check" not in str(check_cache._read())  # a contradicted claim is tried again next time
 
 
 @pytest.mark.parametrize("limit", ["wall_time", "processes", "output", "scratch", "log", "descendants"])
-def test_each_limit_is_tried(limit, monkeypatch):
+def test_self_check_names_a_limit_that_is_not_enforced(limit, monkeypatch):
     """A backend that keeps all limits but one: the trial names that one."""
     fields = {"wall_time": "wall_time_s", "descendants": None, "processes": "processes"}
     field = fields.get(limit, f"{limit}_bytes")
@@ -615,16 +626,16 @@ def test_each_limit_is_tried(limit, monkeypatch):
 
     short = {name: (how.replace("sleep(20)", "sleep(2)"), *rest) for name, (how, *rest) in self_check.EXCESSES.items()}
     monkeypatch.setattr(self_check, "EXCESSES", short)
-    assert set(tried(Careless())) == {limit}
+    assert set(failed_limits(Careless())) == {limit}
     for held in kept:
         held.close()
 
 
 def test_without_namespaces_a_filter_closes_the_network(monkeypatch, tmp_path):
-    if process.why_not("filter"):
-        pytest.skip(process.why_not("filter"))
-    real = process.why_not
-    monkeypatch.setattr(process, "why_not", lambda m: "switched off" if m == "namespaces" else real(m))
+    if process.why_unavailable("filter"):
+        pytest.skip(process.why_unavailable("filter"))
+    real = process.why_unavailable
+    monkeypatch.setattr(process, "why_unavailable", lambda m: "switched off" if m == "namespaces" else real(m))
     claims = {claim.limit: claim for claim in ProcessBackend().enforcement(profiles.load().limits)}
     assert claims["network"].status == "enforced"
     assert "filter" in claims["network"].how

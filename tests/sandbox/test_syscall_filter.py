@@ -9,7 +9,7 @@ from dfdc_kit.sandbox.inside.syscall_filter import CALLS, MACHINES, program
 
 ALLOWED = 0x7FFF0000
 US = 4242
-EVERYTHING = {"keep_cores": True, "close_network": True, "close_users": True, "guarded": [US, -US, -1]}
+EVERYTHING = {"keep_cores": True, "close_network": True, "close_users": True, "protected_pids": [US, -US, -1]}
 
 
 def answer(content: bytes, machine: int, number: int, *arguments: int) -> int:
@@ -100,5 +100,5 @@ def test_other_machines_are_refused():
     content = program("x86_64")
     assert answer(content, 0x40000003, 1) == refused(errno.ENOSYS)  # 32 bits
     assert answer(content, MACHINES["x86_64"], 0x40000000 + 1) == refused(errno.ENOSYS)  # x32
-    with pytest.raises(OSError, match="no filter is written for riscv64"):
+    with pytest.raises(OSError, match="no system call filter for riscv64"):
         program("riscv64")

@@ -22,7 +22,7 @@ from dfdc_kit.kaggle.credentials import HOW, sources
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import backends
 from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
-from dfdc_kit.sandbox.monitor.gpu import NO_CARD, find
+from dfdc_kit.sandbox.monitor.gpu import NO_GPU, find_gpus
 from dfdc_kit.sandbox.monitor.gpu import PACKAGE as NVML
 from dfdc_kit.scoring.metric import displayed, load_metric
 
@@ -173,10 +173,10 @@ def _hardware() -> list[DoctorFinding]:
 
 
 def _graphics() -> list[DoctorFinding]:
-    cards, reason = find()
+    cards, reason = find_gpus()
     if cards:
         return [DoctorFinding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
-    if reason == NO_CARD:
+    if reason == NO_GPU:
         seen, mend = "none; GPU baselines run on the CPU here, slower", "Nothing to do, unless you own one"
     else:
         seen, mend = f"cannot be watched: {reason}", f"pip install {NVML}"

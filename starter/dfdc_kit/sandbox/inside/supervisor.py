@@ -1,18 +1,16 @@
-r"""Runs one command and outlives all its descendants: started by every backend as a program of its own.
+r"""Runs one command and outlives all its descendants: every backend starts it as a separate program.
 
     python -I -S -c "<this folder on the path>; import supervisor; supervisor.run()" \
-        CONTROL_FD RESULT_FD ORDERS COMMAND [ARG ...]
+        CONTROL_FD RESULT_FD CONFINEMENT COMMAND [ARG ...]
         trial MECHANISM FOLDER
 
-It makes itself the reaper of every orphan below it, so that a daemon that left its session is found, too. When the
-command ends, when its time is over, or when CONTROL_FD reaches its end (we want it stopped, or we died), it kills every
-process below it and writes one line to RESULT_FD: a dict in Python's own notation. ORDERS (a dict, marshalled, in
-hexadecimal) says what the command's process takes away from itself first (see confine.py), `file_bytes`, the largest
-file that it may write, `wall_time_s`, and `afterwards`, a command to run when it had to be stopped. The second form
-tries what this kernel can do.
+It becomes the reaper of every orphan below it, so that a daemon in its own session is found, too. When the command
+ends, when its time is over, or when CONTROL_FD is closed (the harness wants it stopped, or has died), it kills every
+process below it and writes one line to RESULT_FD: the repr of a dict. CONFINEMENT is a supervise.Confinement,
+marshalled, in hexadecimal. The second form tries what this kernel can do.
 
-Standard library only, and of that what loads fast: imported, so that it is compiled once; no json (9 ms); `_signal`,
-because `signal` makes enumerations of its numbers first (4 ms).
+Standard library only, and only modules that load fast: no json (9 ms); `_signal`, because `signal` builds enumerations
+(4 ms). It is imported, not run as a script, so that its bytecode is cached.
 """
 
 import _signal as signal  # type: ignore[import-not-found]
@@ -26,18 +24,18 @@ import time
 
 import confine  # type: ignore[import-not-found]  # a sibling
 
-TYPE_CHECKING = False  # importing typing would cost a fifth of the start-up
+TYPE_CHECKING = False  # importing typing takes a fifth of the start-up
 if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
-OF_PRIORITY = resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO  # a run before all others would keep us from ending it
+PRIORITY_LIMITS = resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO  # a job of higher priority could block us
 REAL_TIME = os.SCHED_FIFO, os.SCHED_RR
-PATIENCE_S = 20.0  # for processes that the kernel cannot end at once
+KILL_TIMEOUT_S = 20.0  # for processes that the kernel cannot end at once
 
 
-def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: list[str]) -> None:
-    """Run `command`, wait for it or for the order to stop, end all that is left, and say how it went."""
+def main(control_fd: int, result_fd: int, confinement: "dict[str, Any]", command: list[str]) -> None:
+    """Run `command` until it ends or must be stopped, kill everything that is left, and report."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.set_inheritable(control_fd, False)
     os.set_inheritable(result_fd, False)
@@ -45,23 +43,23 @@ def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: lis
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     started = time.monotonic()
-    main_pid = _start(command, orders, result_fd)
+    main_pid = _start(command, confinement, result_fd)
     status: int | None = None
-    ordered_to_stop = out_of_time = False
-    limit_s = orders.get("wall_time_s")
-    while status is None and not ordered_to_stop and not out_of_time:
+    stop_requested = out_of_time = False
+    limit_s = confinement.get("wall_time_s")
+    while status is None and not stop_requested and not out_of_time:
         left_s = None if limit_s is None else max(0.0, started + limit_s - time.monotonic())
         ready, _, _ = select.select([control_fd, wake_read], [], [], left_s)
         out_of_time = not ready
         if wake_read in ready:
             os.read(wake_read, 4096)
             status, _ = _reap(main_pid)
-        ordered_to_stop = control_fd in ready
+        stop_requested = control_fd in ready
     stopped_unix_s = time.time() if out_of_time else None
     wall_time_s = time.monotonic() - started
     left_running, killed_status = _end_all(main_pid, reaped=status is not None)
-    if status is None and orders.get("afterwards"):
-        _run(orders["afterwards"])
+    if status is None and confinement.get("on_stop"):
+        _run(confinement["on_stop"])
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
         "status": status if status is not None else killed_status,
@@ -75,37 +73,33 @@ def main(control_fd: int, result_fd: int, orders: "dict[str, Any]", command: lis
     os.write(result_fd, repr(result).encode() + b"\n")
 
 
-def _start(command: list[str], orders: "dict[str, Any]", result_fd: int) -> int:
+def _start(command: list[str], confinement: "dict[str, Any]", result_fd: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for number in (
-            signal.SIGCHLD,
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-        ):  # Python changed them; the command wants its own
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # Python changed them
             signal.signal(number, signal.SIG_DFL)
-        if os.sched_getscheduler(0) in REAL_TIME:  # ours is, and a child's would be
+        if os.sched_getscheduler(0) in REAL_TIME:  # ours is, and the child inherits it
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        for limit in (resource.RLIMIT_CORE, *OF_PRIORITY):
+        for limit in (resource.RLIMIT_CORE, *PRIORITY_LIMITS):
             resource.setrlimit(limit, (0, 0))
-        if file_bytes := orders.get("file_bytes"):
+        if file_bytes := confinement.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-        if not orders.get("plain"):
-            confine.confine(orders)
+        if not confinement.get("bare"):
+            confine.confine(confinement)
         os.execvp(command[0], command)  # noqa: S606
-    except Exception as error:  # noqa: BLE001  # whatever it is: nothing of ours may run on in the child
+    except Exception as error:  # noqa: BLE001  # whatever it is: our code must not continue in the child
         os.write(result_fd, repr({"cannot_start": f"{command[0]}: {error}"}).encode() + b"\n")
     os._exit(127)
 
 
 def _run(command: list[str]) -> None:
-    """Run a command of ours to its end, for at most PATIENCE_S."""
+    """Run a command of the harness to its end, for at most KILL_TIMEOUT_S."""
     pid = os.posix_spawnp(command[0], command, os.environ)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + KILL_TIMEOUT_S
     while os.waitpid(pid, os.WNOHANG)[0] == 0:
         if time.monotonic() > deadline:
             _signal([pid], signal.SIGKILL)
@@ -115,7 +109,7 @@ def _run(command: list[str]) -> None:
 def _reap(main_pid: int) -> "tuple[int | None, bool]":
     """Collect every child that has ended; the main process's status if it is among them, and whether none is left.
 
-    None is left means that no descendant is: the reaper of orphans is the parent of each one's eldest ancestor alive.
+    If no child is left, no descendant is: orphans become children of this process, the subreaper.
     """
     found = None
     while True:
@@ -130,18 +124,17 @@ def _reap(main_pid: int) -> "tuple[int | None, bool]":
 
 
 def _end_all(main_pid: int, *, reaped: bool) -> tuple[int, int | None]:
-    """Stop, then kill, every descendant until none is left; how many there were, and the main process's status."""
+    """Freeze, then kill, all descendants until none is left; how many there were, and the main process's status."""
     seen: set[int] = set()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + KILL_TIMEOUT_S
     if not reaped:
-        _signal([main_pid], signal.SIGKILL)  # where it is the first process of a namespace, the rest dies with it
+        _signal([main_pid], signal.SIGKILL)  # if it is the first process of a PID namespace, all others die with it
     killed_status, none_left = _reap(main_pid)
-    # until the kernel says so: a look at /proc misses one that is born, and whose parent is gone, while it takes place
+    # until waitpid says so: a scan of /proc misses a process that is created, and orphaned, during the scan
     while not none_left and time.monotonic() < deadline:
         below = _descendants()
-        while (
-            new := [pid for pid in below if pid not in seen]
-        ) and time.monotonic() < deadline:  # freeze first: what is frozen cannot fork
+        # freeze first: a frozen process cannot fork
+        while (new := [pid for pid in below if pid not in seen]) and time.monotonic() < deadline:
             _signal(new, signal.SIGSTOP)
             seen.update(new)
             below = _descendants()
@@ -161,15 +154,15 @@ def _signal(pids: list[int], number: int) -> None:
 
 
 def _descendants() -> list[int]:
-    """Every process below this one that still lives (zombies do not), from /proc."""
+    """All descendants of this process that are alive (no zombies), from /proc."""
     children: dict[int, list[int]] = {}
     living = set()
-    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib would cost a third of the start-up
+    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib takes a third of the start-up
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
                     stat = file.read()
-            except OSError:  # it ended meanwhile
+            except OSError:  # it has ended
                 continue
             state, parent = stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[:2]
             children.setdefault(int(parent), []).append(int(name))

@@ -1,6 +1,6 @@
-"""A seccomp filter in plain BPF: a few system calls are answered here instead of by the kernel.
+"""A seccomp filter in classic BPF, which refuses or fakes a few system calls.
 
-Standard library only: the supervisor loads it. Classic BPF as in linux/filter.h, values of linux/seccomp.h.
+Standard library only: the supervisor loads it. Constants from linux/filter.h and linux/seccomp.h.
 """
 
 import ctypes
@@ -12,18 +12,18 @@ TYPE_CHECKING = False  # importing typing would cost a fifth of the start-up
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Step = tuple[int, int, int, int]  # operation; how many steps to leave out if true, if false; operand
+    Step = tuple[int, int, int, int]  # opcode; instructions to skip if true, if false; operand
 
-SET_FILTER, SPEC_ALLOW = 1, 4  # no slow mode of the processor against side channels, which older kernels tie to it
+SET_FILTER, SPEC_ALLOW = 1, 4  # without the slow speculation barriers that older kernels tie to seccomp
 LOAD, EQUAL, AT_LEAST, ANY_BIT, ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # LD|W|ABS, JMP|JEQ, JMP|JGE, JMP|JSET, RET
 ALLOW, ERROR = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, or-ed with the error's number
-NUMBER, MACHINE, ARGUMENTS = 0, 4, (16, 24, 32)  # offsets in struct seccomp_data; low word first on both machines
-FOREIGN = 0x40000000  # x32: the same calls under other numbers
+NUMBER, MACHINE, ARGUMENTS = 0, 4, (16, 24, 32)  # offsets in struct seccomp_data; low word first on both architectures
+FOREIGN = 0x40000000  # x32: the same calls with other numbers
 AF_UNIX, NEW_USERS = 1, 0x10000000
-SET_OWNER, SET_OWNER_BY_POINTER = 8, 15  # of fcntl: who gets the signals of a file
+SET_OWNER, SET_OWNER_BY_POINTER = 8, 15  # fcntl: F_SETOWN, F_SETOWN_EX
 SET_OWNER_BY_IOCTL = 0x8901, 0x8902
-WHOLE_USER = {"setpriority": 2, "ioprio_set": 3}  # whose priority: all processes of the user
-MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit's name of each
+PER_USER = {"setpriority": 2, "ioprio_set": 3}  # the argument that means all processes of a user
+MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH of each
 CALLS = {  # numbers, in the order of MACHINES
     "seccomp": (317, 277),
     "sched_setaffinity": (203, 122),
@@ -69,52 +69,55 @@ def program(
     keep_cores: bool = False,
     close_network: bool = False,
     close_users: bool = False,
-    guarded: "Sequence[int]" = (),
+    protected_pids: "Sequence[int]" = (),
 ) -> bytes:
-    """The filter's instructions, 8 bytes each. Raises OSError on a machine whose call numbers are not listed here.
+    """The filter's instructions, 8 bytes each. Raises OSError on an architecture that is not in MACHINES.
 
-    keep_cores: a change of the allowed CPU cores seems to work and changes nothing, so that a program that asks for
-    every core of the machine goes on. close_network: there are no sockets but Unix ones, and no io_uring.
-    close_users: no user namespace, in which a program could mount memory of its own, and none of the user's keys, which
-    the kernel keeps. guarded: processes (and, below 0, process groups) that get no signal and no
-    other priority; with it, a process sets limits of itself alone.
+    keep_cores: setting the CPU affinity reports success and changes nothing, so that a program that asks for every core
+    goes on. close_network: Unix sockets only, no io_uring. close_users: no user namespaces, in which a program could
+    mount its own memory, and no kernel keyrings. protected_pids: processes (negative: process groups) that cannot be
+    signalled or reprioritized; with it, a process can set resource limits only of itself.
     """
     call = _calls(machine)
     steps: list[Step] = [
         (LOAD, 0, 0, MACHINE),
         (EQUAL, 1, 0, MACHINES[machine]),
-        (ANSWER, 0, 0, ERROR | errno.ENOSYS),  # a program for another machine (32 bits) has other call numbers
+        (ANSWER, 0, 0, ERROR | errno.ENOSYS),  # 32-bit programs have other call numbers
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, FOREIGN),
         (ANSWER, 0, 0, ERROR | errno.ENOSYS),
     ]
     if keep_cores:
-        steps += _on(call["sched_setaffinity"], (ANSWER, 0, 0, ERROR))  # error 0: it says that it worked
+        steps += _on(call["sched_setaffinity"], (ANSWER, 0, 0, ERROR))  # error 0: reports success
     if close_network:
         steps += _on(call["io_uring_setup"], _refuse(errno.ENOSYS))
         steps += _on(
             call["socket"], (LOAD, 0, 0, ARGUMENTS[0]), (EQUAL, 1, 0, AF_UNIX), _refuse(errno.EACCES), _allow()
         )
     if close_users:
-        steps += _on(call["clone3"], _refuse(errno.ENOSYS))  # its flags cannot be seen; every library knows clone, too
+        steps += _on(call["clone3"], _refuse(errno.ENOSYS))  # its flags cannot be read; C libraries use clone then
         for name in ("add_key", "request_key", "keyctl"):
             steps += _on(call[name], _refuse(errno.ENOSYS))
         for name in ("clone", "unshare"):
             steps += _on(
                 call[name], (LOAD, 0, 0, ARGUMENTS[0]), (ANY_BIT, 0, 1, NEW_USERS), _refuse(errno.EPERM), _allow()
             )
-    if guarded:
+    if protected_pids:
         for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
-            steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
-        steps += _on(call["prlimit64"], *_of_itself(ARGUMENTS[0]), _allow())
-        for name in ("sched_setparam", "sched_setscheduler", "sched_setattr"):  # ZeroMQ does it to threads of its own
-            steps += _on(call[name], *_but(ARGUMENTS[0], guarded))
-        for name, user in WHOLE_USER.items():
-            others = _but(ARGUMENTS[1], guarded)[:-1]
-            steps += _on(call[name], *others, *_but(ARGUMENTS[0], [user]))
-        for name in ("tkill", "pidfd_send_signal"):  # whom it is for cannot be seen
+            steps += _on(call[name], *_unless(ARGUMENTS[0], protected_pids))
+        steps += _on(call["prlimit64"], *_only_self(ARGUMENTS[0]), _allow())
+        for name in (
+            "sched_setparam",
+            "sched_setscheduler",
+            "sched_setattr",
+        ):  # not closed: ZeroMQ does it to its own threads
+            steps += _on(call[name], *_unless(ARGUMENTS[0], protected_pids))
+        for name, user in PER_USER.items():
+            others = _unless(ARGUMENTS[1], protected_pids)[:-1]
+            steps += _on(call[name], *others, *_unless(ARGUMENTS[0], [user]))
+        for name in ("tkill", "pidfd_send_signal"):  # the target process is not in the arguments
             steps += _on(call[name], _refuse(errno.ENOSYS))
-        owner = _but(ARGUMENTS[2], guarded)
+        owner = _unless(ARGUMENTS[2], protected_pids)
         steps += _on(
             call["fcntl"],
             (LOAD, 0, 0, ARGUMENTS[1]),
@@ -124,30 +127,30 @@ def program(
             *owner,
             _allow(),
         )
-        steps += _on(call["ioctl"], *_but(ARGUMENTS[1], SET_OWNER_BY_IOCTL))
+        steps += _on(call["ioctl"], *_unless(ARGUMENTS[1], SET_OWNER_BY_IOCTL))
     steps.append(_allow())
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
 def _calls(machine: str) -> dict[str, int]:
     if machine not in MACHINES:
-        raise OSError(errno.ENOSYS, f"no filter is written for {machine}")
+        raise OSError(errno.ENOSYS, f"no system call filter for {machine}")
     at = list(MACHINES).index(machine)
     return {name: numbers[at] for name, numbers in CALLS.items()}
 
 
 def _on(call: int, *steps: "Step") -> "list[Step]":
-    """Steps for one call; the last of them must answer."""
+    """Instructions for one call; the last must be an answer."""
     return [(EQUAL, 0, len(steps), call), *steps]
 
 
-def _of_itself(argument: int) -> "list[Step]":
-    """Refuse unless a process is named as 0: a thread of another process has a number, too."""
+def _only_self(argument: int) -> "list[Step]":
+    """Refuse unless the process is given as 0: any other number may be a thread of another process."""
     return [(LOAD, 0, 0, argument), (EQUAL, 1, 0, 0), _refuse(errno.EPERM)]
 
 
-def _but(argument: int, values: "Sequence[int]") -> "list[Step]":
-    """Allow unless the low word of an argument is among `values`."""
+def _unless(argument: int, values: "Sequence[int]") -> "list[Step]":
+    """Allow unless the low word of an argument is one of `values`."""
     tests = [(EQUAL, 0, 1, value & 0xFFFFFFFF) for value in values]
     return [(LOAD, 0, 0, argument), *(step for test in tests for step in (test, _refuse(errno.EPERM))), _allow()]
 

@@ -1,4 +1,4 @@
-"""The log of a job: all that it prints, up to a limit."""
+"""The log of a job: everything that it prints, up to a limit."""
 
 from collections import deque
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Self
 
 from dfdc_kit.errors import OutputError
 
-TAIL_BYTES = 1 << 16  # of a log that was cut: tracebacks stand at the end
+TAIL_BYTES = 1 << 16  # kept of a log that was cut: tracebacks are at the end
 
 
 class Log:
-    """A log file of limited size: the beginning, and, if something had to be dropped, the end. Raises OutputError."""
+    """A log file of limited size: the beginning and, if something was dropped, the end. Raises OutputError."""
 
     def __init__(self, path: Path, limit_bytes: int | None) -> None:
         self.seen_bytes = 0
@@ -23,7 +23,7 @@ class Log:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
     def write(self, data: bytes) -> None:
-        """Keep `data` while there is room, afterwards only the last of it."""
+        """Keep `data` while there is room, then only the latest."""
         room = len(data) if self._limit is None else max(0, self._limit - self.seen_bytes)
         self.seen_bytes += len(data)
         self._write(data[:room])
@@ -44,7 +44,7 @@ class Log:
 
     def _write(self, data: bytes) -> None:
         try:
-            while data:  # a disk that is nearly full takes a part
+            while data:  # a nearly full disk takes a part
                 data = data[self._file.write(data) :]
         except OSError as error:
             raise OutputError(f"Cannot write {self._path}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Watches a process tree from outside: how much memory it takes, how many processes, how much it has written."""
+"""Watches a process tree from outside: its memory, its number of processes, and how much it has written."""
 
 import errno
 import os
@@ -9,18 +9,26 @@ from pathlib import Path
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.sandbox.monitor.gpu import GpuWatch
-from dfdc_kit.sandbox.monitor.process_tree import LARGEST, Seen, Unnamed, below, memory, unnamed
+from dfdc_kit.sandbox.monitor.process_tree import (
+    EXACT_PROCESSES,
+    Process,
+    UnlinkedFiles,
+    descendants,
+    memory,
+    unlinked_files,
+)
 
 SAMPLE_S = 0.1  # resident memory, processes, the clock
 MOST_SAMPLES = 500  # of memory, kept for the report
-SLOW_SAMPLE_S = 1.0  # proportional memory and the folders: dearer to measure
-SHARE = 5  # a measurement that takes long is repeated after SHARE times as long, at the earliest
-OUT_OF_REACH_BYTES = 1 << 40  # what lies below a path too long to be opened counts as this much: nobody needs that
+SLOW_SAMPLE_S = 1.0  # proportional memory and the folders, which take longer to measure
+PAUSE_FACTOR = 5  # a measurement is repeated after this many times its duration, at the earliest
+UNREACHABLE_BYTES = 1 << 40  # for what is below a path too long to open: no program needs that
 
 
 class Watchdog:
-    """Samples the tree below the process `root()` and says when a limit is passed. What it sees is a lower bound of the
-    peak. While `root()` is None, only the folders are watched.
+    """Samples the process tree below `root()` and reports an exceeded limit. A sampled peak is a lower bound.
+
+    While `root()` is None, only the folders are watched.
     """
 
     def __init__(
@@ -32,7 +40,7 @@ class Watchdog:
         gpu: GpuWatch | None = None,
     ) -> None:
         self.peak_memory_bytes = 0
-        self.peak_of_files_bytes = self._of_files_bytes = 0
+        self.peak_file_mapped_bytes = self._file_mapped_bytes = 0
         self.peak_processes = 0
         self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
@@ -43,54 +51,54 @@ class Watchdog:
         self._limits = limits
         self._started = time.monotonic()
         self._next = self._next_slow = self._started
-        self._slow_every_s = SAMPLE_S  # grows to SLOW_SAMPLE_S: a short run is sampled, too
+        self._slow_every_s = SAMPLE_S  # grows to SLOW_SAMPLE_S, so that a short run is sampled, too
 
-    def over(self) -> Ending | None:
-        """The limit that the tree has passed, or None. Cheap to call often: it samples only when it is time to."""
+    def exceeded(self) -> Ending | None:
+        """The limit that the tree has exceeded, or None. Cheap to call often: it samples only when it is time to."""
         now = time.monotonic()
         if now < self._next:
             return None
         slow = now >= self._next_slow
         root = self._root()
-        tree = [] if root is None else below(root)
-        for seen in tree:
-            self._cpu_s_of[seen.pid] = max(seen.cpu_time_s, self._cpu_s_of.get(seen.pid, 0.0))
-        nameless = unnamed(tree) if slow else None
-        found = self._processes_or_memory(tree, nameless)
-        if nameless is not None and found is None:
-            found = self._folders_over(nameless) or self._graphics(tree)
+        tree = [] if root is None else descendants(root)
+        for process in tree:
+            self._cpu_s_of[process.pid] = max(process.cpu_time_s, self._cpu_s_of.get(process.pid, 0.0))
+        unlinked = unlinked_files(tree) if slow else None
+        found = self._processes_or_memory(tree, unlinked)
+        if unlinked is not None and found is None:
+            found = self._folders(unlinked) or self._gpu_memory(tree)
         took = time.monotonic() - now
-        self._next = now + max(SAMPLE_S, SHARE * took)
+        self._next = now + max(SAMPLE_S, PAUSE_FACTOR * took)
         if slow:
-            self._next_slow = now + max(self._slow_every_s, SHARE * took)
+            self._next_slow = now + max(self._slow_every_s, PAUSE_FACTOR * took)
             self._slow_every_s = min(2 * self._slow_every_s, SLOW_SAMPLE_S)
         return found
 
-    def _processes_or_memory(self, tree: list[Seen], nameless: Unnamed | None) -> Ending | None:
-        """Resident sizes are quick to add up, but count shared pages once a process: judged is by the exact size."""
+    def _processes_or_memory(self, tree: list[Process], unlinked: UnlinkedFiles | None) -> Ending | None:
+        """Resident sizes are quick to sum, but count shared pages once per process: the exact size decides."""
         self.peak_processes = max(self.peak_processes, len(tree))
-        if self._limits.processes is not None and sum(seen.threads for seen in tree) > self._limits.processes:
+        if self._limits.processes is not None and sum(process.threads for process in tree) > self._limits.processes:
             return Ending.PROCESSES
         if not tree:
             return None
         limit = self._limits.memory_bytes
-        most = sum(seen.resident_bytes for seen in tree)
-        if nameless is None and (limit is None or most <= limit):
-            if len(tree) == 1:  # nothing is shared: left out is what it had mapped from files at the last look
-                self._keep_sample(max(0, most - self._of_files_bytes))
+        resident_bytes = sum(process.resident_bytes for process in tree)
+        if unlinked is None and (limit is None or resident_bytes <= limit):
+            if len(tree) == 1:  # nothing is shared; without what was mapped from files at the last slow sample
+                self._keep_sample(max(0, resident_bytes - self._file_mapped_bytes))
             return None
-        nameless = nameless or unnamed(tree)
-        found = memory(tree, nameless)
-        if limit is not None and found.taken > limit and len(tree) > LARGEST:
-            found = memory(tree, nameless, largest=None)
-        self.peak_memory_bytes = max(self.peak_memory_bytes, found.taken)
-        self._of_files_bytes = found.of_files
-        self.peak_of_files_bytes = max(self.peak_of_files_bytes, found.of_files)
-        self._keep_sample(found.taken)
-        return Ending.MEMORY if limit is not None and found.taken > limit else None
+        unlinked = unlinked or unlinked_files(tree)
+        found = memory(tree, unlinked)
+        if limit is not None and found.used > limit and len(tree) > EXACT_PROCESSES:
+            found = memory(tree, unlinked, exact_count=None)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, found.used)
+        self._file_mapped_bytes = found.file_mapped
+        self.peak_file_mapped_bytes = max(self.peak_file_mapped_bytes, found.file_mapped)
+        self._keep_sample(found.used)
+        return Ending.MEMORY if limit is not None and found.used > limit else None
 
     def _keep_sample(self, memory_bytes: int) -> None:
-        """Keep at most `MOST_SAMPLES`, evenly spaced: when there are too many, every second one goes."""
+        """Keep at most `MOST_SAMPLES`, evenly spaced: of too many, every second one is dropped."""
         at = time.monotonic() - self._started
         if at < self._next_sample:
             return
@@ -102,35 +110,35 @@ class Watchdog:
 
     @property
     def cpu_time_s(self) -> float:
-        """Of every process that was seen, as it was seen last: also of those that nobody waited for."""
+        """Of every sampled process, as last seen: also of those that no parent waited for."""
         return sum(self._cpu_s_of.values())
 
-    def _folders_over(self, nameless: Unnamed) -> Ending | None:
-        """The limit that the working folder or that for temporary files has passed, or None.
+    def _folders(self, unlinked: UnlinkedFiles) -> Ending | None:
+        """The limit that the working folder or the one for temporary files has exceeded, or None.
 
-        A file without a name lies in no folder: it counts as a temporary one, where they have a limit.
+        A file without a name is in neither: it counts as temporary where that has a limit, else as output.
         """
-        limits, hidden = self._limits, nameless.disk_bytes
+        limits, unlinked_bytes = self._limits, unlinked.disk_bytes
         if limits.scratch_bytes is not None:
-            if folder_bytes(self._temporary) + hidden > limits.scratch_bytes:
+            if folder_bytes(self._temporary) + unlinked_bytes > limits.scratch_bytes:
                 return Ending.SCRATCH
-            hidden = 0
-        if limits.output_bytes is not None and folder_bytes(self._working) + hidden > limits.output_bytes:
+            unlinked_bytes = 0
+        if limits.output_bytes is not None and folder_bytes(self._working) + unlinked_bytes > limits.output_bytes:
             return Ending.OUTPUT
         return None
 
-    def _graphics(self, tree: list[Seen]) -> Ending | None:
+    def _gpu_memory(self, tree: list[Process]) -> Ending | None:
         if self._gpu is None:
             return None
-        held = self._gpu.sample({seen.pid for seen in tree})
+        held = self._gpu.sample({process.pid for process in tree})
         limit = self._limits.gpu_memory_bytes
         return Ending.GPU_MEMORY if limit is not None and held > limit else None
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes that the files below `folder` take on disk; links are not followed, holes of sparse files do not count.
+    """Bytes on disk of the files below `folder`; links are not followed, holes of sparse files do not count.
 
-    A folder that the program has closed is opened again. What cannot be reached counts as OUT_OF_REACH_BYTES.
+    Permission that the program has removed from a folder is restored. What is unreachable counts UNREACHABLE_BYTES.
     """
     total, folders, opened = 0, [str(folder)], set()
     while folders:
@@ -141,20 +149,20 @@ def folder_bytes(folder: Path) -> int:
                     (entry.stat(follow_symlinks=False).st_blocks * 512, entry.is_dir(follow_symlinks=False), entry.path)
                     for entry in entries
                 ]
-        except OSError as error:  # else the program removed it meanwhile
-            if error.errno == errno.EACCES and path not in opened and _open(path):
+        except OSError as error:  # else the program has removed it
+            if error.errno == errno.EACCES and path not in opened and _make_readable(path):
                 opened.add(path)
                 folders.append(path)
             elif error.errno in (errno.ENAMETOOLONG, errno.EACCES):
-                return total + OUT_OF_REACH_BYTES
+                return total + UNREACHABLE_BYTES
             continue
         total += sum(size for size, _, _ in sizes)
         folders += [below for _, is_folder, below in sizes if is_folder]
     return total
 
 
-def _open(path: str) -> bool:
-    """Let the owner of a folder, who is this user, look into it; never through a link that has taken its place."""
+def _make_readable(path: str) -> bool:
+    """Give the owner of a folder, this user, access to it; never through a link that has replaced it."""
     try:
         handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
