@@ -606,9 +606,9 @@ def test_linked_folders_and_names_that_need_quotes(run, code_submission, dfdc, t
 
 
 SHOWN = """import sys
-from dfdc_kit.sandbox import places
-places.SYSTEM = (*places.SYSTEM, sys.argv.pop(1))
-sys.exec_prefix = places.SYSTEM[-1] + "/home/venv"
+from dfdc_kit.sandbox import visible_paths
+visible_paths.SYSTEM = (*visible_paths.SYSTEM, sys.argv.pop(1))
+sys.exec_prefix = visible_paths.SYSTEM[-1] + "/home/venv"
 from dfdc_kit.cli import main
 main()
 """  # as a folder of the system's, with an environment of Python in a home below it
