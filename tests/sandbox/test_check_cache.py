@@ -16,34 +16,40 @@ def cache_file(tmp_path, monkeypatch):
     return tmp_path / "dfdc" / check_cache.FILE
 
 
-def test_remember_computes_once_until_the_cache_is_cleared():
-    computed = []
+def test_why_failing_tries_once_until_the_cache_is_cleared():
+    tried = []
     for _ in range(2):
-        assert check_cache.remember("x", lambda: computed.append(1) or "result") == "result"
-    assert len(computed) == 1
+        assert check_cache.why_failing("x", lambda: tried.append(1) or "") == ""
+    assert len(tried) == 1
     check_cache.clear()
-    check_cache.remember("x", lambda: computed.append(1) or "result")
-    assert len(computed) == 2
+    check_cache.why_failing("x", lambda: tried.append(1) or "")
+    assert len(tried) == 2
 
 
-def test_remember_computes_again_for_another_program_version():
-    check_cache.remember("x", lambda: "old", version="bwrap 1")
-    assert check_cache.remember("x", lambda: "new", version="bwrap 2") == "new"
+def test_why_failing_tries_again_after_a_failure():
+    assert check_cache.why_failing("x", lambda: "AppArmor forbids it") == "AppArmor forbids it"
+    assert check_cache.why_failing("x", lambda: "") == ""
 
 
-def test_remember_stores_nothing_when_the_trial_raises(cache_file):
+def test_why_failing_tries_again_for_another_program_version():
+    check_cache.why_failing("x", lambda: "", version="bwrap 1")
+    assert check_cache.why_failing("x", lambda: "broken", version="bwrap 2") == "broken"
+
+
+def test_why_failing_stores_nothing_when_the_trial_raises(cache_file):
     with pytest.raises(OSError, match="no room"):
-        check_cache.remember("x", lambda: (_ for _ in ()).throw(OSError("no room")))
+        check_cache.why_failing("x", lambda: (_ for _ in ()).throw(OSError("no room")))
     assert not cache_file.exists()
 
 
-def test_remember_computes_again_after_a_restart_of_the_machine(monkeypatch, tmp_path):
+def test_recall_finds_nothing_after_a_restart_of_the_machine(monkeypatch, tmp_path):
     boot = tmp_path / "boot_id"
     monkeypatch.setattr(check_cache, "SYSTEM_FILES", (str(boot),))
     for boot_id in ("one", "two"):
         boot.write_text(boot_id)
         check_cache._environment.cache_clear()
-        assert check_cache.remember("x", lambda found=boot_id: found) == boot_id
+        assert check_cache.recall("x") is None
+        check_cache.store("x", "")
     check_cache._environment.cache_clear()
 
 
@@ -80,4 +86,4 @@ def test_checked_uses_a_remembered_self_check():
     backend = ProcessBackend()
     check_cache.store(f"self-check {ProcessBackend.__qualname__}", {"log": "the log grew"}, backend.version())
     claims = [Enforcement(limit="log", status=ENFORCED, how="dropped")]
-    assert [claim.how for claim in checked(backend, claims)] == ["tried, and the log grew"]
+    assert [claim.how for claim in checked(backend, claims)] == ["tried: the log grew"]

@@ -602,7 +602,7 @@ def test_enforcement_is_not_enforced_when_self_check_contradicts_the_claim(old_k
     claims = {claim.limit: claim for claim in ProcessBackend().enforcement(profiles.load().limits)}
     for limit in ("network", "hidden_files", "read_only_input"):
         assert claims[limit].status == "NOT ENFORCED HERE"
-        assert claims[limit].how.startswith("tried, and ")
+        assert claims[limit].how.startswith("tried: ")
     assert claims["memory"].status == "watched"
     assert "self-check" not in str(check_cache._read())  # a contradicted claim is tried again next time
 

@@ -1,4 +1,4 @@
-"""`dfdc doctor`: what this machine has, what is missing, and what mends it."""
+"""`dfdc doctor`: what works on this machine, what is missing, and how to fix it."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.console import JsonOption, out, plain, print_json
-from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
-    from dfdc_kit.harness.doctor import Examination
+    from dfdc_kit.harness.doctor import DoctorReport
 
-SIGNS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "problem": "[red]problem[/]"}
+COLORS = {"ok": "green", "optional": "dim", "warning": "yellow", "problem": "red"}
 
 
 def doctor(
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is missing or broken.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 on a warning or problem.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check what this machine can do, and how to fix what it lacks.
@@ -27,30 +26,32 @@ def doctor(
     """
     from dfdc_kit.harness.doctor import examine
 
-    examination = examine()
+    report = examine()
     if as_json:
-        print_json(examination)
+        print_json(report)
     else:
-        _show(examination)
-    if strict and any(finding.status != "ok" for finding in examination.findings):
-        raise typer.Exit(1)
+        _show(report)
+    if strict and any(finding.status in ("warning", "problem") for finding in report.findings):
+        raise typer.Exit(3)
 
 
-def _show(examination: "Examination") -> None:
+def _show(report: "DoctorReport") -> None:
     from rich.table import Table
 
-    for group, members in groupby(examination.findings, key=lambda finding: finding.group):
-        out.print(f"[bold]{group}[/]")
+    out.print(f"[bold]{plain(report.verdict)}[/]")
+    if optional := [finding.name for finding in report.findings if finding.status == "optional"]:
+        out.print(f"Optional, missing here: {', '.join(optional)}")
+    for group, members in groupby(report.findings, key=lambda finding: finding.group):
+        out.print(f"\n[bold]{group}[/]")
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for finding in members:
-            mend = f"\n[bold]mend:[/] {plain(finding.mend)}" if finding.mend else ""
-            table.add_row(f"  {SIGNS[finding.status]}", finding.name, plain(finding.seen) + mend)
+            fix = f"\n[bold]fix:[/] {plain(finding.fix)}" if finding.fix else ""
+            status = f"  [{COLORS[finding.status]}]{finding.status}[/]"
+            table.add_row(status, finding.name, plain(finding.seen) + fix)
         out.print(table)
-    out.print("[bold]Limits of a run, by backend[/]")
+    out.print("\n[bold]Limits of a run, by backend[/]")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for backend, limits in examination.enforcement.items():
+    for backend, limits in report.enforcement.items():
         for limit in limits:
             table.add_row(f"  {backend}", limit.limit, plain(f"{limit.status}: {limit.how}"))
     out.print(table)
-    counts = {sign: sum(finding.status == sign for finding in examination.findings) for sign in SIGNS}
-    out.print(f"\n{counts['ok']} ok, {counts['missing']} missing, {plural(counts['problem'], 'problem')}")

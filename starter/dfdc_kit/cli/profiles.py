@@ -1,4 +1,4 @@
-"""`dfdc profiles`: the hosted runtimes that a run can be held to."""
+"""`dfdc profiles`: the hosted runtimes whose limits a run can be given."""
 
 from dfdc_kit.cli.console import JsonOption, out, print_json
 from dfdc_kit.formatting import plural
@@ -14,12 +14,12 @@ def profiles(as_json: JsonOption = False) -> None:
     """
     from rich.table import Table
 
-    from dfdc_kit import profiles as rooms
+    from dfdc_kit import profiles as runtime_profiles
 
-    loaded = {name: rooms.load(name) for name in rooms.names()}
+    loaded = {name: runtime_profiles.load(name) for name in runtime_profiles.names()}
     if as_json:
         return print_json(loaded)
-    table = Table("profile", "time", "a video", "memory", "output", "network", "machine", box=None, pad_edge=False)
+    table = Table("profile", "time", "per video", "memory", "output", "network", "machine", box=None, pad_edge=False)
     for name, profile in loaded.items():
         limits, hardware = profile.limits, profile.hardware
         cores = plural(hardware.cpu_cores, "core") if hardware.cpu_cores else ""

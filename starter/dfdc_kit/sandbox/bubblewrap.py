@@ -47,7 +47,7 @@ class BubblewrapBackend(SandboxBackend):
         if _program() is None:
             return NOT_INSTALLED
         try:
-            return str(check_cache.remember("bubblewrap starts", _try_to_start, self.version()))
+            return check_cache.why_failing("bubblewrap starts", _try_to_start, self.version())
         except (OSError, subprocess.SubprocessError) as error:
             return str(error)
 
@@ -99,21 +99,20 @@ class BubblewrapBackend(SandboxBackend):
 
 def _fix(reason: str) -> str:
     """What to do where `bwrap` is installed and the kernel refuses a step, by its message."""
-    in_container = any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv"))
-    lowered = reason.lower()
-    if "max_user_namespaces" in lowered or "no space left" in lowered or "exceeded" in lowered:
-        return "Allow user namespaces: sudo sysctl user.max_user_namespaces=15000"
-    if not any(text in lowered for text in ("permission denied", "not permitted", "uid map", "namespace")):
-        return f"Run it by hand to see more: {_program()} --unshare-all --ro-bind / / true"
-    if in_container:
+    message = reason.lower()
+    if "exceeded" in message or "no space left" in message or "max_user_namespaces" in message:
+        return "Allow more user namespaces: sudo sysctl user.max_user_namespaces=15000"
+    if "uid map" in message:  # the namespace is created, but without rights
         return (
-            "This is a container whose seccomp profile forbids namespaces: start it with "
-            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined, or run dfdc outside"
+            f"AppArmor restricts user namespaces (as on Ubuntu 24.04): give {_program()} a profile with `userns,` - "
+            "distributions cover /usr/bin/bwrap only - or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         )
-    if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists() or "uid map" in lowered:
+    if "permission denied" not in message and "not permitted" not in message and "permissions" not in message:
+        return f"For the details, run: {_program()} --unshare-all --ro-bind / / true"
+    if any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv")):
         return (
-            f"AppArmor forbids user namespaces to {_program()} (as on Ubuntu 24.04): give it a profile with `userns,`, "
-            "or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            "This container's seccomp profile forbids namespaces: start it with --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined, or run dfdc outside"
         )
     return "Allow unprivileged user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1"
 

@@ -35,16 +35,17 @@ SYSTEM_FILES = (  # the boot, and what an administrator can change without a res
 PRIVILEGES = ("Uid:", "Gid:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Cpus_allowed:")  # of /proc/self/status
 
 
-def remember(name: str, compute: Callable[[], Any], version: str = "") -> Any:
-    """The remembered result `name` (a JSON value), else that of `compute()`, remembered unless it raises.
+def why_failing(name: str, try_it: Callable[[], str], version: str = "") -> str:
+    """Empty if the trial `name` succeeded before, else what `try_it()` returns: the reason of a failure, or empty.
 
-    `version` identifies the program that is tried.
+    Only success is remembered: what made a trial fail can be fixed at any time. `version` identifies the program tried.
     """
-    found = recall(name, version)
-    if found is None:
-        found = compute()
-        store(name, found, version)
-    return found
+    if recall(name, version) == "":
+        return ""
+    reason = try_it()
+    if not reason:
+        store(name, "", version)
+    return reason
 
 
 def recall(name: str, version: str = "") -> Any | None:

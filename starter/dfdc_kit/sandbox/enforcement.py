@@ -74,7 +74,7 @@ def _cores(limits: Limits) -> Enforcement:
 def why_unavailable(mechanism: str) -> str:
     """Why "namespaces", "landlock", "signals" or "filter" does not work here; empty if it does."""
     try:
-        return str(check_cache.remember(f"mechanism {mechanism}", lambda: _try_mechanism(mechanism)))
+        return check_cache.why_failing(f"mechanism {mechanism}", lambda: _try_mechanism(mechanism))
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
 

@@ -24,6 +24,7 @@ from dfdc_kit.sandbox.monitor.log import TAIL_BYTES
 
 TRIAL_S = 10.0
 NEEDED_BYTES = 16 << 20  # of temporary files, for all trials
+COULD_NOT_RUN = "the check could not run"
 LOG = "log.txt"
 SECRET = b"secret"
 ATTEMPTS = """
@@ -110,7 +111,7 @@ def checked(backend: SandboxBackend, claims: Iterable[Enforcement]) -> Iterator[
     failed = _failed_limits(backend, [claim.limit for claim in claims if claim.status != NOT_ENFORCED])
     for claim in claims:
         if claim.status != NOT_ENFORCED and claim.limit in failed:
-            yield structs.replace(claim, status=NOT_ENFORCED, how=f"tried, and {failed[claim.limit]}")
+            yield structs.replace(claim, status=NOT_ENFORCED, how=f"tried: {failed[claim.limit]}")
         else:
             yield claim
 
@@ -136,7 +137,7 @@ def failed_limits(backend: SandboxBackend) -> dict[str, str]:
             trials += [pool.submit(trial, backend, place) for trial in (_attempts, _flood, _daemon)]
             failed = set().union(*(trial.result() for trial in trials))
     except (KitError, OSError) as error:
-        return dict.fromkeys(FAILURES, f"the check could not run: {_reason(error)}")
+        return dict.fromkeys(FAILURES, f"{COULD_NOT_RUN}: {_reason(error)}")
     return {name: FAILURES[name] for name in FAILURES if name in failed}
 
 
