@@ -1,40 +1,53 @@
 # make demo: install and score a baseline    make test: install and run every test    make help: the rest
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# pip's long output as one line per package, so that the wait is visible
+PIP_LINES := sed -un -e 's/^Collecting \([^ ]*\).*/  fetching \1/p' -e 's/^Installing collected.*/  installing .../p' -e '/^ERROR/p'
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
 
-.PHONY: help setup demo test test-slow lint docs bench wheel clean
+.PHONY: help setup demo test test-slow test-as-user lint docs bench wheel clean
 
 help:
-	@echo "make demo   install, run a baseline on the sample, print its score"
-	@echo "make test   install with the test tools, run every test"
-	@echo "make test-slow  the repetitions that make test leaves out"
-	@echo "make lint   ruff and mypy"
-	@echo "make docs   write the generated reference pages anew"
-	@echo "make bench  run the benchmarks"
-	@echo "make wheel  build the wheel into dist/"
+	@echo "make demo          install, run a baseline on the sample, print its score"
+	@echo "make test          install with the test tools, run every test but the slow ones"
+	@echo "make test-slow     the repetitions that make test leaves out"
+	@echo "make test-as-user  as root: the tests about permissions, as an ordinary user"
+	@echo "make lint          ruff and mypy"
+	@echo "make docs          generate the reference pages"
+	@echo "make bench         run the benchmarks"
+	@echo "make wheel         build the wheel into dist/"
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "creating the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable .
+	@echo "installing dfdc-starter-kit and its dependencies into $(VENV) (once)"
+	@$(BIN)/pip install --disable-pip-version-check --editable . | $(PIP_LINES)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	@echo "installing dfdc-starter-kit, its dependencies and the test tools into $(VENV) (once)"
+	@$(BIN)/pip install --disable-pip-version-check --editable ".[dev]" | $(PIP_LINES)
 	@touch $@ $(VENV)/.core
 
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.core
-	$(BIN)/dfdc run baselines/frame-stats
+	@echo "running the baseline frame-stats on the bundled sample: dfdc run baselines/frame-stats"
+	@$(BIN)/dfdc run baselines/frame-stats
 
 test: $(VENV)/.dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(PYTEST)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow --numprocesses auto --dist loadfile || test $$? -eq 5  # 5: no test is marked slow
+	$(PYTEST) -m slow || test $$? -eq 5  # 5: no test is marked slow
+
+test-as-user: $(VENV)/.dev
+	tests/as_user.sh $(BIN)/python
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

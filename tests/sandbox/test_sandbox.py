@@ -400,7 +400,7 @@ def test_holes_of_a_sparse_file_are_not_output(tmp_path):
 CLOSED = pytest.mark.parametrize("start", ["bubblewrap"], indirect=True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.permissions
 @pytest.mark.parametrize("mode", [0, 0o300, 0o600])
 def test_a_closed_folder_counts_for_what_it_holds(tmp_path, mode):
     (tmp_path / "closed" / "below").mkdir(parents=True)

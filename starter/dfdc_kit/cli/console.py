@@ -1,4 +1,4 @@
-"""Words and output that every command shares: option types, consoles, JSON, errors."""
+"""What every command shares: option types, consoles, JSON output, errors."""
 
 import os
 import shlex
@@ -38,11 +38,11 @@ RunsOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Fo
 
 
 class ReaderGoneError(Exception):
-    """Whoever read our output, `head` for instance, has gone."""
+    """The reader of our output, `head` for instance, has closed the pipe."""
 
 
 class Terminal(Console):
-    """A console that says when its reader is gone, in place of ending the program."""
+    """A console that raises ReaderGoneError when its reader has gone, instead of ending the program."""
 
     def on_broken_pipe(self) -> None:
         """Raises ReaderGoneError."""
@@ -50,7 +50,7 @@ class Terminal(Console):
 
 
 def open_streams() -> None:
-    """Have two streams that can be written to: a closed one leads nowhere, what cannot be encoded is spelt out."""
+    """Make both output streams writable: a closed one becomes /dev/null; text that cannot be encoded is escaped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -75,7 +75,7 @@ def fail(error: KitError) -> int:
 
 
 def warn(text: str) -> None:
-    """Say on standard error what went wrong beside the work itself."""
+    """Print a warning to standard error."""
     err.print(Text.assemble(("warning", "bold yellow"), f": {text}"))
 
 
@@ -96,16 +96,16 @@ def wanted(limits: str) -> list[str]:
 
 
 def shown(path: Path) -> Path:
-    """A path as short as it can be typed: relative where it lies below the current folder."""
+    """The path relative to the current folder, if it is below it; else the path itself."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def typed(path: Path) -> str:
-    """A path as it is to be typed into a shell."""
+    """The path as a shell takes it: short, and quoted where necessary."""
     return shlex.quote(str(shown(path)))
 
 
 def plain(text: str) -> str:
-    """Text from outside, made safe to print: no markup, no terminal escape codes, no line breaks."""
+    """Untrusted text, safe to print: markup, terminal escape codes and line breaks are escaped."""
     return escape("".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in text))
