@@ -1,4 +1,4 @@
-"""What is otherwise on the hosted machine is named, with what it weakens."""
+"""Differences to the hosted machine are named, with the results that they affect."""
 
 import msgspec
 
@@ -21,24 +21,24 @@ def machine(**changes: object) -> Machine:
 
 
 def named(found) -> set[str]:
-    return {gap.what for gap in found}
+    return {diff.what for diff in found}
 
 
-def test_the_same_machine_but_for_its_gpu():
+def test_equal_machine_differs_at_most_in_its_gpu():
     assert named(environment_diffs(HOSTED, machine())) <= {"GPU"}
 
 
 def test_each_difference_is_named():
     other = machine(cpu_cores=64, memory_bytes=1 << 30, python="3.9.1", packages={"numpy": "1.26.4", "av": "14.0"})
     assert named(environment_diffs(HOSTED, other)) >= {"CPU cores", "memory", "python", "numpy"}
-    assert "av" not in named(environment_diffs(HOSTED, other)), "the profile says nothing about it"
+    assert "av" not in named(environment_diffs(HOSTED, other)), "the profile does not mention it"
 
 
-def test_more_memory_and_a_patch_release_are_no_gap():
+def test_more_memory_and_another_patch_release_are_no_difference():
     assert named(environment_diffs(HOSTED, machine(memory_bytes=1 << 40, packages={"numpy": "2.0.9"}))) <= {"GPU"}
 
 
-def test_every_profile_names_the_source_of_every_number():
+def test_every_profile_has_a_source_for_every_number():
     for name in profiles.names():
         profile = profiles.load(name)
         stated = {**msgspec.to_builtins(profile.limits), **msgspec.to_builtins(profile.hardware)}

@@ -1,149 +1,149 @@
-"""Why a run failed, told from what real programs leave in their log."""
+"""Verdicts, each brought about by a real program: why it failed, and what to do."""
 
 import json
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-from dfdc_kit.harness.judge import _error
+from dfdc_kit.report.verdicts import Verdict
 
-FIRST = "import sys, time, traceback\ntry:\n    open('model.pt')\nexcept OSError:\n    traceback.print_exc()\n"
-GROUP = "raise ExceptionGroup('several failed', [ValueError('a'), TypeError('b')])"
-THREAD = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.3), {})).start()\n"
-
-
-def log_of(source: str) -> list[str]:
-    """What Python writes for this program, its end alone, as a report keeps it."""
-    done = subprocess.run([sys.executable, "-u", "-c", source], stdout=-1, stderr=-2, text=True, timeout=60)
-    assert done.returncode == 1
-    return done.stdout.splitlines()[-40:]
+GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
+HANDLED = "import sys, traceback\ntry:\n    open('model.pt')\nexcept OSError:\n    traceback.print_exc()\n"
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "verdict", "why"),
     [
+        ("raise RuntimeError('no such model')", Verdict.EXCEPTION, "no such model"),
+        ("import sys; sys.exit(3)", Verdict.EXCEPTION, "Exit code 3"),
+        ("import os; os.kill(os.getpid(), 11)", Verdict.EXCEPTION, "SIGSEGV"),
+        ("print('done')", Verdict.NO_CSV, "Exited 0 without writing submission.csv."),
+        (GOOD + "names.pop(); write()", Verdict.SCORING_ERROR, "1 of the 16 expected rows"),
+        (GOOD + "write('nan')", Verdict.SCORING_ERROR, ""),
+        (GOOD + "write('1.5')", Verdict.SCORING_ERROR, ""),
         (
-            r"raise RuntimeError('CUDA error: out of memory\nCompile with another option')",
-            "Compile with another option",
+            GOOD + "os.remove('submission.csv'); os.symlink('/etc/passwd', 'submission.csv')",
+            Verdict.SCORING_ERROR,
+            "submission.csv is not a readable regular file.",
         ),
-        (FIRST + "sys.exit('no model found')", "no model found"),
         (
-            FIRST + "print('trying the next', 'and the next', '...', sep='\\n'); sys.exit('no model found')",
-            "no model found",
+            GOOD + "os.remove('submission.csv'); os.mkfifo('submission.csv')",
+            Verdict.SCORING_ERROR,
+            "not a regular file",
         ),
-        ("print('RuntimeError: trying again')\nimport sys\nsys.exit('no model found')", "no model found"),
+        (GOOD + "os.remove('submission.csv'); os.mkdir('submission.csv')", Verdict.SCORING_ERROR, "not a regular file"),
+        (GOOD + "open('submission.csv', 'wb').truncate(2 << 30)", Verdict.SCORING_ERROR, "larger than"),
     ],
-    ids=["message-of-two-lines", "at-once", "later", "only-named"],
-)
-def test_a_handled_traceback_is_told_with_what_was_said_last(source, said):
-    told = _error(log_of(source))
-    assert told.endswith(f"It said last: {said}")
-    assert "Error" in told  # it may be what led there, or what it said may be a part of its message: nothing is lost
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "raise ValueError('the reason')",
-        FIRST + "raise ValueError('the reason')",
-        "class Bad:\n    def __del__(self): raise OSError('late')\nbad = Bad()\nraise ValueError('the reason')",
-        "import atexit\natexit.register(lambda: 1 / 0)\nraise ValueError('the reason')",
-        "import atexit, warnings\natexit.register(warnings.warn, 'leaked')\nraise ValueError('the reason')",
-        "from multiprocessing import shared_memory\nkept = shared_memory.SharedMemory(create=True, size=9)\n"
-        "raise ValueError('the reason')",
-        THREAD.format("1 / 0") + "raise ValueError('the reason')",
-        "try:\n    {}['w']\nexcept KeyError:\n    raise ValueError('the reason')",
-        "def f():\n    class Own(ValueError): pass\n    raise Own('the reason')\nf()",
-        "def down(n):\n    if n: down(n - 1)\n    raise ValueError('the reason')\ndown(30)",
-        "e = ValueError('the reason')\nraise e",
+    ids=[
+        "raises",
+        "exits-3",
+        "segfault",
+        "no-csv",
+        "row-missing",
+        "nan",
+        "above-1",
+        "link",
+        "fifo",
+        "folder",
+        "sparse",
     ],
-    ids=["plain", "after-a-handled", "del", "atexit", "warning", "tracker", "thread", "chained", "own", "deep", "bare"],
 )
-def test_what_python_writes_at_exit_does_not_hide_the_reason(source):
-    told = _error(log_of(source))
-    assert told.replace("f.<locals>.Own", "ValueError") == "ValueError: the reason"
+def test_fault_of_the_submission_has_its_verdict_a_reason_and_no_score(run, source, verdict, why):
+    report = run(source)
+    assert report.judgement.verdict is verdict
+    assert why in report.judgement.why
+    assert report.score is None
 
 
-def test_words_of_another_thread_do_not_lose_the_reason():
-    told = _error(log_of(THREAD.format("print('still here')") + "raise ValueError('the reason')"))
-    assert told == "ValueError: the reason. It said last: still here"
-
-
-def test_a_thread_that_failed_is_named_where_nothing_else_is():
-    told = _error(log_of(THREAD.format("1 / 0") + "time.sleep(1)\nraise SystemExit(1)"))
-    assert told == "ZeroDivisionError: division by zero"
-
-
-@pytest.mark.parametrize("before", ["", FIRST])
-def test_a_group_is_named_with_its_first_member(before):
-    told = _error(log_of(before + GROUP))
-    assert told == "ExceptionGroup: several failed (2 sub-exceptions); the first: ValueError: a"
-
-
-def test_a_group_whose_members_have_tracebacks_of_their_own():
-    source = (
-        "import asyncio\n"
-        "async def fails(text):\n    raise ValueError(text)\n"
-        "async def main():\n"
-        "    async with asyncio.TaskGroup() as group:\n"
-        "        group.create_task(fails('a: 1')); group.create_task(fails('b'))\n"
-        "asyncio.run(main())"
+def test_time_limit_is_a_timeout_that_names_progress_and_the_needed_speed(run):
+    """Two videos are read in time; the third is open when the run is stopped."""
+    source = GOOD + "import time\nfor name, s in zip(names, (0.5, 0.1, 60)):\n    with opened(name): time.sleep(s)\n"
+    report = run(source, wall_time_s=5.0)
+    first, _, third = (read.name for read in report.observation.reads)
+    assert report.judgement.kaggle == "Notebook Timeout"
+    assert report.observation.reads[-1].closed_s is None
+    assert f"2 of 16 videos had been read; last opened: {third}." in report.judgement.why
+    assert f"Slowest: {first} " in report.judgement.fix
+    assert f"Open when it was stopped: {third}." in report.judgement.fix
+    assert "8.0 times as fast to finish 16 videos in time: for example 4 frames per video instead of 32" in (
+        report.judgement.fix
     )
-    told = _error(log_of(source))
-    assert told == "ExceptionGroup: unhandled errors in a TaskGroup (2 sub-exceptions); the first: ValueError: a: 1"
 
 
-def test_a_table_is_no_group():
-    assert _error(log_of("print(' | a | b |\\n +---+---+\\n', '| 1 | 2 |'); raise SystemExit(1)")) == "| 1 | 2 |"
+def test_time_limit_before_the_first_video_says_so(run):
+    report = run("import time; time.sleep(60)", wall_time_s=0.5)
+    assert report.judgement.verdict is Verdict.TIMEOUT
+    assert "No video was opened" in report.judgement.fix
 
 
-def test_why_tells_both(dfdc, code_submission):
-    done = dfdc("run", code_submission(FIRST + "sys.exit('no model found')"), "--json")
-    judgement = json.loads(done.stdout)["judgement"]
-    assert judgement["why"].startswith("Exit code 1. FileNotFoundError: [Errno 2]")
-    assert "It said last: no model found." in judgement["why"]
-    assert "said after that" in judgement["fix"]
+def test_memory_limit_is_exceeded_compute(run):
+    report = run("x = bytearray(300 << 20)\nimport time; time.sleep(30)", memory_bytes=100 << 20)
+    assert report.judgement.kaggle == "Notebook Exceeded Allowed Compute"
+    assert "the limit is 0.10 GiB" in report.judgement.why
 
 
-@pytest.fixture
-def judged(dfdc, code_submission, tmp_path):
-    """Run a source with 400 MiB of memory; its judgement."""
+def test_process_limit_is_exceeded_compute(run):
+    """Bounded by itself, too: at most 300 children, for at most ten seconds."""
+    source = "import os, time\nfor _ in range(300):\n    if os.fork() == 0: time.sleep(10); os._exit(0)\ntime.sleep(10)"
+    report = run(source, processes=100)
+    assert report.judgement.verdict is Verdict.COMPUTE
+    assert "Ran more than 100 processes" in report.judgement.why
 
-    def call(source: str, backend: str) -> dict[str, str]:
-        limits = f"wall_time_s = 60.0\nmemory_bytes = {400 << 20}"
-        text = f'title = "tight"\nas_of = "2026-11-26"\n[limits]\n{limits}\n[hardware]\n[source]\n'
-        (tmp_path / "tight.toml").write_text(text)
-        options = ("--backend", backend, "--profile", tmp_path / "tight.toml", "--json")
-        return json.loads(dfdc("run", code_submission(source), *options).stdout)["judgement"]
 
-    return call
+@pytest.mark.parametrize(
+    ("source", "why", "fix"),
+    [
+        (
+            "raise RuntimeError('Error(s) in loading:\\n\\tMissing key(s): w.\\n\\tUnexpected key(s): v.')",
+            "RuntimeError: Error(s) in loading: Missing key(s): w. Unexpected key(s): v. No",
+            "The traceback is at the end of log.txt.",
+        ),
+        (
+            "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('w') from e",
+            "KeyError: 'w'. No video",
+            "The traceback is at the end of log.txt.",
+        ),
+        (
+            "import sys\nprint('bye')\nsys.exit(3)",
+            "Exit code 3. bye.",
+            "No traceback; see the end of log.txt.",
+        ),
+        (
+            HANDLED + "sys.exit('no model found')",
+            "Last output: no model found.",
+            "See the end of log.txt: the traceback, and the output after it.",
+        ),
+    ],
+    ids=["several-lines", "chained", "no-traceback", "handled-before"],
+)
+def test_exit_with_an_error_names_exception_and_last_output(run, source, why, fix):
+    judgement = run(source).judgement
+    assert why in judgement.why
+    assert judgement.fix == fix
 
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "process"])
 @pytest.mark.parametrize("ends", ["os._exit(137)", "os.kill(os.getpid(), 9)"])
-def test_memory_is_named_for_sigkill_only_where_much_was_used(judged, backend, ends):
-    """137 is 128 + SIGKILL: the kernel's answer to too much memory, or a choice of the program's own."""
-    told = judged(f"import os\n{ends}", backend)
-    assert "137" in told["why"]
-    assert told["fix"].startswith("Something inside killed it, or it chose that code itself; memory is not the likely")
+def test_sigkill_with_little_memory_used_is_not_blamed_on_memory(run, backend, ends):
+    """137 is 128 + SIGKILL: the kernel's answer to too much memory, or the program's own choice."""
+    judgement = run(f"import os\n{ends}", backend=backend, memory_bytes=400 << 20).judgement
+    assert "137" in judgement.why
+    assert judgement.fix.startswith("Killed from inside, or exited with 137 itself. Peak memory: ")
+    assert judgement.fix.endswith("probably not the reason.")
 
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "process"])
-def test_memory_is_one_possibility_where_much_was_used(judged, backend):
+def test_sigkill_with_much_memory_used_names_memory_as_possible_reason(run, backend):
     source = "import os, time\nx = b'x' * (250 << 20)\ntime.sleep(2.5)\nos._exit(137)"
-    assert "Too much memory is one possible reason" in judged(source, backend)["fix"]
+    assert run(source, backend=backend, memory_bytes=400 << 20).judgement.fix.startswith("Possibly out of memory.")
 
 
 @pytest.mark.parametrize("name", ["only.py", "only.ipynb"])
-def test_a_module_left_beside_a_single_file_is_no_package_to_install(dfdc, tmp_path, name):
+def test_module_beside_a_single_file_is_named_with_the_way_to_submit_both(run, tmp_path, name):
     (tmp_path / "beside.py").write_text("answer = 0.5")
     cell = {"cell_type": "code", "metadata": {}, "source": "import beside", "outputs": [], "execution_count": None}
     notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     (tmp_path / name).write_text(json.dumps(notebook) if name.endswith("ipynb") else "import beside")
-    done = dfdc("run", tmp_path / name, "--json")
-    judgement = json.loads(done.stdout)["judgement"]
-    assert "No module named 'beside'" in judgement["why"]
-    assert "A single .py or .ipynb file brings nothing else: if it is a file of yours, submit" in judgement["fix"]
-    again = dfdc("rejudge", next((tmp_path / "runs").glob("*/")), "--json")
-    assert json.loads(again.stdout)["differences"] == []
+    judgement = run(tmp_path / name).judgement
+    assert "No module named 'beside'" in judgement.why
+    assert "submit the whole folder, with a submission.toml" in judgement.fix

@@ -1,12 +1,12 @@
-"""Openings and closings of videos are seen from outside, with inotify and without."""
+"""Opens and closes of videos are observed from outside, with inotify and without."""
 
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from dfdc_kit.harness import video_watch as module
 from dfdc_kit.harness.video_watch import VideoWatch
 
 READER = """
@@ -26,12 +26,14 @@ def videos(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("how", ["inotify", "looking"])
-def test_order_overlap_and_the_unfinished_one(videos, monkeypatch, how):
-    if how == "looking":
-        monkeypatch.setattr(module, "_inotify", lambda folder: (_ for _ in ()).throw(OSError(24, "no watch left")))
+def no_inotify(folder: Path) -> int:
+    raise OSError(24, "no watch left")
+
+
+@pytest.mark.parametrize("open_inotify", [None, no_inotify], ids=["inotify", "polling"])
+def test_overlapping_reads_and_an_unfinished_one_are_observed(videos, open_inotify):
     opened: list[str] = []
-    with VideoWatch(videos, opened.append) as watch:
+    with VideoWatch(videos, opened.append, open_inotify=open_inotify) as watch:
         with subprocess.Popen([sys.executable, "-c", READER, videos], stdout=subprocess.PIPE) as reader:
             assert reader.stdout is not None
             reader.stdout.readline()
@@ -44,8 +46,8 @@ def test_order_overlap_and_the_unfinished_one(videos, monkeypatch, how):
     assert a.closed_s is not None
     assert b.closed_s is not None
     assert a.opened_s < b.opened_s < a.closed_s < b.closed_s
-    assert c.closed_s is None, "it was open when the order to stop was given"
-    assert ("no watch left" in watch.caveat) == (how == "looking")
+    assert c.closed_s is None, "it was open when the run was stopped"
+    assert ("no watch left" in watch.caveat) == (open_inotify is no_inotify)
 
 
 def test_a_video_opened_twice_counts_once(videos):
@@ -56,7 +58,7 @@ def test_a_video_opened_twice_counts_once(videos):
     assert [read.name for read in watch.reads()] == ["a.mp4", "b.mp4"]
 
 
-def test_five_thousand_openings_are_all_seen(videos):
+def test_five_thousand_opens_are_all_observed(videos):
     seen: list[str] = []
     for i in range(5000):
         (videos / f"{i}.mp4").write_bytes(b"")
