@@ -1,4 +1,4 @@
-"""One of a thing is told as one: a data folder with a single video goes through the commands that count."""
+"""Counts of one use the singular: the commands that count, on a data folder with a single video."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def lone(tmp_path, sample):
     return folder
 
 
-def said_of_one(done) -> str:
+def text_of_one(done) -> str:
     assert done.returncode in (0, 1), done.stderr
     text = " ".join(f"{done.stdout} {done.stderr}".split())
     found = [text[max(match.start() - 40, 0) : match.end() + 40] for match in PLURAL.finditer(text)]
@@ -38,10 +38,10 @@ def said_of_one(done) -> str:
 
 
 @pytest.mark.parametrize("reading", [OPENED, "with open(__file__):"], ids=["opened", "never-opened"])
-def test_a_run_and_its_page(dfdc, code_submission, lone, tmp_path, reading):
+def test_run_and_its_page_use_the_singular_for_one_video(dfdc, code_submission, lone, tmp_path, reading):
     folder = code_submission(READS.replace("READING", reading))
-    text = said_of_one(dfdc("run", folder, "--data", lone, COLUMNS="200"))
-    assert "for 1 video:" in text
+    text = text_of_one(dfdc("run", folder, "--data", lone, COLUMNS="200"))
+    assert "for 1 video;" in text
     page = next((tmp_path / "runs").glob("*/report.html")).read_text()
     assert [match.group() for match in PLURAL.finditer(" ".join(page.split()))] == []
     assert "1 video of" in page
@@ -58,12 +58,12 @@ def test_a_run_and_its_page(dfdc, code_submission, lone, tmp_path, reading):
     ],
     ids=lambda command: "-".join(command[:2]),
 )
-def test_commands_that_count(dfdc, code_submission, lone, command):
+def test_commands_use_the_singular_for_one_video(dfdc, code_submission, lone, command):
     code_submission(READS.replace("READING", OPENED))
-    assert "1 " in said_of_one(dfdc(*command, COLUMNS="200"))
+    assert "1 " in text_of_one(dfdc(*command, COLUMNS="200"))
 
 
-def test_score(dfdc, lone, tmp_path):
+def test_score_uses_the_singular_for_one_row(dfdc, lone, tmp_path):
     (tmp_path / "solution.csv").write_text("filename,label,Usage\na.mp4,0,Public\n")
     (tmp_path / "answers.csv").write_text("filename,label\na.mp4,0.4\n")
-    assert "1 of 1 row" in said_of_one(dfdc("score", "answers.csv", "solution.csv"))
+    assert "1 of 1 row" in text_of_one(dfdc("score", "answers.csv", "solution.csv"))

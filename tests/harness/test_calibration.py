@@ -1,4 +1,4 @@
-"""What is known of two machines, and what follows for the time on the other one."""
+"""Calibrations of two machines, and the time ratio that follows from them."""
 
 import json
 
@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from dfdc_kit.errors import DataError, DataMissingError
-from dfdc_kit.harness.forecast import calibration
-from dfdc_kit.harness.forecast import calibration as room
+from dfdc_kit.harness.forecast import calibration, measure
 from dfdc_kit.harness.forecast.calibration import Calibration
 from dfdc_kit.harness.forecast.hosted import MARGIN, Work, core_speed, decoding_s, project_hosted, time_ratio
 from dfdc_kit.profiles import Hardware
@@ -47,10 +46,10 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def known():
-    return room.constants()
+    return calibration.constants()
 
 
-def test_every_published_constant_has_a_source_and_a_date(known):
+def test_published_constants_have_a_source_and_a_date(known):
     for constant in (known.cpu, known.video, *known.gpu.values()):
         assert constant.source
         assert constant.as_of
@@ -59,44 +58,43 @@ def test_every_published_constant_has_a_source_and_a_date(known):
             assert 0 < least <= most
 
 
-def test_the_same_machine_twice_gives_one_within_the_margin(known):
+def test_time_ratio_of_equal_machines_is_one_within_the_margin(known):
     least, most = time_ratio(work(), P100, machine(), machine(), known).seconds
     assert least == pytest.approx(1 / (1 + MARGIN))
     assert most == pytest.approx(1 / (1 - MARGIN))
 
 
-def test_a_core_half_as_fast_takes_twice_as_long(known):
+def test_time_ratio_is_two_for_cores_half_as_fast(known):
     least, most = time_ratio(work(), P100, machine(200), machine(100), known).seconds
     assert least < 2 < most
 
 
-def test_measured_constants_are_narrower_than_published_ones(known):
-    measured, told = core_speed(machine(), machine(), known)
-    assumed, admitted = core_speed(machine(), None, known)
+def test_measured_core_speed_is_narrower_than_the_assumed_one(known):
+    measured, sources = core_speed(machine(), machine(), known)
+    assumed, assumptions = core_speed(machine(), None, known)
     assert measured[1] / measured[0] < assumed[1] / assumed[0]
-    assert "2026-11-24" in told[0]
-    assert "not measured" in admitted[0]
+    assert "2026-11-24" in sources[0]
+    assert "Measure it" in assumptions[0]
 
 
-def test_waiting_is_not_scaled(known):
-    """A program that only sleeps takes as long anywhere."""
+def test_time_ratio_is_one_for_a_program_that_only_waits(known):
     assert time_ratio(work(busy=0.0), P100, machine(200), machine(100), known).seconds == (1, 1)
 
 
-def test_fewer_cores_may_cost_time_and_more_may_save_it(known):
+def test_time_ratio_depends_on_the_number_of_cores(known):
     few = time_ratio(work(busy=15.0, cores=16), P100, machine(cores=16), machine(), known).seconds
     many = time_ratio(work(busy=2.0, cores=2), CPU, machine(), machine(cores=4), known).seconds
     assert few[1] > 7
     assert many[0] < 0.5 < many[1]
 
 
-def test_a_model_that_ran_on_a_cpu_says_nothing_about_a_gpu(known):
+def test_time_ratio_is_refused_for_a_gpu_submission_that_ran_on_a_cpu(known):
     ratio = time_ratio(work(declared=True), P100, machine(), machine(), known)
     assert ratio.seconds is None
     assert "ran on a CPU" in ratio.refused
 
 
-def test_the_ratio_of_two_gpus_spans_compute_and_bandwidth(known):
+def test_time_ratio_of_two_gpus_covers_compute_and_bandwidth(known):
     least, most = time_ratio(
         work(declared=True, gpu="Tesla T4"), P100, machine(), machine(gpu="Tesla T4"), known
     ).seconds
@@ -107,32 +105,32 @@ def test_the_ratio_of_two_gpus_spans_compute_and_bandwidth(known):
     assert "Voodoo 2" in unknown.refused
 
 
-def test_a_gpu_program_has_no_place_on_a_cpu_machine(known):
+def test_time_ratio_is_refused_for_a_gpu_submission_on_a_cpu_machine(known):
     assert time_ratio(work(declared=True), CPU, machine(), machine(), known).seconds is None
 
 
-def test_the_range_grows_at_both_ends_and_an_open_end_stays_open():
+def test_hosted_projection_without_upper_bound_has_none():
     there = project_hosted(Projection(videos=10, low_s=10, median_s=20, high_s=None), (0.5, 2.0))
     assert (there.low_s, there.median_s, there.high_s) == (5, 20, None)
 
 
-def test_decoding_alone(known):
+def test_decoding_time_is_wider_without_a_hosted_calibration(known):
     assert decoding_s(4000, 2, None, None, known) is None
     least, most = decoding_s(4000, 2, machine(), machine(), known)
     assert least < 4000 * 300 / 400 < most
     assert decoding_s(4000, 2, machine(), None, known)[1] > most
 
 
-def test_calibration_is_kept_and_read_back(cache):
-    assert room.kept_here() is None
-    assert room.kept_hosted() is None
-    mine = machine(cpu=calibration.cpu_name(), cores=calibration.usable_cores())
-    assert room.keep(mine) == cache / "calibration.json"
-    assert room.kept_here() == mine
-    room.keep(machine(cpu="another machine's"))
-    assert room.kept_here() is None
-    room.keep(machine(), room.HOSTED)
-    assert room.kept_hosted() == machine()
+def test_saved_calibration_is_read_back_on_the_same_machine_only(cache):
+    assert calibration.local_calibration() is None
+    assert calibration.hosted_calibration() is None
+    mine = machine(cpu=measure.cpu_name(), cores=measure.usable_cores())
+    assert calibration.save(mine) == cache / "calibration.json"
+    assert calibration.local_calibration() == mine
+    calibration.save(machine(cpu="another machine's"))
+    assert calibration.local_calibration() is None
+    calibration.save(machine(), calibration.HOSTED)
+    assert calibration.hosted_calibration() == machine()
 
 
 @pytest.mark.parametrize(
@@ -147,28 +145,27 @@ def test_calibration_is_kept_and_read_back(cache):
         msgspec.json.encode(msgspec.to_builtins(machine()) | {"frames_per_second": 3}),
     ],
 )
-def test_a_broken_calibration_is_refused(tmp_path, content):
+def test_read_refuses_a_broken_calibration(tmp_path, content):
     path = tmp_path / "c.json"
     path.write_bytes(content)
     with pytest.raises(DataError):
-        room.read(path)
+        calibration.read(path)
     with pytest.raises(DataMissingError):
-        room.read(tmp_path / "absent.json")
+        calibration.read(tmp_path / "absent.json")
 
 
-def test_this_machine_can_be_measured(monkeypatch):
-    monkeypatch.setattr(calibration, "ROUNDS", 1)
-    monkeypatch.setattr(calibration, "FRAMES", 20)
-    found = room.calibrate()
+def test_calibrate_measures_this_machine(monkeypatch):
+    monkeypatch.setattr(measure, "ROUNDS", 1)
+    monkeypatch.setattr(measure, "FRAMES", 20)
+    found = calibration.calibrate()
     assert found.decode_frames_per_s_core > 0
     assert found.decode_frames_per_s_all > 0
     assert found.matmul_gflop_per_s > 0
     assert found.cores >= 1
 
 
-def test_the_notebook_is_whole_and_measures_by_the_same_code(tmp_path, monkeypatch):
-    """Its one code cell runs without the kit, and writes what `--use` reads."""
-    room.write_notebook(tmp_path / "n.ipynb")
+def test_notebook_runs_without_the_kit_and_writes_a_calibration(tmp_path, monkeypatch):
+    calibration.write_notebook(tmp_path / "n.ipynb")
     notebook = json.loads((tmp_path / "n.ipynb").read_text("utf-8"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     cells = notebook["cells"]
@@ -180,13 +177,13 @@ def test_the_notebook_is_whole_and_measures_by_the_same_code(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     short = source.replace("= 90, 1920", "= 20, 1920").replace("ROUNDS = 3", "ROUNDS = 1")
     exec(compile(short, "notebook", "exec"), {"__name__": "__main__"})
-    assert room.read(tmp_path / calibration.OUT).clip_bytes > 10_000
+    assert calibration.read(tmp_path / measure.OUT).clip_bytes > 10_000
 
 
-def test_a_notebook_that_is_there_is_not_overwritten(dfdc, tmp_path):
+def test_calibrate_does_not_overwrite_a_notebook(dfdc, tmp_path):
     (tmp_path / "mine.ipynb").write_text("precious")
     done = dfdc("calibrate", "--notebook", "mine.ipynb")
     assert done.returncode == 2
-    assert "mine.ipynb is there already; nothing was changed." in done.stderr
+    assert "mine.ipynb exists already; nothing was written." in done.stderr
     assert (tmp_path / "mine.ipynb").read_text() == "precious"
     assert dfdc("calibrate", "--notebook", "other.ipynb").returncode == 0

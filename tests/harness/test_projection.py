@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from dfdc_kit import profiles
-from dfdc_kit.harness.forecast import summary as forecasts
+from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.projection import per_video, project, t_quantile, verdict
-from dfdc_kit.harness.forecast.summary import Forecaster, cores_line, lines, memory_growth, passes_at, summarise
+from dfdc_kit.harness.forecast.summary import Forecaster, memory_growth, summarise
 from dfdc_kit.harness.video_watch import VideoWatch
+from dfdc_kit.report import summary
 from dfdc_kit.report.run_report import Noise, Projection, TimeForecast, VideoRead
 
 QUIET = Noise(other_programs_share=0.0, load_average_before=0.0, probes=100, probe_cpu_s=(1.0, 1.0, 1.0))
@@ -81,7 +82,7 @@ def test_work_after_the_last_close_is_both_fixed_and_per_video():
     assert here.low_s <= 110 + 3900 * 0.1
     assert here.high_s >= 110 / 100 * 4000 * 0.99
     forecast = forecast_of([0.1] * 100, wall_time_s=113.0)
-    assert any("after the last video was closed" in line for line in lines(forecast))
+    assert any("after the last video was closed" in line for line in summary.forecast_basis(forecast))
 
 
 def test_a_warm_up_counts_once():
@@ -119,8 +120,9 @@ def test_few_videos_give_no_upper_bound_and_no_good_news():
     assert here.high_s is None
     assert verdict(here, 1e9) == "cannot tell"
     assert verdict(here, here.low_s / 2) == "does not fit"
-    told = "\n".join(lines(forecast_of(np.full(5, 0.9))))
-    assert "4,000 videos, on this machine: about 60 min, from too few videos to say how sure" in told
+    forecast = forecast_of(np.full(5, 0.9))
+    assert summary.fit_sentence(forecast) == "fits 9 h: unclear, roughly 60 min for 4,000 videos"
+    assert summary.time_range(forecast.outlooks[0].local, 5) == "about 60 min (rough: only 5 videos)"
 
 
 def test_below_a_twentieth_of_the_videos_the_upper_end_is_raised():
@@ -231,15 +233,11 @@ def test_memory_growth_finds_the_leak_and_only_the_leak():
     assert not steady.leaks
     assert leak.leaks
     assert leak.low_bytes <= 1e6 <= leak.high_bytes
-    first, last = passes_at(leak, 2 * leak.last_bytes)
+    first, last = summary.videos_until(leak, 2 * leak.last_bytes)
     assert first <= 200 + leak.last_bytes / 1e6 <= last + 1
-    assert passes_at(steady, 1) is None
+    assert summary.leak_warning(steady, 1) == ""
+    assert "MiB per video; it reaches the limit between video" in summary.leak_warning(leak, 2 * leak.last_bytes)
     assert memory_growth([(0.0, 1)] * 5, reads) is None
-
-
-def test_an_idle_core_is_named():
-    assert "second core was idle" in cores_line(1.0, 2)
-    assert "idle" not in cores_line(1.9, 2)
 
 
 def forecast_of(costs, wall_time_s: float | None = None, profile: str = "kaggle-2020-cpu", **more) -> TimeForecast:
@@ -251,20 +249,18 @@ def forecast_of(costs, wall_time_s: float | None = None, profile: str = "kaggle-
 def test_the_forecast_goes_through_json_and_into_sentences():
     forecast = forecast_of(noise(8, 200, 0.1))
     assert msgspec.json.decode(msgspec.json.encode(forecast), type=TimeForecast) == forecast
-    told = "\n".join(lines(forecast))
-    assert "public, 4,000 videos, on this machine" in told
-    assert "private, 10,000 videos, on kaggle-2020-cpu" in told
-    assert "assumption of ours" in told
+    assert summary.fit_sentence(forecast) == "fits 9 h: yes, about 67 min for 4,000 videos"
+    assert "our assumption" in " ".join(summary.forecast_basis(forecast))
     assert [outlook.local_verdict for outlook in forecast.outlooks] == ["fits", "fits"]
 
 
 def test_the_time_of_a_model_on_a_cpu_is_never_projected_to_a_gpu(monkeypatch):
-    monkeypatch.setattr(forecasts.measure, "gpu_name", lambda: "")
+    monkeypatch.setattr(measure, "gpu_name", lambda: "")
     forecast = forecast_of(noise(9, 200, 0.1), profile="kaggle-2020-gpu", gpu_declared=True)
     assert forecast.hosted_ratio is None
     assert [outlook.hosted for outlook in forecast.outlooks] == [None, None]
     assert [outlook.hosted_verdict for outlook in forecast.outlooks] == ["cannot tell"] * 2
-    assert "ran on a CPU here" in "\n".join(lines(forecast))
+    assert "ran on a CPU here" in "\n".join(summary.forecast_basis(forecast))
 
 
 def test_a_verdict_is_no_firmer_than_the_machine():
@@ -275,16 +271,16 @@ def test_a_verdict_is_no_firmer_than_the_machine():
     shared = forecast_of(costs * 1.2, noise=structs.replace(QUIET, other_programs_share=0.5))
     assert [f.outlooks[0].local_verdict for f in (quiet, uneven, shared)] == ["fits", "cannot tell", "cannot tell"]
     assert forecast_of(costs * 1.2).outlooks[0].local_verdict == "does not fit"
-    assert not any("widened" in caution for caution in quiet.cautions)
-    assert any("0.90 to 1.50 times" in caution for caution in uneven.cautions)
-    assert any("took 50%" in caution for caution in shared.cautions)
+    assert not any("busy" in caution for caution in quiet.cautions)
+    assert any("off by about 50 %" in caution for caution in uneven.cautions)
+    assert any("off by about 50 %" in caution for caution in shared.cautions)
 
 
 def test_a_cpu_time_that_is_not_known_widens_the_range():
     known, unknown = forecast_of(noise(8, 200, 0.1)), forecast_of(noise(8, 200, 0.1), cpu_time_s=None)
     assert unknown.hosted_ratio[0] <= known.hosted_ratio[0]
     assert known.hosted_ratio[1] <= unknown.hosted_ratio[1]
-    assert "CPU time not known" in "\n".join(lines(unknown))
+    assert "CPU time unknown" in "\n".join(summary.forecast_basis(unknown))
 
 
 def test_sixteen_videos_are_said_to_be_few():

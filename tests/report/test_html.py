@@ -1,4 +1,4 @@
-"""report.html: what it draws is what run.json says, whatever a submission calls its videos and writes into its log."""
+"""report.html: it shows what run.json says, and escapes what a submission writes."""
 
 import re
 from html.parser import HTMLParser
@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from dfdc_kit.errors import OutputError
-from dfdc_kit.report import html, run_report
+from dfdc_kit.report import html, run_report, svg
 from dfdc_kit.report.run_report import RunReport, VideoRead
 from dfdc_kit.report.verdicts import Verdict
 
@@ -30,7 +30,7 @@ VOID = {"meta", "line", "rect", "path", "polyline", "br", "img"}
 
 
 class Tags(HTMLParser):
-    """Every element with its attributes; fails where one is closed that is not open."""
+    """Every element with its attributes; fails on tags that do not match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Of one run that reads every video and answers from 0.02 to 0.77."""
+    """The folder of a run that reads every video and answers from 0.02 to 0.77."""
     from dfdc_kit.cli import main
 
     work = tmp_path_factory.mktemp("page")
@@ -75,11 +75,11 @@ def report(folder) -> RunReport:
     return run_report.load(folder)
 
 
-def test_a_run_leaves_the_page_of_its_report(folder, report):
+def test_page_of_a_run_shows_its_report(folder, report):
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert text == html.render(report)
     assert report.score.displayed in text
-    assert "What Kaggle would have shown: Complete" in text
+    assert "Kaggle: Complete" in text
     for row in report.score.costliest:
         assert f"<td>{row.row_id}</td><td>{row.label}</td>" in text
     for limit in report.enforcement:
@@ -89,7 +89,7 @@ def test_a_run_leaves_the_page_of_its_report(folder, report):
         assert digest in text
 
 
-def test_it_loads_and_runs_nothing(folder):
+def test_page_loads_nothing_and_has_no_scripts(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     tags = Tags(text).seen
     assert {"content": "default-src 'none'; style-src 'unsafe-inline'", "http-equiv": "Content-Security-Policy"} in [
@@ -99,7 +99,7 @@ def test_it_loads_and_runs_nothing(folder):
     assert not [name for _, attributes in tags for name in attributes if name in {"src", "href"} or name[:2] == "on"]
 
 
-def test_what_a_submission_writes_stays_text(report):
+def test_page_escapes_what_a_submission_writes(report):
     hostile = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}\ud800'
     seen = structs.replace(
         report.observation,
@@ -122,26 +122,26 @@ def test_what_a_submission_writes_stays_text(report):
     assert b"\\ud800" in text.encode("utf-8", "backslashreplace")
 
 
-def test_a_side_file_that_is_not_understood_is_told(report):
+def test_page_reports_an_unreadable_fallbacks_file(report):
     fallbacks = structs.replace(report.observation.fallbacks, error="its header is <odd>")
     changed = structs.replace(report, observation=structs.replace(report.observation, fallbacks=fallbacks))
-    assert "fallbacks.csv was not understood: its header is &lt;odd&gt;" in html.render(changed)
+    assert "fallbacks.csv could not be read: its header is &lt;odd&gt;" in html.render(changed)
 
 
-def test_each_prediction_is_in_the_histogram_once(report):
+def test_histogram_has_each_prediction_once(report):
     found = report.score.histogram
     assert set(found) == {"FAKE", "REAL"}
     assert sum(map(sum, found.values())) == report.rows
     both = np.add(found["FAKE"], found["REAL"])
     assert (both[:16] == 1).all()  # 0.02, 0.07 ... 0.77: one in each twentieth
-    bars = list(html.bars(found["FAKE"], max(found["FAKE"])))
+    bars = list(svg.bars(found["FAKE"], max(found["FAKE"])))
     assert sum(bar.rows for bar in bars) == sum(found["FAKE"])
     assert max(bar.height for bar in bars) == 1
 
 
-def test_readers_that_overlap_have_lanes_of_their_own():
+def test_overlapping_readers_get_separate_lanes():
     reads = [VideoRead(name=f"{n}.mp4", opened_s=n / 2, closed_s=n / 2 + 0.9) for n in range(10)]
-    paths = html.lanes(reads, 10.0)
+    paths = svg.lanes(reads, 10.0)
     assert len(paths) == 2
     strokes = [re.findall(r"M([\d.]+) 0h([\d.]+)", path) for path in paths]
     assert sum(map(len, strokes)) == 10
@@ -149,25 +149,25 @@ def test_readers_that_overlap_have_lanes_of_their_own():
         ends = [float(left) + float(length) for left, length in lane]
         assert all(end <= float(left) for end, (left, _) in zip(ends, lane[1:], strict=False))
     crowd = [VideoRead(name=f"{n}.mp4", opened_s=0.0, closed_s=None) for n in range(100)]
-    assert len(html.lanes(crowd, 10.0)) == html.LANES
-    assert sum(path.count("M") for path in html.lanes(crowd, 10.0)) == 100
-    assert html.lanes([], 0.0) == []
+    assert len(svg.lanes(crowd, 10.0)) == svg.MAX_LANES
+    assert sum(path.count("M") for path in svg.lanes(crowd, 10.0)) == 100
+    assert svg.lanes([], 0.0) == []
 
 
-def test_spans_lie_where_their_times_are(report):
+def test_spans_are_at_the_positions_of_their_times(report):
     forecast = report.forecast
-    least, most = html._reach(forecast)
-    here = [span for span in html.spans(forecast) if span.name.endswith("here")]
-    for span, outlook in zip(here, forecast.outlooks, strict=True):
-        assert 0 <= span.low <= span.middle <= span.high <= html.WIDE
-        again = least * (most / least) ** (span.high / html.WIDE)
+    least, most = svg.time_axis(forecast)
+    local = [span for span in svg.spans(forecast) if span.name.endswith("this machine")]
+    for span, outlook in zip(local, forecast.outlooks, strict=True):
+        assert 0 <= span.low <= span.median <= span.high <= svg.WIDTH
+        again = least * (most / least) ** (span.high / svg.WIDTH)
         assert again == pytest.approx(outlook.local.high_s, rel=0.01)
-    places = [tick.place for tick in html.ticks(least, most)]
+    places = [tick.x for tick in svg.ticks(least, most)]
     assert len(places) >= 3
-    assert min(np.diff(places)) >= html.APART
+    assert min(np.diff(places)) >= svg.MIN_TICK_DISTANCE
 
 
-def test_a_run_that_failed_has_a_page_too(report):
+def test_page_of_a_failed_run_leaves_out_what_is_missing(report):
     seen = structs.replace(report.observation, reads=[], validation=None, csv_status="missing")
     seen = structs.replace(seen, outcome=structs.replace(seen.outcome, usage=structs.replace(
         seen.outcome.usage, peak_memory_bytes=None, memory_samples=[])))  # fmt: skip
@@ -185,13 +185,13 @@ def test_a_run_that_failed_has_a_page_too(report):
     )
     Tags(text)
     assert "csv-not-found" in text
-    assert "What Kaggle would have shown: Submission CSV Not Found. All" in text
+    assert "Kaggle: Submission CSV Not Found. Kaggle shows nothing else" in text
     assert "Predictions" not in text
-    assert "Will the hidden test" not in text
+    assert "Does the hidden test" not in text
     assert "<b>unknown</b>" in text
 
 
-def test_where_no_page_can_be_written_the_run_counts(code_submission, dfdc, monkeypatch, tmp_path):
+def test_run_counts_when_the_page_cannot_be_written(code_submission, dfdc, monkeypatch, tmp_path):
     def full(*_):
         raise OutputError("No space left on device.")
 

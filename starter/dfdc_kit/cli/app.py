@@ -16,6 +16,7 @@ from dfdc_kit.cli import (
     history,
     leaderboard,
     new,
+    open_report,
     parity,
     profiles,
     rehearse,
@@ -95,6 +96,7 @@ PANELS: dict[str, dict[str, Any]] = {
         "calibrate": calibrate.calibrate,
         "profiles": profiles.profiles,
         "history": history.history,
+        "open": open_report.open_report,
     },
 }
 data.data.command("add")(data.add)

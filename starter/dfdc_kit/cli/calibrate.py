@@ -1,4 +1,4 @@
-"""`dfdc calibrate`: measure this machine, and bring home what was measured on the hosted one."""
+"""`dfdc calibrate`: measure the speed of this machine, and use measurements of the hosted one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,21 +34,23 @@ def calibrate(
         dfdc calibrate --use dfdc-calibration.json
     """
     from dfdc_kit.errors import UsageError
-    from dfdc_kit.harness.forecast import calibration as room
+    from dfdc_kit.harness.forecast import calibration
+    from dfdc_kit.harness.forecast.measure import OUT
 
     if notebook and use:
-        raise UsageError("--notebook and --use are two steps.", hint="First --notebook, run it there, then --use.")
+        raise UsageError(
+            "--notebook and --use exclude each other.", hint="First write the notebook and run it at Kaggle."
+        )
     if notebook:
-        room.write_notebook(notebook)
+        calibration.write_notebook(notebook)
         if as_json:
             print_json({"notebook": str(notebook)})
         else:
-            out.print(
-                f"wrote {plain(str(notebook))}: run it on the hosted machine, then  dfdc calibrate --use FILE.json"
-            )
+            out.print(f"Wrote {plain(str(notebook))}. Run it on the hosted machine and download its output.")
+            out.print(f"  next: dfdc calibrate --use {OUT}")
         return
-    measured = room.read(use) if use else room.calibrate()
-    path = room.keep(measured, room.HOSTED if use else room.HERE)
+    measured = calibration.read(use) if use else calibration.calibrate()
+    path = calibration.save(measured, calibration.HOSTED if use else calibration.LOCAL)
     if as_json:
         print_json(measured)
     else:
@@ -61,4 +63,4 @@ def _show(measured: "Calibration", path: Path) -> None:
     core, together = measured.decode_frames_per_s_core, measured.decode_frames_per_s_all
     out.print(f"  decoding 1080p H.264: {core:.0f} frames/s a core, {together:.0f} frames/s on all cores")
     out.print(f"  matrix product: {measured.matmul_gflop_per_s:.0f} GFLOP/s on all cores (float32)")
-    out.print(f"  kept in {plain(str(path))}")
+    out.print(f"  saved in {plain(str(path))}")

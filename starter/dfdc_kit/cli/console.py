@@ -3,6 +3,8 @@
 import os
 import shlex
 import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +35,9 @@ RequireOption = Annotated[
     typer.Option(
         "--require", metavar="LIMITS", help="Comma-separated limits that must be enforced, e.g. network,memory."
     ),
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run id, the start of one, a run folder, or `last` for the newest run.")
 ]
 RunsOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of all runs and their history.")]
 
@@ -88,6 +93,16 @@ def print_json(record: object) -> None:
         sys.stdout.flush()
     except BrokenPipeError as error:  # typer would end the program with the code 1
         raise ReaderGoneError from error
+
+
+def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Print (name, text, style) each on a line; long texts wrap with an indent on a terminal, and never when piped."""
+    width = max((len(name) for name, _, _ in rows), default=0) + 2
+    for name, text, style in rows:
+        lines = [text] if out.soft_wrap else textwrap.wrap(text, max(out.width - width - 2, 20)) or [""]
+        for label, line in zip([name, *[""] * (len(lines) - 1)], lines, strict=True):
+            styled = f"[{style}]{plain(line)}[/]" if style else plain(line)
+            out.print(f"  {label:<{width}}{styled}", soft_wrap=True)
 
 
 def wanted(limits: str) -> list[str]:

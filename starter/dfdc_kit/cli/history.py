@@ -1,4 +1,4 @@
-"""`dfdc history`: what was run, scored, rehearsed and handed in here, local and official score side by side."""
+"""`dfdc history`: past runs, scores, rehearsals and submissions, with local and official scores."""
 
 import sys
 from enum import StrEnum
@@ -10,18 +10,16 @@ import typer
 from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from dfdc_kit.report.history import Event
 
 
 class KindChoice(StrEnum):
-    """history.event.Kind, written out: importing it would make every --help slower."""
+    """The values of report.history.Kind, repeated: importing it would make every --help slower."""
 
     RUN = "run"
     SCORE = "score"
     REHEARSAL = "rehearsal"
-    HAND_IN = "hand-in"
+    SUBMISSION = "submission"
 
 
 def history(
@@ -40,8 +38,8 @@ def history(
 ) -> None:
     """List past runs, scores, rehearsals and submissions.
 
-    Newest first. Next to the local score of a run is the official score that
-    the same code got at Kaggle.
+    Newest first: id, outcome, data set, local score, its difference to the best
+    on the same data, and the official score that the same code got at Kaggle.
 
     Examples:
 
@@ -59,7 +57,7 @@ def history(
         runs,
         kind=Kind(kind.value) if kind else None,
         submission=submission,
-        since=history.since(since) if since else "",
+        since=history.parse_since(since) if since else "",
         limit=limit or None,
     )
     if as_json:
@@ -67,32 +65,69 @@ def history(
     elif as_csv:
         sys.stdout.write(history.as_csv(events))
     elif events:
-        out.print(_table(events))
+        _show(events)
     else:
-        what = "Nothing fits" if kind or submission or since else "Nothing has happened here yet"
-        out.print(
-            f"{what} in {plain(str(runs / history.FILE))}.\n  next: dfdc run baselines/frame-stats", soft_wrap=True
+        found = "No entries match" if kind or submission or since else "No history yet"
+        out.print(f"{found}: {plain(str(runs / history.FILE))}", soft_wrap=True)
+        out.print(f"  next: {history.FIRST_RUN}")
+
+
+def _show(events: "list[Event]") -> None:
+    """A line per event, and its message on a line below; no wider than 80 columns where the names allow it."""
+    rows = [("id", "outcome", "data set", "local", "vs best", "Kaggle")]
+    rows += [
+        (
+            _name(event),
+            _outcome(event),
+            _data(event),
+            _score(event.local_score),
+            _gap(event),
+            _score(event.official_score),
         )
+        for event in events
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row, shown in zip(rows, [None, *events], strict=True):
+        left = "  ".join(f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True))
+        right = "  ".join(f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True))
+        line = plain(f"{left}  {right}")
+        out.print(f"[bold]{line}[/]" if shown is None else line, soft_wrap=True)
+        if shown is not None and shown.message:
+            out.print(f"  [dim]{plain(shown.message)}[/]", soft_wrap=True)
 
 
-def _table(events: "list[Event]") -> "Table":
-    from rich.table import Table
+def _name(event: "Event") -> str:
+    """The id; a score's is its time and file, in the form of a run id."""
+    from dfdc_kit.report.history import Kind
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("when (UTC)", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("submission", overflow="fold")
-    table.add_column("outcome", overflow="fold")
-    table.add_column("local", justify="right", no_wrap=True)
-    table.add_column("official", justify="right", no_wrap=True)
-    for event in events:
-        when = event.happened[:16].replace("T", " ")
-        scores = (_number(event.local_score), _number(event.official_score))
-        table.add_row(when, event.kind.value, plain(event.submission), plain(event.outcome), *scores)
-    return table
+    if event.kind is not Kind.SCORE:
+        return event.name
+    return f"{event.happened[:19].translate(str.maketrans('T', '-', '-:'))}-{event.submission}"
 
 
-def _number(score: float | None) -> str:
+def _outcome(event: "Event") -> str:
+    from dfdc_kit.report.history import Kind
+
+    if event.kind is Kind.RUN:
+        return event.outcome
+    return event.kind.value if event.kind is Kind.SCORE else f"{event.kind.value} {event.outcome}"
+
+
+def _data(event: "Event") -> str:
+    """The folder that the data is in: `sample_data` for sample_data/solution/solution.csv."""
+    parts = [part for part in Path(event.data).parts if part not in ("solution", "solution.csv", "metadata.json")]
+    return parts[-1] if parts else "-"
+
+
+def _gap(event: "Event") -> str:
+    """The difference of the local score to the best one on the same data."""
+    if event.local_score is None or event.best_local_score is None:
+        return "-"
+    gap = event.local_score - event.best_local_score
+    return "best" if gap == 0 else f"{gap:+.5f}"
+
+
+def _score(score: float | None) -> str:
     from dfdc_kit.scoring.metric import displayed
 
     return "-" if score is None else displayed(score)

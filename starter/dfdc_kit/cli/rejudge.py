@@ -1,15 +1,15 @@
 """`dfdc rejudge`: repeat the judgement of a finished run from what it left."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, RunArgument, RunsOption, out, plain, print_json
 
 
 def rejudge(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run, with its run.json.")],
+    run: RunArgument = "last",
+    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Judge a finished run again from its report and files.
@@ -18,11 +18,13 @@ def rejudge(
 
     Examples:
 
-        dfdc rejudge runs/20261124-031248-frame-stats
+        dfdc rejudge last
+        dfdc rejudge 20261124-031248-frame-stats
     """
     from dfdc_kit.harness.rejudge import rejudge as judge_again
+    from dfdc_kit.report.history import find_run
 
-    second = judge_again(run)
+    second = judge_again(find_run(runs, run))
     if as_json:
         print_json(second)
     else:

@@ -1,7 +1,7 @@
-"""`dfdc run`: run a code submission as the hosted machine would, and say what its score would be."""
+"""`dfdc run`: run a code submission under Kaggle's limits, score it, and print the summary."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,18 @@ from dfdc_kit.cli.console import (
     SubmissionArgument,
     err,
     out,
+    plain,
     print_json,
+    print_rows,
+    shown,
     wanted,
     warn,
 )
+
+if TYPE_CHECKING:
+    from dfdc_kit.report.run_report import RunReport
+
+STYLES = {"": "", "warning": "yellow", "error": "red"}
 
 
 def run(
@@ -40,6 +48,9 @@ def run(
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop as soon as the hidden test cannot fit into the time limit.")
     ] = False,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="A note for the report and `dfdc history`.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide what the submission prints.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,12 +62,11 @@ def run(
 
         dfdc run baselines/frame-stats
         dfdc run my-detector --data ~/deepfake-detection-challenge
-        dfdc run my-detector --profile kaggle-2020-cpu
+        dfdc run my-detector --profile kaggle-2020-cpu --message "32 frames"
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit import profiles
     from dfdc_kit.cli.progress import Screen
-    from dfdc_kit.cli.run_summary import show
     from dfdc_kit.data.dataset import find_dataset, sample_mismatch
     from dfdc_kit.files import bundled
     from dfdc_kit.harness.request import RunRequest
@@ -73,13 +83,37 @@ def run(
         profile_name=profile,
         profile=profiles.load(profile),
         stop_early=stop_early,
+        message=message,
     )
-    if told := sample_mismatch(request.dataset, challenge):
-        warn(told)
+    if text := sample_mismatch(request.dataset, challenge):
+        warn(text)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
         report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
     if as_json:
         print_json(report)
     else:
-        show(report, runs / report.run_id)
+        _show(report, runs / report.run_id)
     raise typer.Exit(MEANINGS[report.judgement.verdict].exit_code)
+
+
+def _show(report: "RunReport", folder: Path) -> None:
+    """Print the summary of a run on at most one screen of 80 columns."""
+    from dfdc_kit.report.run_report import FILE, PAGE
+    from dfdc_kit.report.summary import next_command, summarise
+
+    folder = shown(folder)
+    summary = summarise(report)
+    colour = "green" if summary.complete else "red"
+    out.print(
+        f"\n[bold]{plain(summary.submission)}[/]: [bold {colour}]{summary.verdict}[/] ({summary.kaggle})",
+        soft_wrap=True,
+    )
+    rows = [(message.name, message.text, STYLES[message.level]) for message in summary.reasons]
+    for name, value, detail in summary.figures:
+        fit = f"; {summary.fit}" if name == "time" and summary.fit else ""
+        rows.append((name, f"{value} {detail}{fit}", ""))
+    rows += [(message.name, message.text, STYLES[message.level]) for message in summary.messages]
+    page = folder / PAGE
+    rows.append(("report", str(page if page.is_file() else folder / FILE), ""))
+    print_rows(rows)
+    out.print(f"  next: {plain(next_command(report, folder))}", soft_wrap=True)  # one line, to be copied

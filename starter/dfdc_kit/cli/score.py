@@ -45,7 +45,7 @@ def score(
     from dfdc_kit.cli.validate import _show as show_validation
     from dfdc_kit.cli.validate import _show_violations as show_warnings
     from dfdc_kit.data.solution import raise_if_sample, read_solution
-    from dfdc_kit.report.history import note_aloud, of_score
+    from dfdc_kit.report.history import note_or_warn, of_score
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
     from dfdc_kit.submission.expected_rows import ExpectedRows
@@ -64,7 +64,8 @@ def score(
         raise typer.Exit(1)
     found = score_submission(loaded, truth.frame(), table.frame(), challenge)
     constant = constant_score(loaded, truth.frame(), challenge)
-    note_aloud(runs, of_score(submission, truth.path, found), warn)
+    event = of_score(submission, truth.path, found, lower_is_better=challenge.metric.lower_is_better)
+    note_or_warn(runs, event, warn)
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
     show_warnings(validation.violations)

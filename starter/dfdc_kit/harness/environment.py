@@ -11,7 +11,7 @@ from typing import Self
 
 import psutil
 
-from dfdc_kit.harness.forecast.calibration import gpu_name
+from dfdc_kit.harness.forecast.measure import gpu_name
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import EnvironmentDiff, Machine, Noise
 from dfdc_kit.submission.packages import NOT_INSTALLED, distributions, unmet

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import SandboxError, UsageError
-from dfdc_kit.harness.forecast.calibration import Calibration, kept_here, kept_hosted
+from dfdc_kit.harness.forecast.calibration import Calibration, hosted_calibration, local_calibration
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
@@ -39,7 +39,7 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
     if request.dataset.solution is not None:
         solution = read_solution_for(request.dataset.solution, request.challenge, expected.ids)
         expected = replace(expected, labels=labels_in_order(solution, expected.ids))
-    return RunInputs(metric, expected, sample, solution, kept_here(), kept_hosted())
+    return RunInputs(metric, expected, sample, solution, local_calibration(), hosted_calibration())
 
 
 def _check_hidden_files(request: RunRequest, runs: Path) -> None:

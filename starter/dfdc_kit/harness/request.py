@@ -19,6 +19,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile_name: str
     profile: Profile
     stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not finish in time here
+    message: str = ""  # a note of the user's, kept in the report and the history
 
 
 class RunListener(Protocol):

@@ -16,7 +16,7 @@ from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.observe import observe
 from dfdc_kit.harness.preflight import RunInputs, preflight
 from dfdc_kit.harness.request import RunListener, RunRequest
-from dfdc_kit.harness.score_run import loss_breakdown, partial_score, score_run
+from dfdc_kit.harness.score_run import baseline_score, loss_breakdown, partial_score, score_run
 from dfdc_kit.report import html
 from dfdc_kit.report.history import note_aloud, of_run
 from dfdc_kit.report.run_report import (
@@ -118,6 +118,8 @@ def _report(
         forecast=_forecast(request, inputs, observation, growth) if can_forecast else None,
         loss_breakdown=loss_breakdown(scoring, table, fallback_rows(folder / FALLBACKS), inputs, challenge),
         submission_csv_sha256=file_sha256(folder / CSV),
+        constant_score=baseline_score(scoring, inputs, challenge),
+        message=request.message,
     )
 
 
@@ -137,8 +139,8 @@ def _forecast(
         noise=observation.noise,
         gpu_declared=request.submission.settings.gpu,
         leaking=growth is not None and growth.leaks,
-        here=inputs.local_calibration,
-        there=inputs.hosted_calibration,
+        local=inputs.local_calibration,
+        hosted=inputs.hosted_calibration,
     )
 
 

@@ -11,7 +11,7 @@ from dfdc_kit.errors import MetricError, SubmissionError
 from dfdc_kit.harness.preflight import RunInputs
 from dfdc_kit.report.run_report import LossBreakdown, LossBreakdownEntry, Observation, PartialScore, Scoring
 from dfdc_kit.sandbox.base import Ending
-from dfdc_kit.scoring.score import score_submission
+from dfdc_kit.scoring.score import constant_score, score_submission
 from dfdc_kit.submission.label_text import parse_labels
 from dfdc_kit.submission.validate import SubmissionTable
 
@@ -36,6 +36,16 @@ def score_run(
         return Scoring(rejection=str(error))
     except MetricError as error:
         return Scoring(error=str(error))
+
+
+def baseline_score(scoring: Scoring, inputs: RunInputs, challenge: Challenge) -> float | None:
+    """The score of the same prediction in every row, to compare with; None without a score or ground truth."""
+    if scoring.score is None or inputs.solution is None:
+        return None
+    try:
+        return constant_score(inputs.metric, inputs.solution.frame(), challenge).value
+    except MetricError:  # only an addition to a score
+        return None
 
 
 def loss_breakdown(

@@ -1,4 +1,4 @@
-"""What the history remembers: one event, and how a run and a score become one."""
+"""The local history: runs, scores, rehearsals and submissions in one SQLite file below the runs folder."""
 
 import csv
 import io
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.errors import DataError, KitError, OutputError, UsageError
+from dfdc_kit.errors import DataError, KitError, OutputError, UsageError, suggest
 from dfdc_kit.files import file_sha256
+from dfdc_kit.formatting import join_names
+from dfdc_kit.report.run_report import FILE as REPORT
 from dfdc_kit.report.run_report import RunReport
 from dfdc_kit.scoring.score import Score
 
@@ -24,37 +26,41 @@ class Kind(StrEnum):
     RUN = "run"
     SCORE = "score"
     REHEARSAL = "rehearsal"
-    HAND_IN = "hand-in"
+    SUBMISSION = "submission"
+    HAND_IN = "submission"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the history. Kind and name together are unique: to note an event again is to replace it."""
+    """One row of the history. Kind and name together are unique: recording an event again replaces it."""
 
     kind: Kind
-    name: str  # run id, rehearsal id, hand-in id; of a score, when it was made and what it scored
+    name: str  # run id, rehearsal id, submission id; of a score, its time and the CSV's name
     happened: str  # ISO 8601, UTC
     submission: str
     submission_sha256: str = ""  # of the code; empty where only a CSV is known
     csv_sha256: str = ""
-    outcome: str  # verdict of a run, outcome of a rehearsal, where a hand-in stands
+    outcome: str  # verdict of a run, outcome of a rehearsal, status of a submission
+    message: str = ""  # of `dfdc run --message`
     local_score: float | None = None
-    local_rows: int | None = None  # that the local score is a mean over
+    local_rows: int | None = None  # number of scored rows
+    lower_is_better: bool = True
+    best_local_score: float | None = None  # on the same data and rows; computed when read, not stored
     official_score: float | None = None  # of the public leaderboard
     metric: str = ""
-    data: str = ""  # the truth that was scored against
+    data: str = ""  # path of the ground truth, else of the data folder
     profile: str = ""
     wall_time_s: float | None = None
-    folder: str = ""  # below the folder that holds the history; empty: there is none
-    reference: str = ""  # the challenge host's own number of a hand-in
+    folder: str = ""  # relative to the history's folder; empty: none
+    reference: str = ""  # Kaggle's own id of a submission
 
 
 def now() -> str:
-    """The time, as the history writes it."""
+    """The current time in the history's format: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def of_run(report: RunReport) -> Event:
-    """A finished run."""
+    """The event of a finished run."""
     score = report.score
     return Event(
         kind=Kind.RUN,
@@ -66,16 +72,18 @@ def of_run(report: RunReport) -> Event:
         outcome=report.judgement.verdict.value,
         local_score=score.value if score else None,
         local_rows=score.rows if score else None,
+        lower_is_better=report.challenge.metric.lower_is_better,
+        message=report.message,
         metric=report.challenge.metric.name,
-        data=report.solution or report.data_folder,
+        data=str(Path(report.solution or report.data_folder).resolve()),
         profile=report.profile_name,
         wall_time_s=report.observation.outcome.usage.wall_time_s,
         folder=report.run_id,
     )
 
 
-def of_score(csv: Path, truth: Path, score: Score) -> Event:
-    """A CSV that was scored. Scored again with the same metric, it is another event: the truth may have changed."""
+def of_score(csv: Path, solution: Path, score: Score, *, lower_is_better: bool) -> Event:
+    """The event of a scored CSV; scoring it again is another event, since the ground truth may have changed."""
     happened = datetime.now(UTC).isoformat()  # with microseconds: it is part of the name
     return Event(
         kind=Kind.SCORE,
@@ -86,60 +94,76 @@ def of_score(csv: Path, truth: Path, score: Score) -> Event:
         outcome="complete",
         local_score=score.value,
         local_rows=score.rows,
+        lower_is_better=lower_is_better,
         metric=score.metric,
-        data=str(truth),
+        data=str(solution.resolve()),
     )
 
 
 FILE = "history.sqlite"
-SCHEMA_VERSION = 1  # stands in the file as its user_version
-APPLICATION_ID = 0x44464443  # "DFDC": whose SQLite file it is
-WAIT_S = 30.0  # for another writer
-COLUMNS = tuple(field.name for field in msgspec.structs.fields(Event))
+SCHEMA_VERSION = 2  # the file's user_version
+APPLICATION_ID = 0x44464443  # "DFDC": marks the file as ours
+LOCK_TIMEOUT_S = 30.0
+COMPUTED = "best_local_score"
+COLUMNS = tuple(field.name for field in msgspec.structs.fields(Event) if field.name != COMPUTED)
 TABLE = """
 CREATE TABLE events (
     kind TEXT NOT NULL, name TEXT NOT NULL, happened TEXT NOT NULL, submission TEXT NOT NULL,
-    submission_sha256 TEXT NOT NULL, csv_sha256 TEXT NOT NULL, outcome TEXT NOT NULL,
-    local_score REAL, local_rows INTEGER, official_score REAL,
+    submission_sha256 TEXT NOT NULL, csv_sha256 TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL DEFAULT '',
+    local_score REAL, local_rows INTEGER, lower_is_better INTEGER NOT NULL DEFAULT 1, official_score REAL,
     metric TEXT NOT NULL, data TEXT NOT NULL, profile TEXT NOT NULL, wall_time_s REAL,
     folder TEXT NOT NULL, reference TEXT NOT NULL,
     PRIMARY KEY (kind, name)
 )
 """
+UPGRADE_1 = (
+    "ALTER TABLE events ADD COLUMN message TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE events ADD COLUMN lower_is_better INTEGER NOT NULL DEFAULT 1",
+    "UPDATE events SET kind = 'submission' WHERE kind = 'hand-in'",
+)
+MOVE = "Move it away to start a new history."
 WRITE = f"INSERT OR REPLACE INTO events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 OFFICIAL = """
 COALESCE(official_score, (
     SELECT sent.official_score FROM events AS sent
-    WHERE events.kind = 'run' AND sent.kind = 'hand-in' AND sent.official_score IS NOT NULL
+    WHERE events.kind = 'run' AND sent.kind = 'submission' AND sent.official_score IS NOT NULL
       AND sent.submission_sha256 = events.submission_sha256
     ORDER BY sent.happened DESC LIMIT 1
 )) AS official_score
-"""  # of a run: what the same code scored when it was handed in
-READ = f"SELECT {', '.join(OFFICIAL if name == 'official_score' else name for name in COLUMNS)} FROM events"  # noqa: S608
+"""  # of a run: the official score of the same code
+BEST = """
+(SELECT CASE WHEN events.lower_is_better THEN min(other.local_score) ELSE max(other.local_score) END
+ FROM events AS other
+ WHERE other.data = events.data AND events.data <> '' AND other.local_rows = events.local_rows
+   AND other.lower_is_better = events.lower_is_better) AS best_local_score
+"""
+READ = (
+    f"SELECT {', '.join(OFFICIAL if name == 'official_score' else name for name in COLUMNS)}, {BEST} "  # noqa: S608
+    "FROM events"
+)
 
 
 def note(runs: Path, event: Event) -> None:
-    """Write `event` into the history of the folder `runs`, whole or not at all. Raises OutputError or DataError."""
+    """Write `event` into the history of the folder `runs`, in one transaction. Raises OutputError or DataError."""
     path = runs / FILE
-    with _faults(path, writing=True):
+    with _errors(path, writing=True):
         runs.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # one writer at a time, the first of them makes the table
-            if not _is_made(connection, path):
-                connection.execute(TABLE)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute(WRITE, tuple(_plain(getattr(event, column)) for column in COLUMNS))
+        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # one writer at a time; the first one creates the table
+            _prepare(connection, path)
+            connection.execute(WRITE, tuple(_column_value(getattr(event, column)) for column in COLUMNS))
             connection.execute("COMMIT")
 
 
-def note_aloud(runs: Path, event: Event, say: Callable[[str], None]) -> None:
-    """Write `event`; where that fails, `say` why and go on: no result is lost because it cannot be remembered."""
+def note_or_warn(runs: Path, event: Event, warn: Callable[[str], None]) -> None:
+    """Write `event`; where that fails, only warn: no result is lost because the history cannot be written."""
     try:
         note(runs, event)
     except KitError as error:
-        said = f"Not in the history: {error}"
-        say(f"{said} {error.hint}" if error.hint else said)
+        warn(" ".join(filter(None, [f"Not added to the history: {error}", error.hint, error.command])))
+
+
+note_aloud = note_or_warn
 
 
 def read(
@@ -147,8 +171,7 @@ def read(
 ) -> list[Event]:
     """The events of the folder `runs`, newest first; none if it has no history.
 
-    `submission` is a name, or the beginning of a name or of a digest; `since` is the beginning of an ISO date in UTC.
-    Raises DataError.
+    `submission` is the start of a submission's name or SHA-256; `since` is an ISO time in UTC. Raises DataError.
     """
     path = runs / FILE
     if not path.is_file():
@@ -167,79 +190,116 @@ def read(
         "since": since,
         "limit": -1 if limit is None else limit,
     }
-    with (  # rw: what a killed writer has left half-done is taken back; where nothing may be written, SQLite only reads
-        _faults(path, writing=False),
-        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=WAIT_S)) as connection,
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with (  # rw: rolls back what a killed writer left; SQLite only reads where nothing may be written
+        _errors(path, writing=False),
+        closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection,
     ):
-        rows = connection.execute(query, values).fetchall() if _is_made(connection, path) else []
-    return [msgspec.convert(dict(zip(COLUMNS, row, strict=True)), Event) for row in rows]
+        version = _version(connection, path)
+        if 0 < version < SCHEMA_VERSION:
+            connection.execute("BEGIN IMMEDIATE")
+            _prepare(connection, path)
+            connection.execute("COMMIT")
+        rows = connection.execute(query, values).fetchall() if version else []
+    return [msgspec.convert(dict(zip((*COLUMNS, COMPUTED), row, strict=True)), Event, strict=False) for row in rows]
 
 
-def _plain(value: object) -> object:
+def find_run(runs: Path, text: str) -> Path:
+    """The folder of a run: `text` is a run folder, a run id or the unique start of one in `runs`, or `last`.
+
+    Raises UsageError, with the nearest id, where there is no such run.
+    """
+    folder = Path(text)
+    if folder.name == REPORT and folder.is_file():
+        return folder.parent
+    if (folder / REPORT).is_file():
+        return folder
+    ids = sorted(path.parent.name for path in runs.glob(f"*/{REPORT}"))
+    if text == LAST and ids:
+        return max((runs / name for name in ids), key=lambda run: (run / REPORT).stat().st_mtime_ns)
+    found = [text] if text in ids else [name for name in ids if name.startswith(text)]
+    if len(found) == 1:
+        return runs / found[0]
+    if not ids:
+        raise UsageError(f"No runs in {runs}.", hint="Name the folder of your runs with --out.", command=FIRST_RUN)
+    if found:
+        raise UsageError(f"{text} is the start of {len(found)} run ids.", hint=f"Runs: {join_names(found)}")
+    raise UsageError(f"No run {text} in {runs}.", hint=suggest(text, ids[::-1][:SUGGESTED], label="Newest runs"))
+
+
+def _column_value(value: object) -> object:
     return value.value if isinstance(value, Kind) else value
 
 
-def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the table is there; a file that is not ours, or of another version, is refused."""
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version; 0 for an empty file. Raises DataError for another program's file or a newer version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables and not version:
-        return False
+        return 0
     if owner != APPLICATION_ID:
+        raise DataError(f"{path} is a database of another program.", hint=MOVE, command=f"mv {path} {path}.old")
+    if version > SCHEMA_VERSION:
         raise DataError(
-            f"{path} is a database, but no history of this program.", hint=f"Move it away: mv {path} {path}.old"
+            f"{path} has schema version {version}; this version of dfdc reads up to {SCHEMA_VERSION}.",
+            hint="Upgrade dfdc, or move the file away to start a new history.",
+            command="pip install --upgrade dfdc-starter-kit",
         )
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema version {version}; this program reads {SCHEMA_VERSION}.",
-            hint=f"Update: pip install --upgrade dfdc-starter-kit. Or start a new history: mv {path} {path}.old",
-        )
-    return True
+    return int(version)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the table, or upgrade that of an older version, in the transaction that is open."""
+    version = _version(connection, path)
+    if version == SCHEMA_VERSION:
+        return
+    for statement in UPGRADE_1 if version else (TABLE, f"PRAGMA application_id = {APPLICATION_ID}"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager
-def _faults(path: Path, *, writing: bool) -> Iterator[None]:
+def _errors(path: Path, *, writing: bool) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:  # locked for too long, disk full, read-only
         kind = OutputError if writing else DataError
         raise kind(f"Cannot {'write' if writing else 'read'} {path}: {error}.") from error
     except sqlite3.Error as error:
-        raise DataError(f"{path} is damaged: {error}.", hint=f"Move it away: mv {path} {path}.old") from error
+        raise DataError(f"{path} is damaged: {error}.", hint=MOVE, command=f"mv {path} {path}.old") from error
     except OSError as error:
         if isinstance(error, KitError):
             raise
         raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
 
+LAST = "last"
+SUGGESTED = 5
+FIRST_RUN = "dfdc run baselines/frame-stats"
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-def since(words: str) -> str:
-    """The beginning of a span of time, as the history writes it: from "7d", "36h", "2w" or an ISO date, UTC.
-
-    Raises UsageError.
-    """
-    ago = re.fullmatch(r"(\d{1,5})([hdw])", words.strip())
+def parse_since(text: str) -> str:
+    """The start of a period in the history's format, from "7d", "36h", "2w" or an ISO date (UTC). Raises UsageError."""
+    ago = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
     if ago:
         start = datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         return start.isoformat(timespec="seconds")
     try:
-        start = datetime.fromisoformat(words.strip())
+        start = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise UsageError(
-            f"{words!r} is no time.", hint="For example: --since 2026-11-24, --since 7d, --since 36h"
-        ) from error
+        raise UsageError(f"Not a time: {text!r}", hint="Examples: 2026-11-24, 7d, 36h, 2w") from error
     return (start if start.tzinfo else start.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 
 def as_csv(events: list[Event]) -> str:
-    """One line an event, the names of the columns first; what is not known is empty."""
+    """A header and one line per event; unknown values are empty."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    columns = (*COLUMNS, COMPUTED)
+    table.writerow(columns)
     for event in events:
         values = msgspec.to_builtins(event)
-        table.writerow("" if values[name] is None else values[name] for name in COLUMNS)
+        table.writerow("" if values[name] is None else values[name] for name in columns)
     return text.getvalue()

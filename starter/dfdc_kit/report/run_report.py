@@ -1,6 +1,5 @@
 """The run report, saved as `run.json`: what was run, what was observed, how it was judged; enough to judge it again."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from dfdc_kit.submission.validate import Validation
 SCHEMA_VERSION = 4  # raise it with every change of a field: a function in UPGRADES and a saved report as test case
 FILE, LOG, CSV, FALLBACKS, PAGE = "run.json", "log.txt", "submission.csv", "fallbacks.csv", "report.html"
 
-NOISE_FACTOR = 1.1  # disturbances that change times by less are not mentioned
 LEAK_BYTES = 16 << 10  # per video; less adds up to under 160 MiB in 10,000 videos, which any allocator may keep
 
 
@@ -41,15 +39,6 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     def slowdown(self) -> float:
         """How many times as long the run might have taken at the speed of its slowest moments; 1 or more."""
         return self.probe_cpu_s[2] / self.probe_cpu_s[1] if self.probe_cpu_s else 1.0
-
-
-def cautions(noise: Noise) -> Iterator[str]:
-    """Sentences about what makes the times of a run uncertain; none if nothing does."""
-    if (noise.other_programs_share or 0.0) > 1 - 1 / NOISE_FACTOR:
-        yield f"other programs used {noise.other_programs_share:.0%} of this machine during the run"
-    if noise.probe_cpu_s is not None and noise.probe_cpu_s[2] / noise.probe_cpu_s[0] > NOISE_FACTOR:
-        least, median, most = noise.probe_cpu_s
-        yield f"core speed varied: the same work took {least / median:.2f} to {most / median:.2f} times its median"
 
 
 FitVerdict = Literal["fits", "does not fit", "cannot tell"]
@@ -262,6 +251,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     forecast: TimeForecast | None  # of the hidden tests; None: the run is not complete, or its time is not limited
     loss_breakdown: LossBreakdown | None  # None: no score, or a metric without losses
     submission_csv_sha256: str  # empty: no CSV was collected
+    constant_score: float | None = None  # of the same prediction, 0.5, in every row; None: no score
+    message: str = ""  # of `dfdc run --message`
 
     @property
     def scoring(self) -> Scoring:

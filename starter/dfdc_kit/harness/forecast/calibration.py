@@ -1,14 +1,6 @@
-"""How fast this machine and the hosted one are: measured, kept in the user's cache folder, read back; never guessed."""
+"""Measured speeds of this machine and the hosted one, kept in the user's cache folder, and published constants."""
 
-import io
-import json
 import math
-import os
-import platform
-import re
-import threading
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +8,19 @@ import msgspec
 
 from dfdc_kit.errors import DataError, DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.files import PACKAGE, cache_folder, write_json
+from dfdc_kit.harness.forecast.measure import OUT, SCHEMA_VERSION, cpu_name, measure, usable_cores
 from dfdc_kit.settings import Settings, read_toml
 
-SCHEMA_VERSION = 1
-HERE, HOSTED = "calibration.json", "hosted.json"  # in the cache folder
+LOCAL, HOSTED = "calibration.json", "hosted.json"  # in the cache folder
 CONSTANTS = PACKAGE / "harness" / "forecast" / "hosted.toml"
-MEASURE = PACKAGE / "harness" / "forecast" / "measure.py"
+MEASURE = PACKAGE / "harness" / "forecast" / "measure.py"  # the code cell of the notebook
+NEEDS_AV = "PyAV with H.264 is needed."
+NOTEBOOK = "dfdc calibrate --notebook hosted.ipynb"
+REINSTALL = "pip install --force-reinstall av"
 
 
 class Calibration(Settings, frozen=True, kw_only=True):
-    """One machine, as `measure.py` measured it."""
+    """The speed of one machine, as `measure.py` measured it."""
 
     schema_version: int
     decode_frames_per_s_core: float  # 1080p H.264, one thread, by CPU time
@@ -42,7 +37,7 @@ class Calibration(Settings, frozen=True, kw_only=True):
 
 
 class CpuConstant(Settings, frozen=True, kw_only=True):
-    """What is assumed of a hosted core while nobody has measured it."""
+    """The assumed speed of a hosted core, until it is measured."""
 
     core_speed: tuple[float, float]
     source: str
@@ -82,44 +77,47 @@ def constants() -> Constants:
 
 def calibrate() -> Calibration:
     """Measure this machine; about 10 s. Raises KitError where PyAV cannot encode or decode H.264."""
-    hint = "pip install --force-reinstall av"
     try:
         import av
     except ImportError as error:
-        raise KitError(f"PyAV cannot be imported: {error}", hint=hint) from error
+        raise KitError(f"PyAV cannot be imported: {error}", hint=NEEDS_AV, command=REINSTALL) from error
     try:
         return msgspec.convert(measure(), Calibration)
     except av.FFmpegError as error:
-        raise KitError(f"This machine cannot encode or decode H.264: {error}", hint=hint) from error
+        raise KitError(
+            f"This machine cannot encode or decode H.264: {error}", hint=NEEDS_AV, command=REINSTALL
+        ) from error
 
 
-def keep(calibration: Calibration, name: str = HERE) -> Path:
-    """Keep a calibration as `name` in the cache folder; where it lies. Raises OutputError."""
+def save(calibration: Calibration, name: str = LOCAL) -> Path:
+    """Write a calibration to `name` in the cache folder; returns its path. Raises OutputError."""
     path = cache_folder() / name
     try:
         write_json(path, calibration)
-    except OutputError as fault:
-        raise OutputError(str(fault), hint="Set XDG_CACHE_HOME to a folder that can be written.") from fault
+    except OutputError as error:
+        raise OutputError(str(error), hint="Set XDG_CACHE_HOME to a writable folder.") from error
     return path
 
 
-def kept_here() -> Calibration | None:
-    """What was measured on this machine; None if nothing was, or the file comes from another machine."""
-    found = _kept(HERE)
+def local_calibration() -> Calibration | None:
+    """The saved calibration of this machine; None if there is none, or it is of another machine."""
+    found = _saved(LOCAL)
     same = found is not None and (found.cpu, found.cores) == (cpu_name(), usable_cores())
     return found if same else None
 
 
-def kept_hosted() -> Calibration | None:
-    """What the calibration notebook measured on the hosted machine; None if it was not given yet."""
-    return _kept(HOSTED)
+def hosted_calibration() -> Calibration | None:
+    """The calibration that the notebook made on the hosted machine; None if it was not given yet."""
+    return _saved(HOSTED)
 
 
 def read(path: Path) -> Calibration:
     """Read a calibration, as the notebook writes it. Raises DataMissingError or DataError."""
     if not path.is_file():
         raise DataMissingError(
-            f"There is no calibration {path}.", hint="Write the notebook: dfdc calibrate --notebook FILE"
+            f"Calibration file not found: {path}",
+            hint="Write the notebook that makes one, and run it on the hosted machine.",
+            command=NOTEBOOK,
         )
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Calibration)
@@ -130,7 +128,7 @@ def read(path: Path) -> Calibration:
     rates = (found.decode_frames_per_s_core, found.decode_frames_per_s_all, found.matmul_gflop_per_s, found.cores)
     if found.schema_version != SCHEMA_VERSION or not all(math.isfinite(rate) and rate > 0 for rate in rates):
         raise DataError(
-            f"{path}: a rate is not above 0, or the schema version is not {SCHEMA_VERSION}.",
+            f"{path}: every rate must be above 0, and the schema version {SCHEMA_VERSION}.",
             hint="Use the JSON that the notebook wrote.",
         )
     return found
@@ -139,11 +137,11 @@ def read(path: Path) -> Calibration:
 def write_notebook(path: Path) -> None:
     """Write the notebook (nbformat 4) that measures the machine it runs on. Raises UsageError, OutputError."""
     if path.exists():
-        raise UsageError(f"{path} is there already; nothing was changed.", hint="Choose another name.")
+        raise UsageError(f"{path} exists already; nothing was written.", hint="Choose another name.")
     intro = (
         "# Calibration of the hosted machine\n\n"
-        "Run all cells on the machine and accelerator that will judge, save the output `" + OUT + "` and give "
-        "it to the kit: `dfdc calibrate --use " + OUT + "`.\n\n"
+        f"Run all cells on the accelerator that the competition uses, download the output `{OUT}`, and pass it to the "
+        f"kit: `dfdc calibrate --use {OUT}`.\n\n"
         "Needs numpy and PyAV, no internet, no data, about a minute. If `import av` fails, switch the internet on for "
         "this notebook only and run `%pip install av` first."
     )
@@ -158,125 +156,6 @@ def _cell(kind: str, name: str, source: str) -> dict[str, Any]:
     return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def _kept(name: str) -> Calibration | None:
+def _saved(name: str) -> Calibration | None:
     path = cache_folder() / name
     return read(path) if path.is_file() else None
-
-
-FRAMES, WIDTH, HEIGHT, RATE = 90, 1920, 1080, 30
-BITS_PER_S = 4_000_000  # a video of the challenge: 10 s in about 5 MB
-ROUNDS = 3
-SIDE = 1024  # of the matrices
-OUT = "dfdc-calibration.json"
-
-
-def measure() -> dict[str, Any]:
-    """The calibration of this machine, ready for JSON. Takes about 10 s. Raises ImportError without PyAV."""
-    import av
-    import numpy as np
-
-    clip = make_clip()
-    cores = usable_cores()
-    return {
-        "schema_version": 1,
-        "decode_frames_per_s_core": max(_decode_cpu(clip) for _ in range(ROUNDS)),
-        "decode_frames_per_s_all": max(_decode_all(clip, cores) for _ in range(ROUNDS)),
-        "matmul_gflop_per_s": max(_multiply() for _ in range(ROUNDS + 1)),  # the first one warms up
-        "cores": cores,
-        "cpu": cpu_name(),
-        "gpu": gpu_name(),
-        "system": platform.platform(),
-        "versions": {"python": platform.python_version(), "av": av.__version__, "numpy": np.__version__},
-        "clip_bytes": len(clip),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": "measured",
-    }
-
-
-def make_clip() -> bytes:
-    """A 1080p H.264 clip in MP4: moving texture and a moving square, at the bit rate of the challenge's videos."""
-    import av
-    import numpy as np
-
-    noise = np.random.default_rng(0).integers(0, 24, (HEIGHT + FRAMES, WIDTH + 2 * FRAMES), dtype=np.uint8)
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    still = (128 + 50 * np.sin(x / 37) + 40 * np.cos(y / 23)).astype(np.uint8)  # (height, width)
-    options = {"preset": "veryfast", "b": str(BITS_PER_S), "g": "250", "bf": "2", "threads": "2"}
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        planes = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)  # luma above, grey chroma below
-        for at in range(FRAMES):
-            planes[:HEIGHT] = still + noise[at : at + HEIGHT, 2 * at : 2 * at + WIDTH] // 2
-            planes[300:780, 600 + 3 * at : 1000 + 3 * at] = noise[100:580, at : at + 400] * 6 + 40
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file() and (found := re.search(r"^model name\s*:\s*(.+)$", info.read_text("utf-8"), re.MULTILINE)):
-        return found.group(1).strip()
-    return platform.processor() or platform.machine()
-
-
-def gpu_name() -> str:
-    """The name of the first NVIDIA GPU; empty if there is none."""
-    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        if found := re.search(r"^Model:\s*(.+)$", info.read_text("utf-8"), re.MULTILINE):
-            return found.group(1).strip()
-    return ""
-
-
-def _decode(clip: bytes) -> int:
-    """Decode every frame in one thread; how many there were."""
-    import av
-
-    with av.open(io.BytesIO(clip), "r") as container:
-        stream = container.streams.video[0]
-        stream.thread_type, stream.thread_count = "NONE", 1
-        frames: Any = container.decode(stream)
-        return len([None for _ in frames])
-
-
-def _decode_cpu(clip: bytes) -> float:
-    """Frames by CPU second: other programs on the machine hardly count."""
-    started = time.process_time()
-    return _decode(clip) / (time.process_time() - started)
-
-
-def _decode_all(clip: bytes, cores: int) -> float:
-    """Frames by second of wall time, one decoder on each core."""
-    threads = [threading.Thread(target=_decode, args=(clip,)) for _ in range(cores)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return cores * FRAMES / (time.perf_counter() - started)
-
-
-def _multiply() -> float:
-    """Float32 GFLOP/s of a matrix product on all cores."""
-    import numpy as np
-
-    left = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
-    started = time.perf_counter()
-    left @ left
-    return float(2 * SIDE**3 / 1e9 / (time.perf_counter() - started))
-
-
-if __name__ == "__main__":
-    found = json.dumps(measure(), indent=2)
-    Path(OUT).write_text(found + "\n", encoding="utf-8")
-    print(found)

@@ -7,11 +7,10 @@ from threading import Lock
 import numpy as np
 
 from dfdc_kit.formatting import format_time, plural
-from dfdc_kit.harness.forecast import calibration
+from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
-from dfdc_kit.harness.forecast.hosted import NOTEBOOK, Ratio, Work, decoding_s, project_hosted, time_ratio
+from dfdc_kit.harness.forecast.hosted import Ratio, Work, decoding_s, project_hosted, time_ratio
 from dfdc_kit.harness.forecast.projection import (
-    AT_LEAST,
     ENOUGH,
     LEVEL,
     SHARE,
@@ -28,12 +27,11 @@ from dfdc_kit.report.run_report import (
     MemoryGrowth,
     Noise,
     Outlook,
-    Projection,
     TimeForecast,
     Timings,
     VideoRead,
-    cautions,
 )
+from dfdc_kit.report.summary import noise_warning, time_range
 
 STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
 STOP_AFTER, LOOK_AGAIN = 30, 1.2  # completions before the first look; then at each growth by this factor
@@ -51,26 +49,26 @@ def summarise(
     noise: Noise,
     gpu_declared: bool = False,
     leaking: bool = False,
-    here: Calibration | None = None,
-    there: Calibration | None = None,
+    local: Calibration | None = None,
+    hosted: Calibration | None = None,
 ) -> TimeForecast | None:
-    """Will it finish in time? None where the profile has no time limit.
+    """Whether the hidden tests finish in time; None where the profile has no time limit.
 
     `videos`: name of a hidden test -> how many videos it holds. `leaking`: whether memory grows beyond doubt.
-    `here`, `there`: `calibration.kept_here()` and `kept_hosted()`.
+    `local`, `hosted`: the calibrations of this machine and the hosted one.
     """
     limit_s = profile.limits.wall_time_s
     if limit_s is None:
         return None
     known = constants()
     timings = per_video(reads, wall_time_s, rows)
-    cores = calibration.usable_cores()
+    cores = measure.usable_cores()
     busy = None if cpu_time_s is None or wall_time_s <= 0 else float(cpu_time_s / wall_time_s)
-    work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=calibration.gpu_name())
-    ratio = time_ratio(work, profile.hardware, here, there, known)
+    work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=measure.gpu_name())
+    ratio = time_ratio(work, profile.hardware, local, hosted, known)
     decoding = []
     if ratio.seconds is None:
-        times = [decoding_s(n, profile.hardware.cpu_cores or cores, here, there, known) for n in videos.values()]
+        times = [decoding_s(n, profile.hardware.cpu_cores or cores, local, hosted, known) for n in videos.values()]
         decoding = [time for time in times if time is not None]
     costs = timings.costs_s if timings.basis == "reads" else []
     outlooks = [_outlook(name, n, timings, limit_s, ratio, noise, leaking) for name, n in videos.items()]
@@ -89,33 +87,20 @@ def summarise(
         hosted_refused=ratio.refused,
         hosted_decoding_s=decoding,
         constants=ratio.constants,
-        cautions=[*_cautions(timings, outlooks, leaking), *_noise_cautions(noise)],
+        cautions=list(_cautions(timings, outlooks, noise, leaking)),
     )
 
 
-def lines(forecast: TimeForecast) -> list[str]:
-    """The forecast in plain sentences, one a line."""
-    told = [_cost_line(forecast), *(f"{name}, {said}" for name, said in outlook_lines(forecast))]
-    if forecast.hosted_refused:
-        told.append(f"on {forecast.profile}: cannot tell, because {forecast.hosted_refused}")
-    for outlook, (least, most) in zip(forecast.outlooks, forecast.hosted_decoding_s, strict=False):
-        videos = plural(outlook.videos, "video")
-        told.append(f"decoding every frame of {videos} there, no model: {format_time(least)} to {format_time(most)}")
-    told += [f"constant: {source}" for source in forecast.constants]
-    if any("not measured" in source for source in forecast.constants):
-        told.append(f"to narrow the range: dfdc calibrate here, {NOTEBOOK} there")
-    return told + [f"caution: {caution}" for caution in forecast.cautions]
-
-
 def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
-    """The answers alone: name of a hidden test, and whether it would end in time, here and on the hosted machine."""
+    """Name of a hidden test, and whether it would finish in time, here and on the hosted machine."""
     limit = format_time(forecast.limit_s)
     for outlook in forecast.outlooks:
         videos = plural(outlook.videos, "video")
-        here = f"{videos}, on this machine: {_range(outlook.local)}; limit {limit}: {outlook.local_verdict}"
-        yield outlook.name, here
+        local = time_range(outlook.local, forecast.videos_measured)
+        yield outlook.name, f"{videos}, on this machine: {local}; limit {limit}: {outlook.local_verdict}"
         if outlook.hosted is not None:
-            yield outlook.name, f"{videos}, on {forecast.profile}: {_range(outlook.hosted)}: {outlook.hosted_verdict}"
+            hosted = time_range(outlook.hosted, forecast.videos_measured)
+            yield outlook.name, f"{videos}, on {forecast.profile}: {hosted}: {outlook.hosted_verdict}"
 
 
 class Forecaster:
@@ -169,55 +154,32 @@ def _outlook(
     )
 
 
-def _cautions(timings: Timings, outlooks: Sequence[Outlook], leaking: bool) -> Iterator[str]:
+def _cautions(timings: Timings, outlooks: Sequence[Outlook], noise: Noise, leaking: bool) -> Iterator[str]:
     if timings.basis == "no reads":
-        yield "no video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'"
+        yield "No video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'."
     elif timings.basis == "too few reads":
-        finished = plural(timings.completed, "finished video")
-        yield f"no upper bound from {finished}; {AT_LEAST} are the least, {ENOUGH} are better"
+        yield f"Only {plural(timings.completed, 'finished video')}: no upper bound. {ENOUGH} are better."
     elif few := [outlook for outlook in outlooks if timings.completed < SHARE * outlook.videos]:
         wanted = " or ".join(f"{SHARE * outlook.videos:.0f} ({outlook.name})" for outlook in few)
         yield (
-            f"{timings.completed} videos do not show whether it slows down later, or meets a rare slow video, so the "
-            f"high end is raised, at most to twice as much: measure {wanted}"
+            f"{timings.completed} videos cannot show a later slow-down or rare slow videos, so the upper end is "
+            f"raised, at most to twice as much; measure {wanted}."
         )
     if timings.backlog_s:
         yield (
-            f"{timings.backlog_s:.1f} s passed after the last video was closed; the low end takes them as work done "
-            "once, the high end as work on every video"
+            f"{format_time(timings.backlog_s)} passed after the last video was closed; the lower end counts them "
+            "once, the upper end as work on every video."
         )
     if leaking:
-        yield "memory grows with every video, so the high end allows for slowing down"
+        yield "Memory grows with every video, so the upper end allows for a slow-down."
     for trend in sorted({outlook.local.trend for outlook in outlooks} - {"none"}):
-        yield f"the cost of a video is {trend} in the course of the run"
+        yield f"The cost of a video is {trend} during the run."
     if timings.warm_up_videos:
-        yield f"{plural(timings.warm_up_videos, 'slow video')} at the beginning: the warm-up, which counts once"
+        yield f"{plural(timings.warm_up_videos, 'slow video')} at the beginning counted once, as warm-up."
     if timings.unfinished:
-        yield f"{plural(timings.unfinished, 'video')} still open at the end"
-
-
-def _noise_cautions(noise: Noise) -> Iterator[str]:
-    if said := " and ".join(cautions(noise)):
-        yield f"{said}, so each range is widened by as much"
-
-
-def _cost_line(forecast: TimeForecast) -> str:
-    busy = forecast.busy_cores
-    cores = "CPU time not known" if busy is None else cores_line(busy, forecast.cores)
-    if forecast.cost_s is None or forecast.cost_spread_s is None:
-        return f"{plural(forecast.videos_measured, 'video')} seen from open to close; {cores}"
-    least, most = forecast.cost_spread_s
-    return (
-        f"{forecast.cost_s:.3g} s a video (90 % of them {least:.3g} to {most:.3g} s) after {forecast.startup_s:.3g} s "
-        f"of start-up, over {plural(forecast.videos_measured, 'video')}; {cores}"
-    )
-
-
-def _range(projection: Projection) -> str:
-    if projection.high_s is None:
-        return f"about {format_time(projection.median_s)}, from too few videos to say how sure"
-    low, high = format_time(projection.low_s), format_time(projection.high_s)
-    return low if low == high else f"{low} to {high}"
+        yield f"{plural(timings.unfinished, 'video')} still open at the end."
+    if text := noise_warning(noise):
+        yield f"{text} The ranges allow for that."
 
 
 FEWEST_SAMPLES = 20  # samples in the later half of a run
@@ -242,20 +204,3 @@ def memory_growth(samples: Sequence[tuple[float, int]], reads: Sequence[VideoRea
         return None
     slope, low, high = slope_interval(places, blocks.means, LEVEL)
     return MemoryGrowth(videos=len(closed), last_bytes=later[-1][1], slope_bytes=slope, low_bytes=low, high_bytes=high)
-
-
-def passes_at(growth: MemoryGrowth, limit_bytes: int) -> tuple[int, int] | None:
-    """The videos (earliest, latest) at which memory passes the limit if it grows on; None if it does not leak."""
-    if not growth.leaks:
-        return None
-    room = max(0, limit_bytes - growth.last_bytes)
-    return growth.videos + int(room / growth.high_bytes), growth.videos + int(room / growth.low_bytes)
-
-
-def cores_line(busy_cores: float, cores: int) -> str:
-    """How many cores were busy on average, in a sentence."""
-    idle = cores - busy_cores
-    told = f"{busy_cores:.1f} of {plural(cores, 'core')} busy"
-    if cores > 1 and idle >= 0.7:
-        return f"{told}: {'the second core was idle' if cores == 2 else f'{idle:.0f} were idle'}"
-    return told
