@@ -14,9 +14,8 @@ from pathlib import Path
 
 from dfdc_kit.files import lock_folder
 from dfdc_kit.kaggle import connect
-from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample
-from dfdc_kit.kaggle.download.session import new_session
 
 SLUG = "deepfake-detection-challenge"
 
@@ -24,24 +23,24 @@ SLUG = "deepfake-detection-challenge"
 class Deaf:
     """A watcher that does not look."""
 
-    started = advanced = ended = said = lambda *_: None
+    started = advanced = ended = info = lambda *_: None
 
 
 def main() -> None:
     mode, folder, right = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     kills, seed, longest_s = int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6])
     kaggle = connect()
-    wire = Wire(session=new_session, watcher=Deaf())
+    transport = Transport(progress=Deaf())
 
     def one_file() -> None:
-        with lock_folder(folder):
+        with lock_folder(folder, print):
             link = lambda: file_link(kaggle, SLUG, "a.bin")  # noqa: E731
-            fetch(FetchRequest(name="a.bin", path=folder / "a.bin", link=link), wire)
+            fetch(FetchRequest(name="a.bin", path=folder / "a.bin", link=link), transport)
 
     def everything() -> None:
-        with lock_folder(folder):
+        with lock_folder(folder, print):
             plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
-            download_sample(kaggle, plan, wire, jobs=2, keep_zip=False)
+            download_sample(kaggle, plan, transport, jobs=2, keep_zip=False)
 
     work = {"file": one_file, "everything": everything}[mode]
     chance = random.Random(seed)

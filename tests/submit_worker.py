@@ -11,7 +11,7 @@ from dfdc_kit.errors import KitError
 from dfdc_kit.kaggle import connect
 from dfdc_kit.kaggle.retry import RetryPolicy
 from dfdc_kit.kaggle.submit.attempt import SubmitAttempt
-from dfdc_kit.kaggle.submit.checks import Rehearsing
+from dfdc_kit.kaggle.submit.checks import RehearsalPolicy
 from dfdc_kit.kaggle.submit.context import PollPolicy
 from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 from dfdc_kit.kaggle.submit.request import submit_request
@@ -26,44 +26,44 @@ class Listener:
     answer: bool = True
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    log: str = ""
+    printed: str = ""
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.said.append(text)
 
-    def waiting(self, text: str) -> None:
+    def status(self, text: str) -> None:
         self.said.append(text)
 
-    def printed(self, text: str) -> None:
-        self.log += text
+    def log(self, text: str) -> None:
+        self.printed += text
 
-    def agreed(self, question: str, /) -> bool:
+    def confirm(self, question: str, /) -> bool:
         self.asked.append(question)
         return self.answer
 
 
-def hand_in_at_once(
+def submit_at_once(
     submission: Path, runs: Path, listener: Listener, *, again: bool = False, outage_s: float = 0.0, **options: str
 ) -> SubmitAttempt:
     """Hand in without any waiting, with the run that lies in `runs`, and no rehearsal."""
     wanted = submit_request(read_code_submission(submission), challenges.load(), **options)
-    patience = RetryPolicy(sleep=lambda _: None)
-    means = SubmitServices(
-        host=lambda: KaggleHost(connect(patience=patience, timeout_s=2)),
-        teller=listener,
-        pace=PollPolicy(poll_s=0.001, outage_s=outage_s),
+    retry = RetryPolicy(sleep=lambda _: None)
+    services = SubmitServices(
+        host=lambda: KaggleHost(connect(retry=retry, timeout_s=2)),
+        ui=listener,
+        poll=PollPolicy(poll_s=0.001, outage_s=outage_s),
         warn=listener.said.append,
         run_now=_unwanted,
         rehearse_now=_unwanted,
     )
-    return submit_code(wanted, runs, Rehearsing.WAIVE, means, again=again)
+    return submit_code(wanted, runs, RehearsalPolicy.SKIP, services, again=again)
 
 
 def work(environment: dict[str, str], submission: Path, runs: Path) -> None:
     """What a process does that will be killed, or will be one of several. Exit code 1 where it is refused."""
     os.environ.update(environment)
     try:
-        hand_in_at_once(submission, runs, Listener())
+        submit_at_once(submission, runs, Listener())
     except KitError:
         sys.exit(1)
 

@@ -1,11 +1,12 @@
 """Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; locks; digests of files."""
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -60,32 +61,33 @@ def write_bytes(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # NFS without lockd, some FUSE and Lustre mounts
+
+
 @contextmanager
-def hold_lock(path: Path, busy: str, option: str) -> Iterator[None]:
-    """Hold the lock file `path`, made if need be, for this process; the system lets go of it however the process ends.
+def hold_lock(path: Path, busy: str, option: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`; the system releases it however the process ends.
 
-    Raises UsageError, with the sentence `busy`, if another process holds it; OutputError, naming the `option` that
-    chooses another folder.
+    On a file system without locks the block runs unlocked, after a call of `warn`. Raises UsageError with the message
+    `busy` if another process holds the lock, and OutputError, naming the `option` that chooses another folder.
     """
-    import fcntl
+    import filelock
 
+    lock = filelock.FileLock(path, timeout=0, fallback_to_soft=False)  # a soft lock would outlive a killed process
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock.acquire()
+    except filelock.Timeout:
+        raise UsageError(f"{busy}.", hint="Wait for it to end, or stop it with Ctrl-C.") from None
     except OSError as error:
-        message = f"Cannot write {path}: {error.strerror}."
-        raise OutputError(message, hint=f"Choose a folder that can be written: {option} DIR") from error
+        if error.errno not in NO_LOCKS:
+            message = f"Cannot write {path}: {error.strerror}."
+            raise OutputError(message, hint=f"Choose a writable folder: {option} DIR") from error
+        warn(f"{path.parent} is on a file system without locks; do not run a second command on it meanwhile.")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise UsageError(f"{busy} (process {holder}).", hint="Wait for it, or stop it with Ctrl-C") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def file_sha256(path: Path) -> str:
@@ -118,20 +120,20 @@ def _path_as_text(value: object) -> str:
     raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
 
 
-OURS = ".dfdc"  # the folder, in a data folder, for what the kit itself notes
+OURS = ".dfdc"  # the kit's own folder in a data folder
 
 
 def why_unsafe(name: str) -> str:
-    """What makes `name`, relative and with /, unfit to be written below a folder; empty if nothing does."""
+    """Why the relative name `name` must not be written below a folder; empty if it is safe."""
     path = PurePosixPath(name)
     faults = {
-        "a name without a letter": not name.strip("./ "),
+        "a name without letters": not name.strip("./ "),
         "an absolute name": name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None,
-        "a name that climbs out of the folder": ".." in path.parts,
+        "a name that leaves the folder": ".." in path.parts,
         "a name with a backslash": "\\" in name,
         "a name with control characters": not name.isprintable(),
-        "a name not in its simplest form": name.removesuffix("/") != str(path),
-        "a name of ours": path.parts[:1] == (OURS,),
+        "a name that is not normalized": name.removesuffix("/") != str(path),
+        "a name reserved for this kit": path.parts[:1] == (OURS,),
     }
     return next((fault for fault, is_so in faults.items() if is_so), "")
 
@@ -140,9 +142,9 @@ LOCK = Path(OURS) / "lock"
 SPARE_BYTES = 64 << 20  # left free for everybody else
 
 
-def lock_folder(folder: Path) -> AbstractContextManager[None]:
-    """Hold `folder`, made if need be, for this process. Raises UsageError if another holds it, OutputError."""
-    return hold_lock(folder / LOCK, f"Another download is at work in {folder}", "--to")
+def lock_folder(folder: Path, warn: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Lock the data folder `folder`, made if missing. Raises UsageError if another process holds it, OutputError."""
+    return hold_lock(folder / LOCK, f"Another download into {folder} is running", "--to", warn)
 
 
 def free_bytes(folder: Path) -> int:

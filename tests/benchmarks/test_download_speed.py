@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from dfdc_kit.kaggle import connect
-from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch, map_threads
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch, map_threads
 from dfdc_kit.kaggle.download.sample import file_link
-from dfdc_kit.kaggle.download.session import new_session
 
 SIZE_BYTES = 300 << 20
 ROUNDS = 12
@@ -19,7 +18,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 class Deaf:
-    started = advanced = ended = said = lambda *_: None
+    started = advanced = ended = info = lambda *_: None
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_throughput_beside_kaggles_own_client(benchmark, server_process, tmp_pat
 
     def fetch_ours():
         wanted = FetchRequest(name="l", path=ours / "large.bin", link=lambda: file_link(kaggle, slug, server_process))
-        fetch(wanted, Wire(session=new_session, watcher=Deaf()))
+        fetch(wanted, Transport(progress=Deaf()))
 
     def fetch_theirs():
         kaggle.call(
@@ -91,7 +90,7 @@ def test_several_at_once_beside_one_by_one(benchmark, kaggle_server, tmp_path):
                 wanted = FetchRequest(
                     name=name, path=folder / name, link=lambda: kaggle_server.world.sign(f"files/{name}")
                 )
-                return fetch(wanted, Wire(session=new_session, watcher=Deaf()))
+                return fetch(wanted, Transport(progress=Deaf()))
 
             started_s = time.perf_counter()
             map_threads(work, kaggle_server.world.files, jobs, threading.Event())

@@ -42,7 +42,7 @@ def test_small_files_get_no_lines_when_piped():
             screen.started(f"{number}.mp4", 0, MIB)
             screen.advanced(f"{number}.mp4", MIB)
             screen.ended(f"{number}.mp4")
-        screen.said("The server asks to wait.")
+        screen.info("The server asks to wait.")
     assert console.file.getvalue() == "The server asks to wait.\n"
 
 

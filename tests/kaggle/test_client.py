@@ -28,13 +28,13 @@ def waits():
 
 
 @pytest.fixture
-def patience(waits):
+def retry(waits):
     return RetryPolicy(sleep=waits.append)
 
 
 @pytest.fixture
-def kaggle(kaggle_server, patience):
-    return connect(patience=patience, timeout_s=20)
+def kaggle(kaggle_server, retry):
+    return connect(retry=retry, timeout_s=20)
 
 
 def fault_of(function, *arguments, **options) -> KaggleError:
@@ -92,10 +92,10 @@ def test_a_silent_server_is_given_up(kaggle, kaggle_server):
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
 
 
-def test_a_silent_server_does_not_block_signing_in_with_a_token(kaggle_server, monkeypatch, patience):
+def test_a_silent_server_does_not_block_signing_in_with_a_token(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     kaggle_server.fault("hang", at="IntrospectToken", times=-1)
-    assert fault_of(connect, patience=patience, timeout_s=0.2).reason == "timeout"
+    assert fault_of(connect, retry=retry, timeout_s=0.2).reason == "timeout"
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -110,7 +110,7 @@ def test_a_storm_of_429_ends_in_a_sentence(kaggle, kaggle_server, waits):
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "too-many-requests"
     assert len(waits) == 5
     assert waits == sorted(waits)
-    assert sum(waits) <= 31
+    assert sum(waits) <= 34
 
 
 def test_kaggle_asking_for_hours_is_told_not_waited_for(kaggle, kaggle_server, waits):
@@ -164,33 +164,33 @@ def test_no_credentials(kaggle_server, monkeypatch):
     assert kaggle_server.requests == []
 
 
-def test_a_wrong_key_is_named_by_its_place(kaggle_server, monkeypatch, patience):
+def test_a_wrong_key_is_named_by_its_place(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
-    fault = fault_of(lambda: list_files(connect(patience=patience), kaggle_server.world.slug))
+    fault = fault_of(lambda: list_files(connect(retry=retry), kaggle_server.world.slug))
     assert fault.reason == "bad-credentials"
     assert "KAGGLE_KEY" in str(fault)
 
 
-def test_a_bad_token_in_front_of_a_good_key_is_refused_before_it_is_sent(kaggle_server, monkeypatch, patience):
+def test_a_bad_token_in_front_of_a_good_key_is_refused_before_it_is_sent(kaggle_server, monkeypatch, retry):
     """The client itself reports the key as its method, and sends the token."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
-    fault = fault_of(connect, patience=patience)
+    fault = fault_of(connect, retry=retry)
     assert fault.reason == "bad-credentials"
     assert "KAGGLE_API_TOKEN" in str(fault)
     assert "KAGGLE_USERNAME" in str(fault)
-    assert fault.hint.startswith("unset KAGGLE_API_TOKEN")
+    assert fault.command == "unset KAGGLE_API_TOKEN"
 
 
-def test_a_bad_token_alone(kaggle_server, monkeypatch, patience):
+def test_a_bad_token_alone(kaggle_server, monkeypatch, retry):
     monkeypatch.delenv("KAGGLE_KEY")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
-    assert fault_of(connect, patience=patience).reason == "bad-credentials"
+    assert fault_of(connect, retry=retry).reason == "bad-credentials"
 
 
-def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
+def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, retry):
     monkeypatch.delenv("KAGGLE_KEY")
     (tmp_path / "home" / ".kaggle" / "access_token").write_text(TOKEN)
-    assert connect(patience=patience).user == "ada"
+    assert connect(retry=retry).user == "ada"
     assert [source.place for source in sources()] == ["~/.kaggle/access_token"]
 
 
@@ -198,9 +198,9 @@ def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, patience):
     ("content", "said"),
     [
         (f'{{"username": "ada", "key": "{KEY}"}}', ""),
-        ('{"key": "planted-key-alone"}', "can do nothing with what is in"),
-        ('{"username": "ada", "key": "planted-wrong-key"}', "does not accept the credentials in"),
-        ("{planted", "There are no Kaggle credentials"),
+        ('{"key": "planted-key-alone"}', "cannot use the credentials in"),
+        ('{"username": "ada", "key": "planted-wrong-key"}', "rejects the credentials in"),
+        ('{"key": "planted', "is not valid JSON (cut off?)"),
     ],
 )
 def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
@@ -212,25 +212,25 @@ def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
     done = dfdc("download", "sample", "--dry-run")
     assert done.returncode == (5 if said else 0)
     assert said in done.stderr
-    assert "planted" not in done.stdout + done.stderr
+    assert "planted" not in (done.stdout + done.stderr).replace(str(tmp_path), "")
 
 
-def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, patience):
+def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, retry):
     """The client deletes its file while it signs in."""
     monkeypatch.delenv("KAGGLE_KEY")
     login = tmp_path / "home" / ".kaggle" / "credentials.json"
     login.write_text('{"refresh_token": "planted-refresh", "username": "ada"}')
     kaggle_server.fault("status", at="GenerateAccessToken", status=401, message="no planted-refresh")
-    fault = fault_of(connect, patience=patience)
+    fault = fault_of(connect, retry=retry)
     assert fault.reason == "bad-credentials"
     assert "~/.kaggle/credentials.json" in str(fault)
     assert not login.exists()
 
 
-def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, patience):
+def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     kaggle_server.world.clock_offset_s = -7200
-    fault = fault_of(lambda: list_files(connect(patience=patience), kaggle_server.world.slug))
+    fault = fault_of(lambda: list_files(connect(retry=retry), kaggle_server.world.slug))
     assert fault.reason == "clock"
     assert "120 minutes ahead" in str(fault)
 
@@ -265,7 +265,7 @@ def test_a_missing_package_names_the_extra(kaggle_server, tmp_path):
     code = (
         "import sys; sys.modules['kaggle'] = None\n"
         "from dfdc_kit.kaggle import connect\n"
-        "try: connect()\nexcept Exception as error: print(error.hint)"
+        "try: connect()\nexcept Exception as error: print(error.command)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == 'pip install "dfdc-starter-kit[kaggle]"\n'
@@ -274,7 +274,7 @@ def test_a_missing_package_names_the_extra(kaggle_server, tmp_path):
 def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
     (tmp_path / "file").write_text("")
     code = "from dfdc_kit.kaggle import connect\n"
-    code += "try: connect()\nexcept Exception as error: print(error, error.hint)"
+    code += "try: connect()\nexcept Exception as error: print(error, error.command)"
     environment = {**os.environ, "KAGGLE_CONFIG_DIR": str(tmp_path / "file" / "below")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "cannot make its settings folder" in done.stdout
@@ -293,10 +293,12 @@ def test_retry_after_as_seconds_as_a_date_and_as_nonsense():
     assert asked("") is None
 
 
-def test_waits_double_up_to_the_longest():
-    patience = RetryPolicy(first_wait_s=1, longest_wait_s=8)
-    for failures, longest_s in ((1, 1), (2, 2), (3, 4), (4, 8), (9, 8)):
-        assert longest_s / 2 <= patience.wait_s(failures) <= longest_s
+def test_waits_double_until_the_longest(kaggle_server, waits):
+    kaggle_server.fault("status", at="ListDataFiles", status=503, times=-1)
+    retry = RetryPolicy(attempts=6, first_wait_s=1, longest_wait_s=4, sleep=waits.append)
+    fault_of(list_files, connect(retry=retry), kaggle_server.world.slug)
+    for wait_s, base_s in zip(waits, (1, 2, 4, 4, 4), strict=True):
+        assert base_s <= wait_s <= base_s + 0.5 or wait_s == 4
 
 
 def test_redaction(kaggle_server):

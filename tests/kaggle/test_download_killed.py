@@ -9,10 +9,9 @@ import pytest
 
 from dfdc_kit.files import lock_folder
 from dfdc_kit.kaggle import connect
-from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 from dfdc_kit.kaggle.download.manifest import Manifest
 from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample
-from dfdc_kit.kaggle.download.session import new_session
 from killed import SLUG, Deaf, compare
 
 KILLER = Path(__file__).parents[1] / "killed.py"
@@ -42,7 +41,7 @@ def test_one_file(kaggle_server, tmp_path, seed):
     kill("file", folder, right, seed, 0.35)  # most of the transfer, so that some kills come after a first piece
     kaggle = connect()
     wanted = FetchRequest(name="a.bin", path=folder / "a.bin", link=lambda: file_link(kaggle, SLUG, "a.bin"))
-    fetch(wanted, Wire(session=new_session, watcher=Deaf()))
+    fetch(wanted, Transport(progress=Deaf()))
     compare(folder, right)
     assert any(seen.headers.get("Range") for seen in kaggle_server.gets("a.bin"))  # what the killed brought was used
 
@@ -58,8 +57,8 @@ def test_everything(kaggle_server, tmp_path, seed):
     folder, right = tmp_path / "data", write(tmp_path / "right", files)
     kill("everything", folder, right, seed, 0.2)
     kaggle = connect()
-    with lock_folder(folder):
+    with lock_folder(folder, print):
         plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
-        download_sample(kaggle, plan, Wire(session=new_session, watcher=Deaf()), jobs=2, keep_zip=False)
+        download_sample(kaggle, plan, Transport(progress=Deaf()), jobs=2, keep_zip=False)
     compare(folder, right)
     assert {Manifest(folder).state(name) for name in files} == {"good"}

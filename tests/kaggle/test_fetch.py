@@ -1,6 +1,5 @@
 """The fetch engine against a storage that misbehaves: bytes arrive whole and right, or a sentence says why not."""
 
-import contextlib
 import hashlib
 import resource
 import subprocess
@@ -10,9 +9,8 @@ import threading
 import pytest
 
 from dfdc_kit.errors import KaggleError, OutputError
-from dfdc_kit.kaggle.download.fetch import DAMAGED, FetchRequest, StoppedError, Wire, fetch, map_threads
-from dfdc_kit.kaggle.download.partial import PIECE_BYTES, Identity, Partial, file_digest, is_digest_of, published
-from dfdc_kit.kaggle.download.session import new_session
+from dfdc_kit.kaggle.download.fetch import MOST_DAMAGED, FetchRequest, StoppedError, Transport, fetch, map_threads
+from dfdc_kit.kaggle.download.partial import Identity, Partial, file_digest, is_digest_of, published_digest
 from dfdc_kit.kaggle.retry import RetryPolicy
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
@@ -33,7 +31,7 @@ class Notes:
     def ended(self, name):
         pass
 
-    def said(self, sentence):
+    def info(self, sentence):
         self.sentences.append(sentence)
 
 
@@ -48,8 +46,8 @@ def waits():
 
 
 @pytest.fixture
-def wire(notes, waits):
-    return Wire(session=new_session, watcher=notes, patience=RetryPolicy(sleep=waits.append), timeout_s=20)
+def transport(notes, waits):
+    return Transport(progress=notes, retry=RetryPolicy(sleep=waits.append), timeout_s=20)
 
 
 @pytest.fixture
@@ -67,67 +65,67 @@ def ranges(server):
     return [seen.headers.get("Range") for seen in server.gets("a.mp4")]
 
 
-def test_a_file_arrives(kaggle_server, wanted, wire, notes):
-    fetched = fetch(wanted, wire)
+def test_a_file_arrives(kaggle_server, wanted, transport, notes):
+    fetched = fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert (fetched.size_bytes, fetched.transferred_bytes, fetched.verified) == (len(CONTENT), len(CONTENT), True)
     assert left_beside(wanted.path) == []
     assert notes.count_bytes == len(CONTENT)
 
 
-def test_an_empty_file_arrives(kaggle_server, wanted, wire):
+def test_an_empty_file_arrives(kaggle_server, wanted, transport):
     kaggle_server.world.files["a.mp4"] = b""
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == b""
     assert left_beside(wanted.path) == []
 
 
-def test_a_dropped_connection_is_resumed_where_it_broke(kaggle_server, wanted, wire, notes, waits):
+def test_a_dropped_connection_is_resumed_where_it_broke(kaggle_server, wanted, transport, notes, waits):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=100_000)
     kaggle_server.fault("drop", at="a.mp4", after_bytes=50_000)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert ranges(kaggle_server) == [None, "bytes=100000-", "bytes=150000-"]
     assert notes.count_bytes == len(CONTENT)  # no byte twice
     assert len(waits) == 2
 
 
-def test_endless_drops_end_only_where_nothing_moves(kaggle_server, wanted, wire, waits):
+def test_endless_drops_end_only_where_nothing_moves(kaggle_server, wanted, transport, waits):
     """40 drops with progress between them are no reason to give up; 6 without any are."""
     kaggle_server.fault("drop", at="a.mp4", after_bytes=20_000, times=40)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert len(waits) == 40
     kaggle_server.world.files["a.mp4"] = CONTENT + b"!"
     kaggle_server.fault("drop", at="a.mp4", after_bytes=0, times=-1)
     with pytest.raises(KaggleError) as caught:
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert caught.value.reason == "broken-connection"
     assert len(waits) == 40 + 5
 
 
-def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, wire):
+def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, transport):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError):
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert not wanted.path.exists()
-    assert fetch(wanted, wire).transferred_bytes == len(CONTENT) - 300_000
+    assert fetch(wanted, transport).transferred_bytes == len(CONTENT) - 300_000
     assert wanted.path.read_bytes() == CONTENT
     assert kaggle_server.gets("a.mp4")[-1].headers["If-Range"] == kaggle_server.world.stored("files/a.mp4").etag
 
 
 @pytest.mark.parametrize(("kind", "more"), [("wrong-range", [None]), ("ignore-range", [])])
-def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, wire, kind, more):
+def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, transport, kind, more):
     kaggle_server.world.publishes = ()  # no digest would find it out
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault(kind, at="a.mp4")
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert ranges(kaggle_server) == [None, "bytes=300000-", *more]
 
 
-def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, wanted, wire, notes):
+def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, wanted, transport, notes):
     other = CONTENT[::-1]
 
     def change():
@@ -135,51 +133,51 @@ def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, 
 
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("call", at="a.mp4", before=change)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == other
     assert "changed on the server" in " ".join(notes.sentences)
 
 
-def test_a_file_that_shrinks_meanwhile(kaggle_server, wanted, wire):
+def test_a_file_that_shrinks_meanwhile(kaggle_server, wanted, transport):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=416)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("published", [("crc32c",), ("md5",), ("crc32c", "md5")])
-def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, wire, notes, published):
+def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, transport, notes, published):
     kaggle_server.world.publishes = published
     kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert "damaged" in notes.sentences[0]
 
 
-def test_a_flipped_bit_before_a_resume_is_found(kaggle_server, wanted, wire):
+def test_a_flipped_bit_before_a_resume_is_found(kaggle_server, wanted, transport):
     """The digest is over the bytes on disk, those of an earlier process too."""
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError):
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     part = Partial(wanted.path).part
     part.write_bytes(b"?" + part.read_bytes()[1:])
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_file_that_is_damaged_every_time_is_given_up(kaggle_server, wanted, wire):
+def test_a_file_that_is_damaged_every_time_is_given_up(kaggle_server, wanted, transport):
     kaggle_server.fault("flip", at="a.mp4", after_bytes=5, times=-1)
     with pytest.raises(KaggleError) as caught:
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert caught.value.reason == "damaged"
-    assert len(kaggle_server.gets("a.mp4")) == DAMAGED
+    assert len(kaggle_server.gets("a.mp4")) == MOST_DAMAGED
     assert not wanted.path.exists()
 
 
-def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle_server, wanted, wire):
+def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle_server, wanted, transport):
     kaggle_server.world.publishes = ()
-    assert not fetch(wanted, wire).verified
+    assert not fetch(wanted, transport).verified
     assert wanted.path.read_bytes() == CONTENT
 
 
@@ -190,10 +188,10 @@ def test_the_digest_of_an_object_that_is_stored_packed_is_not_that_of_its_bytes(
     assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "gzip"}).digest == ""
 
 
-def test_packed_bytes_are_not_taken_for_the_file(kaggle_server, wanted, wire):
+def test_packed_bytes_are_not_taken_for_the_file(kaggle_server, wanted, transport):
     kaggle_server.world.content_encoding = "gzip"
-    with pytest.raises(KaggleError, match="packed bytes"):
-        fetch(wanted, wire)
+    with pytest.raises(KaggleError, match="compressed bytes"):
+        fetch(wanted, transport)
     assert not wanted.path.exists()
     assert {seen.headers["Accept-Encoding"] for seen in kaggle_server.gets("a.mp4")} == {"identity"}
 
@@ -204,166 +202,118 @@ def test_a_weak_etag_proves_nothing():
     assert Identity.of({"ETag": 'W/"a"'}).validator == ""
 
 
-def test_an_expired_link_is_renewed(kaggle_server, wanted, wire, waits):
+def test_an_expired_link_is_renewed(kaggle_server, wanted, transport, waits):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("call", at="a.mp4", before=kaggle_server.world.expire_links)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert ranges(kaggle_server) == [None, "bytes=300000-", "bytes=300000-"]
     assert len({seen.url for seen in kaggle_server.gets("a.mp4")}) == 2
     assert len(waits) == 1  # for the drop; a new link needs no waiting
 
 
-def test_links_that_are_never_good_end_in_a_sentence(kaggle_server, wanted, wire):
+def test_links_that_are_never_good_end_in_a_sentence(kaggle_server, wanted, transport):
     kaggle_server.fault("status", at="a.mp4", status=403, times=-1)
     with pytest.raises(KaggleError) as caught:
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert caught.value.reason == "expired-link"
     assert "Signature" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_the_server_is_waited_for_as_it_asks(kaggle_server, wanted, wire, waits, status):
+def test_the_server_is_waited_for_as_it_asks(kaggle_server, wanted, transport, waits, status):
     kaggle_server.fault("status", at="a.mp4", status=status, headers={"Retry-After": "3"}, times=2)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert waits == [3, 3]
 
 
-def test_a_silent_server_is_given_up_and_resumed(kaggle_server, wanted, wire, waits):
-    wire.timeout_s = 0.4
+def test_a_silent_server_is_given_up_and_resumed(kaggle_server, wanted, transport, waits):
+    transport.timeout_s = 0.4
     hangs = [kaggle_server.fault("hang", at="a.mp4"), kaggle_server.fault("hang", at="a.mp4", after_bytes=123_456)]
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert [hang.met for hang in hangs] == [1, 1]
     assert "bytes=123456-" in ranges(kaggle_server)
 
 
-def test_a_trickle_is_left_for_a_better_connection(kaggle_server, wanted, wire, waits):
+def test_a_trickle_is_left_for_a_better_connection(kaggle_server, wanted, transport, waits):
     """200 bytes a second, one every few milliseconds: the connection never times out, and never ends."""
-    wire.timeout_s = 0.4
+    transport.timeout_s = 0.4
     kaggle_server.fault("trickle", at="a.mp4", bytes_per_s=200)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert len(waits) >= 1
 
 
-def test_a_slow_server_is_no_fault(kaggle_server, wanted, wire, waits):
+def test_a_slow_server_is_no_fault(kaggle_server, wanted, transport, waits):
     kaggle_server.world.bytes_per_s = 2_000_000
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert (wanted.path.read_bytes(), waits) == (CONTENT, [])
 
 
-def test_a_file_that_is_there_is_compared_not_fetched(kaggle_server, wanted, wire):
+def test_a_file_that_is_there_is_compared_not_fetched(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     wanted.path.write_bytes(CONTENT)
-    assert fetch(wanted, wire).transferred_bytes == 0
+    assert fetch(wanted, transport).transferred_bytes == 0
     assert left_beside(wanted.path) == []
 
 
-def test_a_damaged_file_that_is_there_is_replaced(kaggle_server, wanted, wire):
+def test_a_damaged_file_that_is_there_is_replaced(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     wanted.path.write_bytes(CONTENT[:-1] + b"?")
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_bytes_without_a_note_are_nobodys(kaggle_server, wanted, wire):
+def test_bytes_without_a_note_are_nobodys(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     Partial(wanted.path).part.write_bytes(b"?" * 1000)
-    fetch(wanted, wire)
+    fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_web_page_in_place_of_the_file(kaggle_server, wanted, wire, tmp_path):
+def test_a_web_page_in_place_of_the_file(kaggle_server, wanted, transport, tmp_path):
     page = FetchRequest(name="a.mp4", path=wanted.path, link=lambda: "http://www.kaggle.fake/account/login")
     with pytest.raises(KaggleError) as caught:
-        fetch(page, wire)
+        fetch(page, transport)
     assert caught.value.reason == "page"
     assert not wanted.path.exists()
 
 
-def test_stop_ends_it_and_keeps_what_arrived(kaggle_server, wanted, wire):
-    wire.watcher.advanced = lambda *_: wire.stop.set()
+def test_stop_ends_it_and_keeps_what_arrived(kaggle_server, wanted, transport):
+    transport.progress.advanced = lambda *_: transport.stop.set()
     with pytest.raises(StoppedError):
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert 0 < Partial(wanted.path).have_bytes <= len(CONTENT)
 
 
-def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, wire):
+def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, transport):
     """A limit on the size of files stands in for a disk that is full: both fail the write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
         with pytest.raises(OutputError) as caught:
-            fetch(wanted, wire)
+            fetch(wanted, transport)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "a.mp4" in str(caught.value)
     assert Partial(wanted.path).have_bytes == 200_000
-    assert fetch(wanted, wire).transferred_bytes == len(CONTENT) - 200_000
+    assert fetch(wanted, transport).transferred_bytes == len(CONTENT) - 200_000
     assert wanted.path.read_bytes() == CONTENT
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="space is reserved by a call of Linux")
-def test_space_is_reserved_while_a_file_arrives_and_given_back_after_an_interruption(tmp_path):
-    """As its blocks say; the length tells of what has arrived, whatever is reserved."""
-
-    def state() -> tuple[int, int]:
-        found = partial.part.stat()
-        return found.st_size, found.st_blocks * 512
-
-    partial = Partial(tmp_path / "a.mp4")
-    partial.begin(Identity(size_bytes=4 << 20, validator='"1"', digest=""))
-    with contextlib.suppress(StoppedError), partial.appending() as append:
-        append(b"x" * 1000)
-        append(b"x" * (1 << 20))
-        length, on_disk = state()
-        raise StoppedError
-    assert length == 1 << 20
-    assert 4 << 20 <= on_disk < (4 << 20) + (1 << 17)  # never more than the file needs, and a little for its own notes
-    length, on_disk = state()
-    assert length == (1 << 20) + 1000
-    assert on_disk < (1 << 20) + (1 << 17)
-
-
-@pytest.mark.parametrize(
-    "sizes", [[1], [PIECE_BYTES], [PIECE_BYTES - 1, 2], [7] * 2000, [65_536] * 40, [1, PIECE_BYTES] * 3]
-)
-def test_pieces_of_any_size_are_appended_in_their_order(tmp_path, sizes):
-    partial = Partial(tmp_path / "a.mp4")
-    blocks = [bytes([n % 251]) * size for n, size in enumerate(sizes)]
-    partial.begin(Identity(size_bytes=sum(sizes) + 5, validator='"1"', digest=""))
-    for part in (blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :], [b"?" * 5]):
-        with partial.appending() as append:
-            for block in part:
-                append(block)
-    assert partial.part.read_bytes() == b"".join(blocks) + b"?" * 5
-    assert partial.digest() == file_digest(partial.part)
-
-
-def test_a_slow_line_is_written_as_it_comes(tmp_path, monkeypatch):
-    partial = Partial(tmp_path / "a.mp4")
-    partial.begin(Identity(size_bytes=1 << 20, validator='"1"', digest=""))
-    with partial.appending() as append:
-        append(b"x")
-        assert partial.part.stat().st_size == 0
-        monkeypatch.setattr("dfdc_kit.kaggle.download.partial.LONGEST_WAIT_S", -1.0)
-        append(b"x")
-        assert partial.part.stat().st_size == 2
-
-
-def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, wire, monkeypatch):
+def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, transport, monkeypatch):
     monkeypatch.setattr("dfdc_kit.files.free_bytes", lambda _: len(CONTENT))
     with pytest.raises(OutputError, match="are free"):
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     assert left_beside(wanted.path) == []
 
 
-def test_no_secret_lies_on_disk_or_is_said(kaggle_server, wanted, wire, notes, tmp_path):
+def test_no_secret_lies_on_disk_or_is_said(kaggle_server, wanted, transport, notes, tmp_path):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=1000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError) as caught:
-        fetch(wanted, wire)
+        fetch(wanted, transport)
     said = " ".join([*notes.sentences, str(caught.value), caught.value.hint])
     files = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
     assert "planted" not in said
@@ -389,15 +339,14 @@ def test_several_at_once_and_the_first_fault_ends_all():
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from dfdc_kit.kaggle.download.partial import file_digest, is_digest_of, published
-from dfdc_kit.kaggle.download.fetch import FetchRequest, Wire, fetch
-from dfdc_kit.kaggle.download.session import new_session
+from dfdc_kit.kaggle.download.partial import file_digest, is_digest_of, published_digest
+from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 
 class Deaf:
-    started = advanced = ended = said = lambda *_: None
+    started = advanced = ended = info = lambda *_: None
 
 wanted = FetchRequest(name="x", path=Path(sys.argv[2]), link=lambda: sys.argv[1])
-fetch(wanted, Wire(session=new_session, watcher=Deaf()))
+fetch(wanted, Transport(progress=Deaf()))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 """
 
@@ -416,10 +365,10 @@ def test_memory_does_not_grow_with_the_file(kaggle_server, tmp_path):
     assert peaks_bytes[1] - peaks_bytes[0] < 16 << 20
 
 
-def test_without_the_quick_digest_md5_does(kaggle_server, wanted, wire, monkeypatch):
+def test_without_the_quick_digest_md5_does(kaggle_server, wanted, transport, monkeypatch):
     monkeypatch.setattr("dfdc_kit.kaggle.download.partial._crc32c", lambda: None)
     kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
-    fetched = fetch(wanted, wire)
+    fetched = fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert fetched.digest == f"md5:{hashlib.md5(CONTENT).hexdigest()}"
     with pytest.raises(KaggleError, match="google-crc32c is missing"):
@@ -430,6 +379,6 @@ def test_digests_agree_with_their_published_check_values(tmp_path):
     (tmp_path / "a").write_bytes(b"123456789")
     assert file_digest(tmp_path / "a", "crc32c") == "crc32c:e3069283"  # RFC 3720's check value
     assert file_digest(tmp_path / "a", "md5") == "md5:25f9e794323b453885f5181f1b624d0b"
-    assert published("crc32c=4waSgw==, md5=JfnnlDI7RTiF9RgfG2JNCw==") == "crc32c:e3069283"
-    assert published("md5=JfnnlDI7RTiF9RgfG2JNCw==") == "md5:25f9e794323b453885f5181f1b624d0b"
-    assert published("") == ""
+    assert published_digest("crc32c=4waSgw==, md5=JfnnlDI7RTiF9RgfG2JNCw==") == "crc32c:e3069283"
+    assert published_digest("md5=JfnnlDI7RTiF9RgfG2JNCw==") == "md5:25f9e794323b453885f5181f1b624d0b"
+    assert published_digest("") == ""

@@ -8,7 +8,7 @@ import pytest
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import UsageError
 from dfdc_kit.kaggle import connect, leaderboard
-from dfdc_kit.kaggle.leaderboard import Board, BoardRow, board, final_board, place
+from dfdc_kit.kaggle.leaderboard import Board, LeaderboardRow, board, final_board, place
 from dfdc_kit.kaggle.retry import RetryPolicy
 
 CHALLENGE = challenges.load()
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def ask(kaggle_server, cache):
     def call(**options):
-        return board(CHALLENGE, lambda: connect(patience=RetryPolicy(sleep=lambda _: None), timeout_s=2), **options)
+        return board(CHALLENGE, lambda: connect(retry=RetryPolicy(sleep=lambda _: None), timeout_s=2), **options)
 
     return call
 
@@ -71,7 +71,7 @@ def test_a_page_that_fails_leaves_the_old_copy(ask, kaggle_server):
     kaggle_server.fault("status", at="GetLeaderboard", status=500, skip=1, times=-1)
     seen = ask()
     assert (seen.fresh, seen.board) == (False, first)
-    assert seen.note.startswith("no fresh leaderboard: Kaggle has a fault of its own (500)")
+    assert seen.note.startswith("no fresh leaderboard: Kaggle server error (500)")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_broken_copy_is_said(ask, kaggle_server, cache):
     (cache / f"leaderboard-{CHALLENGE.slug}.json").write_text("{")
     seen = ask(offline=True)
     assert seen.board == final_board()
-    assert "cannot be read" in seen.note
+    assert "Cannot read" in seen.note
 
 
 def test_a_cache_that_cannot_be_written_is_said(ask, kaggle_server, cache):
@@ -103,18 +103,18 @@ def test_a_cache_that_cannot_be_written_is_said(ask, kaggle_server, cache):
     kaggle_server.world.leaderboard = teams(3)
     seen = ask()
     assert (seen.fresh, len(seen.board.rows)) == (True, 3)
-    assert seen.note.startswith("not kept for later: Cannot write")
+    assert seen.note.startswith("not saved: Cannot write")
 
 
-def test_the_final_board_says_who_vouches_for_it():
+def test_the_final_board_gives_the_evidence_of_each_row():
     final = final_board()
     assert [row.place for row in final.rows][:10] == list(range(1, 11))
-    assert {row.vouched for row in final.rows} == {"confirmed by the team", "reported"}
+    assert {row.evidence for row in final.rows} == {"confirmed by the team", "reported"}
     assert [row.score for row in final.rows] == sorted(row.score for row in final.rows)
     assert "no official copy" in final.source
 
 
-ROWS = [BoardRow(place=at, team="", score=score) for at, score in ((1, 0.1), (2, 0.2), (3, 0.2), (10, 0.5))]
+ROWS = [LeaderboardRow(place=at, team="", score=score) for at, score in ((1, 0.1), (2, 0.2), (3, 0.2), (10, 0.5))]
 PART = Board(title="", metric="", teams=(90, 100), source="", as_of="", rows=ROWS)
 
 
@@ -129,7 +129,7 @@ def test_places(score, best, worst):
 
 
 def test_places_where_higher_is_better():
-    rows = [BoardRow(place=at, team="", score=score) for at, score in ((1, 0.9), (2, 0.8), (3, 0.7))]
+    rows = [LeaderboardRow(place=at, team="", score=score) for at, score in ((1, 0.9), (2, 0.8), (3, 0.7))]
     whole = Board(title="", metric="", teams=(3, 3), source="", as_of="", rows=rows)
     assert [place(score, whole, lower_is_better=False).best for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
     assert [place(score, whole, lower_is_better=False).worst for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
@@ -145,14 +145,14 @@ def test_on_the_command_line(dfdc, kaggle_server, cache):
     done = dfdc("leaderboard", "--top", "3", "--place", "0.20015", XDG_CACHE_HOME=str(cache.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 of 30 teams" in done.stdout
-    assert "0.20015 would stand at place 3, behind 0.20010 (place 2), before 0.20020 (place 3)" in done.stdout
+    assert "0.20015 would rank at place 3, behind 0.20010 (place 2), ahead of 0.20020 (place 3)" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
     kaggle_server.fault("reset", at="GetLeaderboard", times=-1)
     unsigned = {"XDG_CACHE_HOME": str(cache.parent), "KAGGLE_KEY": ""}
     done = dfdc("leaderboard", "--json", "--place", "0.1", **unsigned)
     shown = json.loads(done.stdout)
     assert (shown["fresh"], shown["place"]["best"]) == (False, 1)
-    assert "no Kaggle credentials" in shown["note"]
+    assert "No Kaggle credentials" in shown["note"]
     assert len(shown["board"]["rows"]) == 30
 
 
@@ -161,5 +161,5 @@ def test_offline_asks_nobody(dfdc, kaggle_server, cache):
     assert (done.returncode, done.stderr) == (0, "")
     assert kaggle_server.requests == []
     assert "no official copy" in done.stdout
-    assert "0.46 would stand at place 11 to 15" in done.stdout
+    assert "0.46 would rank at place 11 to 15" in done.stdout
     assert leaderboard.FINAL.is_file()

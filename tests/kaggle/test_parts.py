@@ -76,10 +76,10 @@ def test_numbers_that_name_no_part(text):
 def test_parts_arrive_are_unpacked_and_the_archives_go(server, fetch_parts, tmp_path):
     done = fetch_parts("0-2,10")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "0 parts kept, 4 taken in" in done.stdout
+    assert "0 parts kept, 4 unpacked" in done.stdout
     assert_parts(tmp_path / DATA, [0, 1, 2, 10])
     server.requests.clear()
-    assert "4 parts kept, 0 taken in" in fetch_parts("0-2,10").stdout
+    assert "4 parts kept, 0 unpacked" in fetch_parts("0-2,10").stdout
     assert server.requests == []
 
 
@@ -113,7 +113,7 @@ def test_a_part_that_is_gone_or_damaged_is_fetched_anew(server, fetch_parts, tmp
     assert fetch_parts("0-1").returncode == 0
     (tmp_path / DATA / "dfdc_train_part_0" / "b.mp4").write_bytes(b"?" * len(part(0)["dfdc_train_part_0/b.mp4"]))
     assert "2 parts kept" in fetch_parts("0-1").stdout  # by size only
-    assert "1 part kept, 1 taken in" in fetch_parts("0-1", "--check").stdout
+    assert "1 part kept, 1 unpacked" in fetch_parts("0-1", "--check").stdout
     assert_parts(tmp_path / DATA, [0, 1])
 
 
@@ -130,7 +130,7 @@ def test_another_part_under_the_wanted_name_is_refused(server, fetch_parts, tmp_
     server.world.parts["dfdc_train_part_03.zip"] = zipped(part(4))
     done = fetch_parts("3")
     assert done.returncode == 3
-    assert "holds dfdc_train_part_04.zip, not dfdc_train_part_03.zip" in done.stderr
+    assert "holds dfdc_train_part_04.zip, expected dfdc_train_part_03.zip" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_another_part_under_the_wanted_name_is_refused(server, fetch_parts, tmp_
         (cookie("planted-expired-session"), "expired, or the rules are not accepted"),
         (cookie(expires=1_000_000_000), "no valid cookie for www.kaggle.fake"),
         (cookie(domain=".other.fake"), "no valid cookie for www.kaggle.fake"),
-        ('[{"name": "session", "value": "planted-json"}]', "not a cookie file in Netscape's format"),
-        (HEADER + "planted nonsense\n", "not a cookie file in Netscape's format"),
+        ('[{"name": "session", "value": "planted-json"}]', "not a cookie file in Netscape format"),
+        (HEADER + "planted nonsense\n", "not a cookie file in Netscape format"),
         (HEADER, "0 cookies in all"),
     ],
 )
@@ -205,7 +205,7 @@ def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc_here,
     (downloads / "dfdc_train_part_07 (1).zip").write_bytes(zipped(part(7)))
     (downloads / "8.zip").write_bytes(zipped(part(8)))
     done = dfdc_here("data", "add", *downloads.iterdir(), "--json")
-    assert {taken["holds"] for taken in json.loads(done.stdout)} == {
+    assert {taken["name"] for taken in json.loads(done.stdout)} == {
         "dfdc_train_part_07.zip",
         "dfdc_train_part_08.zip",
     }
@@ -230,7 +230,7 @@ def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc_here, tmp_pat
     (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
     done = dfdc_here("data", "add", "a.zip")
     assert done.returncode == 3
-    assert "not a whole zip archive" in done.stderr
+    assert "not a complete zip archive" in done.stderr
     assert (tmp_path / "a.zip").exists()
 
 

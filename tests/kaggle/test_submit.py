@@ -47,14 +47,14 @@ def test_in_a_script(dfdc, mine, kaggle_server, tmp_path):
     done = dfdc("submit", mine, "--yes", "--no-rehearsal", "--json", *QUICK)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["official_score"], result["over"], result["rehearsal"]) == (0.5, "complete", "waived")
-    assert "warning: handed in without a rehearsal, as asked" in done.stderr
+    assert (result["official_score"], result["outcome"], result["rehearsal"]) == (0.5, "complete", "skipped")
+    assert "warning: submitted without a rehearsal, as asked" in done.stderr
     history = dfdc("history")
     assert max(map(len, history.stdout.splitlines())) <= 80
     assert re.search(r"hand-in +mine +complete +0.69314 +0.50000", history.stdout)
     assert re.search(r"run +mine +complete +0.69314 +0.50000", history.stdout)
     again = dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK)
-    assert (again.returncode, "handed in already" in again.stderr) == (2, True)
+    assert (again.returncode, "was submitted already" in again.stderr) == (2, True)
 
 
 def test_nobody_to_ask(dfdc, mine, kaggle_server, tmp_path):
@@ -66,7 +66,7 @@ def test_nobody_to_ask(dfdc, mine, kaggle_server, tmp_path):
 
 def test_a_rehearsal_is_asked_for(dfdc, mine, kaggle_server):
     done = dfdc("submit", mine, "--yes")
-    assert (done.returncode, "--no-rehearsal to go without" in done.stderr) == (1, True)
+    assert (done.returncode, "--no-rehearsal to skip" in done.stderr) == (1, True)
     assert {seen.call for seen in kaggle_server.requests} == {"GetSubmissionLimits"}
 
 
@@ -82,7 +82,7 @@ def test_without_a_run_here_one_is_made_first(dfdc, mine, kaggle_server, tmp_pat
 def test_a_run_here_that_fails_sends_nothing(dfdc, code_submission, kaggle_server):
     done = dfdc("submit", code_submission("raise ValueError('no model')"), "--yes", "--no-rehearsal")
     assert done.returncode == 1
-    assert "The run here was judged exception" in done.stderr
+    assert "The local run ended with the verdict exception" in done.stderr
     assert "less runs/" in done.stderr
     assert {seen.call for seen in kaggle_server.requests} == {"GetSubmissionLimits"}
 
@@ -117,7 +117,7 @@ def test_dry_run_needs_neither_network_nor_client(code_submission, tmp_path):
         "competition_submissions",
     ]
     assert plan["kernel_metadata"]["enable_internet"] is False
-    assert plan["data_set_files"] == ["main.py", "weights.bin"]
+    assert plan["dataset_files"] == ["main.py", "submission.toml", "weights.bin"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial"]  # nothing is left
 
 
@@ -153,12 +153,12 @@ def test_stopped_with_ctrl_c_and_taken_up_again(dfdc, mine, kaggle_server, tmp_p
         assert process.stdout is not None
         said = process.stdout.read()
     assert process.returncode == 130
-    assert "The same command goes on from here" in said
+    assert "The same command continues from here" in said
     assert "Traceback" not in said
     kaggle_server.world.kernels["ada/dfdc-mine"][0]["_statuses"] = ["COMPLETE"]
     done = dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "going on with" in done.stdout
+    assert "resuming" in done.stdout
     assert len(kaggle_server.calls("SaveKernel")) == 1
     assert len(kaggle_server.world.submissions) == 1
 
@@ -189,7 +189,7 @@ def test_on_a_terminal_it_asks(mine, kaggle_server, tmp_path, answer, exit_code,
     assert "0 made today, 2 left" in shown
     assert len(kaggle_server.world.submissions) == submissions
     if not submissions:
-        assert "Nothing was submitted" in shown
+        assert "Not submitted" in shown
 
 
 def test_a_folder_that_cannot_be_written(dfdc, mine, kaggle_server, tmp_path):
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_written(dfdc, mine, kaggle_server, tmp_path):
 def test_no_credentials_are_said_before_anything_is_run(dfdc, mine, kaggle_server, tmp_path):
     shutil.rmtree(tmp_path / "runs")
     done = dfdc("submit", mine, "--yes", "--rehearse", KAGGLE_KEY="", KAGGLE_USERNAME="")
-    assert (done.returncode, "no Kaggle credentials" in done.stderr) == (5, True)
+    assert (done.returncode, "No Kaggle credentials" in done.stderr) == (5, True)
     assert not list((tmp_path / "runs").glob("*/run.json"))
 
 

@@ -1,6 +1,7 @@
-"""What must be right before anything is sent: the parcel, the accelerator, a run and a rehearsal of this very code."""
+"""The checks before anything is sent: the bundle, the accelerator, a run and a rehearsal of exactly this code."""
 
 import json
+import tarfile
 
 import msgspec
 import pytest
@@ -11,10 +12,17 @@ from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxError, SubmissionError, UsageError
 from dfdc_kit.harness.rehearsal import record
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
-from dfdc_kit.kaggle.submit.bundle import default_slug, kernel_bundle, pack
-from dfdc_kit.kaggle.submit.checks import Rehearsing, bundle_errors, checked, fresh_rehearsal, fresh_run, worries
+from dfdc_kit.kaggle.submit.bundle import ARCHIVE, default_slug, kernel_bundle, pack
+from dfdc_kit.kaggle.submit.checks import (
+    RehearsalPolicy,
+    bundle_errors,
+    check_code,
+    fresh_rehearsal,
+    fresh_run,
+    run_warnings,
+)
 from dfdc_kit.kaggle.submit.context import log_text
-from dfdc_kit.kaggle.submit.request import accelerators, choose, submit_request, warnings_of
+from dfdc_kit.kaggle.submit.request import accelerators, choose_accelerator, request_warnings, submit_request
 from dfdc_kit.report.run_report import MemoryGrowth
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.submission.code import baselines, read_code_submission
@@ -27,30 +35,32 @@ def sent(folder, **options):
     return kernel_bundle(read_code_submission(folder), SLUG, options.get("accelerator", ""))
 
 
-# ------------------------------------------------------------------------------------------------------------- parcel
+# ------------------------------------------------------------------------------------------------------------- bundle
 
 
-def test_what_travels_as_a_data_set(code_submission, tmp_path):
+def test_all_files_are_sent_in_one_archive(code_submission, tmp_path):
     folder = code_submission("pass")
     for name in ("weights/a.onnx", "labels.csv", "README.md", "expected.json", "runs/x/log.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     one = sent(folder)
-    assert [path.relative_to(folder).as_posix() for path in one.files] == ["labels.csv", "main.py", "weights/a.onnx"]
-    kernel, data_set = pack(one, "ada", tmp_path / "out")
+    names = [path.relative_to(folder).as_posix() for path in one.files]
+    assert names == ["README.md", "expected.json", "labels.csv", "main.py", "submission.toml", "weights/a.onnx"]
+    kernel, dataset = pack(one, "ada", tmp_path / "out")
     assert sorted(path.name for path in kernel.iterdir()) == ["hosted_main.py", "kernel-metadata.json"]
-    assert data_set is not None
-    assert (data_set / "weights" / "a.onnx").read_text() == "x"
-    meant = json.loads((data_set / "dataset-metadata.json").read_text())
+    assert dataset is not None
+    with tarfile.open(dataset / ARCHIVE) as archive:
+        assert sorted(archive.getnames()) == [f"submission/{name}" for name in names]
+    meant = json.loads((dataset / "dataset-metadata.json").read_text())
     assert (meant["id"], meant["title"]) == ("ada/dfdc-trial-files", "dfdc-trial-files")
     (folder / "labels.csv").write_text("y")
     assert sent(folder).files_sha256 != one.files_sha256
 
 
-def test_a_notebook_alone_needs_no_data_set(tmp_path):
+def test_a_notebook_alone_needs_no_dataset(tmp_path):
     (tmp_path / "main.ipynb").write_text('{"cells": []}')
     one = sent(tmp_path / "main.ipynb")
-    assert (one.data_set_slug, one.files_sha256) == ("", "")
+    assert (one.dataset_slug, one.files_sha256) == ("", "")
     assert pack(one, "ada", tmp_path / "out")[1] is None
     meant = one.kernel_metadata("ada")
     assert (meant["dataset_sources"], meant["kernel_type"], meant["code_file"]) == ([], "notebook", "main.ipynb")
@@ -65,7 +75,7 @@ def test_one_file_is_a_submission_too(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(baselines()))
 def test_every_baseline_can_be_handed_in(name):
-    assert submit_request(baselines()[name], challenges.load()).parcel.slug == f"dfdc-{name}"
+    assert submit_request(baselines()[name], challenges.load()).bundle.slug == f"dfdc-{name}"
 
 
 def test_internet_is_written_out_and_off_whatever_else(code_submission):
@@ -112,13 +122,13 @@ def test_more_than_the_rules_allow(code_submission):
 def test_packages_that_kaggle_may_lack(code_submission):
     folder = code_submission("pass")
     (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy>=1.20", "insightface>=0.7"]\n')
-    (doubt,) = warnings_of(submit_request(read_code_submission(folder), challenges.load()))
-    assert "downloaded: insightface; bring it along as a wheel in wheels/" in doubt
+    (doubt,) = request_warnings(submit_request(read_code_submission(folder), challenges.load()))
+    assert "downloaded: insightface; add it as a wheel in wheels/" in doubt
 
 
 @pytest.mark.parametrize("slug", ["Mine", "a b", "abcd", "-mine-", "x" * 45, "a/b"])
 def test_a_slug_that_kaggle_would_change(code_submission, slug):
-    with pytest.raises(UsageError, match="cannot be a name at Kaggle"):
+    with pytest.raises(UsageError, match="is not a valid slug"):
         submit_request(read_code_submission(code_submission("pass")), challenges.load(), slug=slug)
 
 
@@ -126,9 +136,9 @@ def test_a_slug_that_kaggle_would_change(code_submission, slug):
 
 
 def test_the_accelerator_follows_profile_and_declaration():
-    assert choose("", GPU, gpu=False) == ""
-    assert choose("", GPU, gpu=True) == "NvidiaTeslaT4"
-    assert choose("nvidial4x1", CPU, gpu=False) == "NvidiaL4X1"
+    assert choose_accelerator("", GPU, gpu=False) == ""
+    assert choose_accelerator("", GPU, gpu=True) == "NvidiaTeslaT4"
+    assert choose_accelerator("nvidial4x1", CPU, gpu=False) == "NvidiaL4X1"
 
 
 @pytest.mark.parametrize(
@@ -138,13 +148,13 @@ def test_the_accelerator_follows_profile_and_declaration():
         ("", "kaggle-2020-gpu", "NvidiaTeslaP100 (Tesla P100) is retired", "--profile kaggle-today-gpu"),
         ("tpuv38", "kaggle-today-gpu", "runs on TpuV5E8", "--accelerator TpuV5E8"),
         ("TpuV232", "kaggle-today-gpu", "runs on a CPU", "--accelerator NvidiaTeslaT4"),
-        ("NvidiaTeslaT5", "kaggle-today-gpu", "no accelerator 'NvidiaTeslaT5'", "NvidiaTeslaT4"),
+        ("NvidiaTeslaT5", "kaggle-today-gpu", "Unknown accelerator 'NvidiaTeslaT5'", "NvidiaTeslaT4"),
         ("", "kaggle-today-cpu", "has no GPU", "--profile kaggle-today-gpu"),
     ],
 )
 def test_what_cannot_be_had_names_what_can(asked, profile, seen, hint):
     with pytest.raises(UsageError) as caught:
-        choose(asked, profiles.load(profile), gpu=True)
+        choose_accelerator(asked, profiles.load(profile), gpu=True)
     assert seen in str(caught.value)
     assert hint in caught.value.hint
 
@@ -225,25 +235,25 @@ def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
 
     def check(rehearsing, rehearse_now=unwanted):
         submission = read_code_submission(folder)
-        return checked(submission, challenges.load(), runs, rehearsing, unwanted, rehearse_now)
+        return check_code(submission, challenges.load(), runs, rehearsing, unwanted, rehearse_now)
 
-    assert check(Rehearsing.WAIVE).rehearsal == "waived"
-    with pytest.raises(SubmissionError, match="has not been rehearsed as it is") as caught:
-        check(Rehearsing.REQUIRE)
+    assert check(RehearsalPolicy.SKIP).rehearsal == "skipped"
+    with pytest.raises(SubmissionError, match="has not been rehearsed") as caught:
+        check(RehearsalPolicy.REQUIRE)
     assert "--rehearse" in caught.value.hint
 
     def rehearse_now():
         rehearsed(runs, sha256, "1-now")
         return fresh_rehearsal(runs, sha256)
 
-    assert check(Rehearsing.NOW, rehearse_now).rehearsal == "1-now"
-    assert check(Rehearsing.REQUIRE).rehearsal == "1-now"
+    assert check(RehearsalPolicy.NOW, rehearse_now).rehearsal == "1-now"
+    assert check(RehearsalPolicy.REQUIRE).rehearsal == "1-now"
     rehearsed(runs, sha256, "2-worse", "failed")
     with pytest.raises(SubmissionError, match="rehearsal 2-worse failed"):
-        check(Rehearsing.NOW)
+        check(RehearsalPolicy.NOW)
     (folder / "main.py").write_text("changed = True")
     with pytest.raises(AssertionError, match="not to be run"):  # no run of the changed code: one would be made
-        check(Rehearsing.WAIVE)
+        check(RehearsalPolicy.SKIP)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +272,7 @@ def test_whose_fault_a_bad_run_is(ran, tmp_path, verdict, raised):
     submission = read_code_submission(folder)
     (folder / "main.py").write_text("changed = True")
     with pytest.raises(raised):
-        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.WAIVE, lambda: bad, unwanted)
+        check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.SKIP, lambda: bad, unwanted)
 
 
 def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
@@ -274,21 +284,21 @@ def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
 
     submission = read_code_submission(folder)
     with pytest.raises(KeyboardInterrupt):
-        checked(submission, challenges.load(), tmp_path / "runs", Rehearsing.NOW, unwanted, stopped)
+        check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.NOW, unwanted, stopped)
 
 
 def test_what_a_run_here_foretells(ran, tmp_path):
     run = fresh_run(tmp_path / "runs", ran[1])
     assert run is not None
-    assert worries(run) == []
+    assert run_warnings(run) == []
     assert run.forecast is not None
     public, private = run.forecast.outlooks
     slow = structs.replace(private, local_verdict="does not fit", hosted=None)
     growth = MemoryGrowth(videos=16, last_bytes=0, slope_bytes=3 << 20, low_bytes=2 << 20, high_bytes=4 << 20)
     forecast = structs.replace(run.forecast, outlooks=[public, slow])
-    late, leak = worries(structs.replace(run, forecast=forecast, memory_growth=growth))
-    assert late.startswith("the private test may not end in time: 10,000 videos, on this machine")
-    assert leak == "memory grows by 2.00 MiB a video or more"
+    late, leak = run_warnings(structs.replace(run, forecast=forecast, memory_growth=growth))
+    assert late.startswith("the private test may not finish in time: 10,000 videos, on this machine")
+    assert leak == "memory grows by at least 2.00 MiB a video"
 
 
 def test_a_run_whose_file_was_changed_does_not_count(ran, tmp_path):

@@ -19,17 +19,17 @@ from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack
 from dfdc_kit.kaggle.submit.dry_run import dry_run
 from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 from dfdc_kit.kaggle.submit.request import submit_request
-from dfdc_kit.kaggle.submit.submit import alone
+from dfdc_kit.kaggle.submit.submit import submit_lock
 from dfdc_kit.report import history
 from dfdc_kit.report.history import Kind
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import read_code_submission
 from fake_kaggle import KEY, TOKEN
-from submit_worker import Listener, hand_in_at_once, work
+from submit_worker import Listener, submit_at_once, work
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = b"filename,label\naaa.mp4,0.5\nbbb.mp4,0.25\n"
-REQUESTS = 23  # of a whole hand-in, as it is tried below
+REQUESTS = 21  # of a complete submission, as below
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["submit_worker", "kaggle"])
 
@@ -67,7 +67,7 @@ def handed_in(place):
     """Hand in what lies in the place; the record, and what was said."""
 
     def call(listener: Listener | None = None, **options):
-        return hand_in_at_once(place / "mine", place / "runs", listener or Listener(), **options)
+        return submit_at_once(place / "mine", place / "runs", listener or Listener(), **options)
 
     return call
 
@@ -86,8 +86,6 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
         "GetDatasetStatus",
         "StartBlobUpload",
         "PUT",
-        "StartBlobUpload",
-        "PUT",
         "CreateDataset",
         "GetDataset",
         "GetDatasetStatus",
@@ -97,13 +95,13 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
         "CreateCodeSubmission",
         "ListSubmissions",
     ]
-    assert (done.over, done.official_score, done.output_rows) == ("complete", 0.5, 2)
+    assert (done.outcome, done.official_score, done.output_rows) == ("complete", 0.5, 2)
     assert round(done.local_score, 5) == 0.69315
     (asked,) = listener.asked
     assert asked == (
         "0 made today, 2 left, failed ones count. Local score 0.69314. Submit constant (ada/dfdc-constant, version 1)?"
     )
-    assert listener.log == "done\n"
+    assert listener.printed == "done\n"
     (sent,) = kaggle_server.world.submissions
     assert sent["description"] == f"larger crops {done.marker}"
     hand_in, run = history.read(place / "runs")
@@ -114,8 +112,9 @@ def test_from_the_first_call_to_the_score(handed_in, place, kaggle_server):
 def test_what_is_pushed(handed_in, place, kaggle_server):
     handed_in()
     (pushed,) = kaggle_server.world.kernels["ada/dfdc-constant"]
-    assert pushed["text"].endswith(f'main("{kaggle_server.world.slug}", "ada/dfdc-constant-files", "main.py")\n')
-    assert not pushed.get("enableInternet")  # the wire leaves out what is false
+    assert pushed["text"].endswith(', "main.py")\n')
+    assert f'main("{kaggle_server.world.slug}", "ada/dfdc-constant-files", {{' in pushed["text"]
+    assert not pushed.get("enableInternet")  # the transport leaves out what is false
     assert not pushed.get("enableGpu")
     assert pushed["kernelType"] == "script"
     assert pushed["isPrivate"] is True
@@ -127,9 +126,9 @@ def test_what_is_pushed(handed_in, place, kaggle_server):
     )
     assert written["enable_internet"] is False
     (version,) = kaggle_server.world.datasets["ada/dfdc-constant-files"]
-    assert len(version["files"]) == 2
+    assert len(version["files"]) == 1
     uploaded = {json.loads(seen.body)["name"] for seen in kaggle_server.calls("StartBlobUpload")}
-    assert uploaded == {"main.py", "weights.zip"}
+    assert uploaded == {"submission-files.bin"}
 
 
 def test_a_gpu_is_asked_for_by_name(handed_in, place, kaggle_server):
@@ -152,9 +151,9 @@ def test_killed_at_any_request_it_goes_on_and_submits_once(at, place, handed_in,
     try:
         handed_in()
     except UsageError as refused:  # it was over already
-        assert "handed in already" in str(refused)  # noqa: PT017
-    (done,) = (book.hand_in for book in attempts(place / "runs"))
-    assert (done.over, done.official_score, done.reference) == ("complete", 0.5, "1000")
+        assert "was submitted already" in str(refused)  # noqa: PT017
+    (done,) = (file.attempt for file in attempts(place / "runs"))
+    assert (done.outcome, done.official_score, done.reference) == ("complete", 0.5, "1000")
     assert len(kaggle_server.world.submissions) == 1
     assert len(kaggle_server.calls("CreateCodeSubmission")) == 1
     (event,) = history.read(place / "runs", kind=Kind.HAND_IN)
@@ -187,7 +186,7 @@ def test_a_notebook_is_pushed_as_one(tmp_path, kaggle_server):
 
 def test_handed_in_already(handed_in, kaggle_server):
     done = handed_in()
-    with pytest.raises(UsageError, match=f"{done.hand_in_id}: complete, public score 0.50000") as caught:
+    with pytest.raises(UsageError, match=f"{done.attempt_id}: complete, public score 0.50000") as caught:
         handed_in()
     assert "--again" in caught.value.hint
     assert len(kaggle_server.world.submissions) == 1
@@ -196,11 +195,11 @@ def test_handed_in_already(handed_in, kaggle_server):
 def test_again_spends_another_and_uploads_no_file_twice(handed_in, place, kaggle_server):
     first = handed_in()
     second = handed_in(again=True)
-    assert first.hand_in_id != second.hand_in_id
+    assert first.attempt_id != second.attempt_id
     assert len(kaggle_server.world.submissions) == 2
     assert len(kaggle_server.calls("CreateDataset")) == 1
     assert kaggle_server.calls("CreateDatasetVersion") == []
-    assert second.data_set_version == 1
+    assert second.dataset_version == 1
 
 
 def test_other_files_become_the_next_version_and_are_waited_for(handed_in, place, finished_run, kaggle_server):
@@ -209,7 +208,7 @@ def test_other_files_become_the_next_version_and_are_waited_for(handed_in, place
     kaggle_server.world.polls_until_version = 3
     kaggle_server.world.dataset_statuses = ["READY", "BLOBS_RECEIVED", "READY"]
     done = handed_in()
-    assert done.data_set_version == 2
+    assert done.dataset_version == 2
     assert len(kaggle_server.calls("CreateDatasetVersion")) == 1
     calls = [seen.call for seen in kaggle_server.requests]
     last = len(calls) - 1 - calls[::-1].index("SaveKernel")
@@ -244,7 +243,7 @@ def test_where_it_cannot_be_known_nothing_is_spent(handed_in, kaggle_server):
     with pytest.raises(KaggleError):
         handed_in()
     kaggle_server.world.submissions.append({"ref": 1, "status": "COMPLETE", "description": "a colleague's"})
-    with pytest.raises(KaggleError, match="none of those listed bears") as caught:
+    with pytest.raises(KaggleError, match="none has the description") as caught:
         handed_in()
     assert "--again" in caught.value.hint
     with pytest.raises(UsageError, match="unknown: it may have been submitted"):
@@ -265,7 +264,7 @@ def test_no_submission_left_waits_for_tomorrow(handed_in, kaggle_server):
 
 
 def test_no_is_no(handed_in, kaggle_server):
-    with pytest.raises(UsageError, match="Nothing was submitted"):
+    with pytest.raises(UsageError, match="Not submitted"):
         handed_in(Listener(answer=False))
     assert kaggle_server.calls("CreateCodeSubmission") == []
     handed_in()
@@ -278,7 +277,7 @@ def test_a_hosted_run_that_fails_spends_nothing(handed_in, place, kaggle_server)
     world.kernel_log = json.dumps([{"stream_name": "stderr", "time": 1, "data": "ValueError: no such model\n"}])
     with pytest.raises(SubmissionError, match="error: Your notebook tried to allocate too much") as caught:
         handed_in()
-    log = Path(caught.value.hint.split()[-1])
+    log = Path(caught.value.command.split()[-1])
     assert log.read_text() == "ValueError: no such model\n"
     assert history.read(place / "runs", kind=Kind.HAND_IN)[0].outcome.startswith("hosted run: error")
     world.kernel_statuses = ["COMPLETE"]
@@ -288,7 +287,7 @@ def test_a_hosted_run_that_fails_spends_nothing(handed_in, place, kaggle_server)
 
 @pytest.mark.parametrize(
     ("outputs", "told"),
-    [({}, "left no submission.csv"), ({"submission.csv": b"filename,label\na.mp4,nan\n"}, "is not valid")],
+    [({}, "wrote no submission.csv"), ({"submission.csv": b"filename,label\na.mp4,nan\n"}, "is not valid")],
 )
 def test_an_output_that_would_be_refused_is_not_submitted(handed_in, kaggle_server, outputs, told):
     kaggle_server.world.kernel_outputs = outputs
@@ -332,11 +331,11 @@ def test_a_data_set_that_cannot_be_attached_is_named(handed_in, kaggle_server):
 
 def test_a_data_set_that_cannot_be_processed(handed_in, kaggle_server):
     kaggle_server.world.dataset_statuses = ["FAILED"]
-    with pytest.raises(KaggleError, match="could not process the data set"):
+    with pytest.raises(KaggleError, match="could not process the dataset"):
         handed_in()
     assert kaggle_server.calls("SaveKernel") == []
     kaggle_server.world.dataset_statuses = ["FAILED", "READY"]
-    assert handed_in().data_set_version == 2  # sent again
+    assert handed_in().dataset_version == 2  # sent again
 
 
 def test_no_log_is_no_reason_to_stop(handed_in, kaggle_server):
@@ -348,7 +347,10 @@ def test_no_log_is_no_reason_to_stop(handed_in, kaggle_server):
 
 @pytest.mark.parametrize("name", ["code-constant", "notebook-dfdc-constant"])
 def test_one_at_a_time(handed_in, place, name):
-    with alone(place / "runs", name), pytest.raises(UsageError, match=f"hand-in-{name}.lock is locked"):
+    with (
+        submit_lock(place / "runs", name, print),
+        pytest.raises(UsageError, match="Another `dfdc submit` is running"),
+    ):
         handed_in()
 
 
@@ -359,7 +361,7 @@ def test_it_goes_on_as_it_was_begun(handed_in, kaggle_server):
     listener = Listener()
     done = handed_in(listener, message="second thoughts")
     assert (done.kernel, done.accelerator) == ("ada/dfdc-other", "NvidiaL4")
-    assert "it goes on as it was begun: notebook dfdc-other, accelerator NvidiaL4" in listener.said
+    assert "resumed as it was begun: notebook dfdc-other, accelerator NvidiaL4" in listener.said
     assert kaggle_server.world.submissions[0]["description"].startswith("second thoughts [")
     assert list(kaggle_server.world.kernels) == ["ada/dfdc-other"]
 
@@ -371,16 +373,16 @@ def test_a_plan_knows_what_was_before(handed_in, place, kaggle_server):
     assert before() == ""
     with pytest.raises(UsageError):
         handed_in(Listener(answer=False))
-    assert "last step done: ran; only the calls after it are made" in before()
+    assert "last completed step: ran; only the calls after it are made" in before()
     handed_in()
     assert "without --again nothing is sent" in before()
 
 
 def test_a_broken_record_is_no_reason_to_send_again(handed_in, place, kaggle_server):
     handed_in()
-    (book,) = attempts(place / "runs")
-    (book.folder / "hand-in.json").write_text('{"schema_version": 1, "hand')
-    with pytest.raises(KitError, match="is no record of a hand-in"):
+    (file,) = attempts(place / "runs")
+    (file.folder / "attempt.json").write_text('{"schema_version": 1, "hand')
+    with pytest.raises(KitError, match="is not a valid record of a submission attempt"):
         handed_in()
     assert len(kaggle_server.world.submissions) == 1
 
@@ -394,5 +396,5 @@ def test_no_secret_anywhere(handed_in, place, kaggle_server, monkeypatch, capfd)
         handed_in(again=True)
     written = [path.read_bytes().decode("utf-8", "replace") for path in (place / "runs").rglob("*") if path.is_file()]
     shown = capfd.readouterr()
-    everything = "\n".join([*listener.said, listener.log, str(caught.value), shown.out, shown.err, *written])
+    everything = "\n".join([*listener.said, listener.printed, str(caught.value), shown.out, shown.err, *written])
     assert [secret for secret in ("planted", "Bearer", "YWRhOn") if secret in everything] == []

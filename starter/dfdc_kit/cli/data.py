@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, warn
 from dfdc_kit.cli.download import HERE, KeepOption, ToOption
 from dfdc_kit.formatting import format_bytes, plural
 
@@ -242,24 +242,24 @@ def add(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import TransferScreen
     from dfdc_kit.files import lock_folder
-    from dfdc_kit.kaggle.download.ingest import ingest_archive, there
+    from dfdc_kit.kaggle.download.ingest import check_exists, ingest_archive
 
     challenge = challenges.load()
     for archive in archives:
-        there(archive)  # before the folder is made, and before an hour of unpacking the others
-    taken = []
-    with TransferScreen(err) as screen, lock_folder(to):
+        check_exists(archive)  # before the folder is made, and before an hour of unpacking the others
+    results = []
+    with TransferScreen(err) as screen, lock_folder(to, warn):
         for archive in archives:
-            taken.append(ingest_archive(archive, to, challenge, screen, keep_zip=keep_zip))
+            results.append(ingest_archive(archive, to, challenge, screen, keep_zip=keep_zip))
             if not as_json:
-                _show(taken[-1])
+                _show_ingested(results[-1])
     if as_json:
-        print_json(taken)
+        print_json(results)
 
 
-def _show(taken: "IngestResult") -> None:
+def _show_ingested(result: "IngestResult") -> None:
     from dfdc_kit.formatting import format_bytes
 
-    end = "removed" if taken.removed else "kept"
-    files = f"{taken.files:,} file{'' if taken.files == 1 else 's'}"
-    out.print(f"{plain(taken.holds)}: {files}, {format_bytes(taken.size_bytes)}; {plain(str(taken.archive))} is {end}")
+    files = f"{plural(result.files, 'file')}, {format_bytes(result.size_bytes)}"
+    end = "removed" if result.removed else "kept"
+    out.print(f"{plain(result.name)}: {files}; {plain(str(result.archive))} {end}", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, shown
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, typed, warn
 from dfdc_kit.formatting import format_bytes, format_time, plural
 
 if TYPE_CHECKING:
@@ -63,19 +63,19 @@ def sample(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.files import lock_folder
     from dfdc_kit.kaggle import connect
+    from dfdc_kit.kaggle.download.fetch import new_transport
     from dfdc_kit.kaggle.download.sample import download_sample, plan_sample
-    from dfdc_kit.kaggle.download.session import new_wire
 
     slug = challenges.load().slug
-    with _watched() as (screen, patience, stop):
-        kaggle = connect(patience=patience, timeout_s=timeout)
+    with _watched() as (screen, retry, stop):
+        kaggle = connect(retry=retry, timeout_s=timeout)
         if dry_run:
             plan = plan_sample(kaggle, slug, to, file or [], screen)
             return print_json(plan) if as_json else _show_sample_plan(plan)
-        with lock_folder(to):
+        with lock_folder(to, warn):
             plan = plan_sample(kaggle, slug, to, file or [], screen)
-            wire = new_wire(screen, patience, timeout, stop)
-            arrived = download_sample(kaggle, plan, wire, jobs=jobs, keep_zip=keep_zip)
+            transport = new_transport(screen, retry, timeout, stop)
+            arrived = download_sample(kaggle, plan, transport, jobs=jobs, keep_zip=keep_zip)
     return print_json(arrived) if as_json else _show_sample(arrived)
 
 
@@ -115,8 +115,9 @@ def parts(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.files import lock_folder
+    from dfdc_kit.kaggle.download.fetch import new_transport
     from dfdc_kit.kaggle.download.parts import download_parts, parse_parts, parts_of, plan_parts
-    from dfdc_kit.kaggle.download.session import lent_cookies, new_wire
+    from dfdc_kit.kaggle.download.session import cookies_for
 
     challenge = challenges.load()
     known = parts_of(challenge)
@@ -124,27 +125,29 @@ def parts(
     if dry_run:
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         return print_json(plan) if as_json else _show_parts_plan(plan)
-    jar = lent_cookies(cookies, url or known.url)
-    with _watched() as (screen, patience, stop), lock_folder(to):
+    jar = cookies_for(cookies, url or known.url)
+    with _watched() as (screen, retry, stop), lock_folder(to, warn):
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
-        wire = new_wire(screen, patience, timeout, stop)
-        arrived = download_parts(challenge, plan, wire, jar, jobs=jobs, keep_zip=keep_zip)
+        transport = new_transport(screen, retry, timeout, stop)
+        arrived = download_parts(challenge, plan, transport, jar, jobs=jobs, keep_zip=keep_zip)
     return print_json(arrived) if as_json else _show_parts(arrived)
 
 
 @contextmanager
 def _watched() -> Iterator[tuple["TransferScreen", "RetryPolicy", threading.Event]]:
-    """A screen on standard error, a patience that tells it what it waits for, and a stop that ends every wait."""
+    """A screen on standard error, a retry policy that reports to it, and an event that ends every wait."""
+    import tenacity
+
     from dfdc_kit.cli.progress import TransferScreen
     from dfdc_kit.kaggle.retry import RetryPolicy
 
     stop = threading.Event()
     try:
         with TransferScreen(err) as screen:
-            yield screen, RetryPolicy(sleep=lambda wait_s: bool(stop.wait(wait_s)), say=screen.said), stop
+            yield screen, RetryPolicy(sleep=tenacity.sleep_using_event(stop), info=screen.info), stop
     except KeyboardInterrupt:
         stop.set()
-        err.print("Interrupted. What has arrived is kept: run the same command again to go on.")
+        err.print("Interrupted. What has arrived is kept; run the same command again to continue.")
         raise
 
 
@@ -153,38 +156,38 @@ def _show_sample_plan(plan: "SamplePlan") -> None:
     for step in plan.steps:
         counts[step.state] = counts.get(step.state, 0) + 1
     for state, count in sorted(counts.items()):
-        out.print(f"{count:>6,} file{'' if count == 1 else 's'} {state}")
+        out.print(f"{count:>6,} {'file' if count == 1 else 'files'} {state}")
     how = "in one archive" if plan.as_archive else "one by one"
     if plan.missing:
-        out.print(f"to fetch: about {format_bytes(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
+        out.print(f"to download: about {format_bytes(plan.download_bytes)}, {how}, into {plain(str(plan.folder))}")
         if plan.have_bytes:
-            out.print(f"{format_bytes(plan.have_bytes)} more are here already, from an interrupted download")
-        out.print(f"disk: {format_bytes(plan.needed_bytes)} needed at most, {format_bytes(plan.free_bytes)} free")
+            out.print(f"{format_bytes(plan.have_bytes)} more are here from an interrupted download")
+        out.print(f"disk: at most {format_bytes(plan.needed_bytes)} needed, {format_bytes(plan.free_bytes)} free")
     else:
-        out.print("nothing to fetch")
+        out.print("nothing to download")
 
 
 def _show_sample(arrived: "SampleDownloaded") -> None:
-    again = f" ({arrived.refetched} of them damaged or changed before)" if arrived.refetched else ""
+    again = f" ({arrived.refetched} damaged or changed)" if arrived.refetched else ""
     out.print(f"{plural(arrived.kept, 'file')} kept and verified, {arrived.fetched:,} fetched{again}")
     if arrived.unverified:
-        out.print(f"{arrived.unverified:,} could be compared by size only: the server publishes no digest of them")
+        out.print(f"{arrived.unverified:,} compared by size only: the server publishes no checksum")
     if arrived.fetched:
         out.print(f"{format_bytes(arrived.transferred_bytes)} in {format_time(arrived.wall_time_s, 2)}")
-    out.print(f"next: dfdc run baselines/frame-stats --data {plain(str(shown(arrived.folder)))}")
+    out.print(f"  next: dfdc run baselines/frame-stats --data {plain(typed(arrived.folder))}", soft_wrap=True)
 
 
 def _show_parts_plan(plan: "PartsPlan") -> None:
     for step in plan.steps:
         have = f", {format_bytes(step.have_bytes)} here" if step.have_bytes else ""
         out.print(f"{step.archive}  {step.state}{have}")
-    out.print(f"to fetch: about {format_bytes(plan.download_bytes)}, into {plain(str(plan.folder))}")
+    out.print(f"to download: about {format_bytes(plan.download_bytes)}, into {plain(str(plan.folder))}")
     out.print(f"disk: about {format_bytes(plan.needed_bytes)} needed, {format_bytes(plan.free_bytes)} free")
 
 
 def _show_parts(arrived: "PartsDownloaded") -> None:
-    for taken in arrived.taken_in:
-        out.print(f"{taken.holds}: {plural(taken.files, 'file')}, {format_bytes(taken.size_bytes)}")
-    out.print(f"{plural(arrived.kept, 'part')} kept, {len(arrived.taken_in)} taken in")
+    for part in arrived.unpacked:
+        out.print(f"{part.name}: {plural(part.files, 'file')}, {format_bytes(part.size_bytes)}")
+    out.print(f"{plural(arrived.kept, 'part')} kept, {len(arrived.unpacked)} unpacked")
     if arrived.transferred_bytes:
         out.print(f"{format_bytes(arrived.transferred_bytes)} in {format_time(arrived.wall_time_s, 2)}")

@@ -1,4 +1,4 @@
-"""`dfdc leaderboard`: the board as far as it can be had, and where a score would stand on it."""
+"""`dfdc leaderboard`: the leaderboard, and where a score would rank."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dfdc_kit.kaggle import Kaggle
-    from dfdc_kit.kaggle.leaderboard import Board, BoardPlace, BoardRow
+    from dfdc_kit.kaggle.leaderboard import Board, BoardPlace, LeaderboardRow
 
 
 def leaderboard(
@@ -42,16 +42,16 @@ def leaderboard(
         return connect()
 
     challenge = challenges.load()
-    shown = board(challenge, connect, offline=offline)
-    standing = None if score is None else place(score, shown.board, lower_is_better=challenge.metric.lower_is_better)
+    view = board(challenge, connect, offline=offline)
+    rank = None if score is None else place(score, view.board, lower_is_better=challenge.metric.lower_is_better)
     if as_json:
-        return print_json({"board": shown.board, "fresh": shown.fresh, "note": shown.note, "place": standing})
-    if shown.note:
-        warn(shown.note)
-    return _show(shown.board, top, standing)
+        return print_json({"board": view.board, "fresh": view.fresh, "note": view.note, "place": rank})
+    if view.note:
+        warn(view.note)
+    return _show(view.board, top, rank)
 
 
-def _show(board: "Board", top: int, standing: "BoardPlace | None") -> None:
+def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
     out.print(f"[bold]{plain(board.title)}[/] ({board.metric})")
     out.print(f"{plain(board.source)}; as of {board.as_of[:16]}\n")
     rows = board.rows[: top or None]
@@ -59,11 +59,11 @@ def _show(board: "Board", top: int, standing: "BoardPlace | None") -> None:
     low, high = board.teams
     of = f"{high:,}" if low == high else f"{low:,} to {high:,}"
     out.print(f"\n{len(rows)} of {of} teams")
-    if standing is not None:
-        out.print(_sentence(standing), soft_wrap=True)
+    if rank is not None:
+        out.print(_rank_sentence(rank), soft_wrap=True)
 
 
-def _table(rows: "list[BoardRow]") -> "Table":
+def _table(rows: "list[LeaderboardRow]") -> "Table":
     from rich.table import Table
 
     from dfdc_kit.scoring.metric import displayed
@@ -73,19 +73,19 @@ def _table(rows: "list[BoardRow]") -> "Table":
     table.add_column("")
     for row in rows:
         table.add_row(
-            str(row.place), plain(row.team) or "-", displayed(row.score), plain(row.vouched or row.submitted[:10])
+            str(row.place), plain(row.team) or "-", displayed(row.score), plain(row.evidence or row.submitted[:10])
         )
     return table
 
 
-def _sentence(standing: "BoardPlace") -> str:
+def _rank_sentence(rank: "BoardPlace") -> str:
     from dfdc_kit.scoring.metric import displayed
 
-    exact = standing.best == standing.worst
-    where = f"place {standing.best:,}" if exact else f"place {standing.best:,} to {standing.worst:,}"
+    exact = rank.best == rank.worst
+    where = f"place {rank.best:,}" if exact else f"place {rank.best:,} to {rank.worst:,}"
     near = [
         f"{word} {displayed(row.score)} (place {row.place:,})"
-        for word, row in (("behind", standing.ahead), ("before", standing.behind))
+        for word, row in (("behind", rank.ahead), ("ahead of", rank.behind))
         if row is not None
     ]
-    return f"{standing.score:g} would stand at [bold]{where}[/], {', '.join(near)}"
+    return f"{rank.score:g} would rank at [bold]{where}[/], {', '.join(near)}"

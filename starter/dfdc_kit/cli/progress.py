@@ -194,7 +194,7 @@ class TransferScreen:
         with self._lock:
             self._remove(name)
 
-    def said(self, sentence: str) -> None:
+    def info(self, sentence: str) -> None:
         """Print a sentence on a line of its own."""
         with self._lock:
             self._print(sentence)

@@ -1,4 +1,4 @@
-"""`dfdc submit`: hand a code submission in at Kaggle, and wait for its score."""
+"""`dfdc submit`: submit code to Kaggle and wait for its score."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from dfdc_kit.cli.console import BackendOption, JsonOption, RunsOption, SubmissionArgument, err, out, print_json, warn
 
 if TYPE_CHECKING:
-    from dfdc_kit.cli.submit_screen import HandInScreen
+    from dfdc_kit.cli.submit_screen import SubmitScreen
     from dfdc_kit.kaggle.submit.request import SubmitRequest
     from dfdc_kit.kaggle.submit.submit import SubmitServices
 
@@ -69,15 +69,15 @@ def submit(
         dfdc submit my-detector --yes --json > result.json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.submit_screen import HandInScreen, show, show_plan
+    from dfdc_kit.cli.submit_screen import SubmitScreen, show, show_plan
     from dfdc_kit.errors import UsageError
-    from dfdc_kit.kaggle.submit.checks import Rehearsing
+    from dfdc_kit.kaggle.submit.checks import RehearsalPolicy
     from dfdc_kit.kaggle.submit.dry_run import dry_run as plan_calls
     from dfdc_kit.kaggle.submit.request import submit_request
     from dfdc_kit.kaggle.submit.submit import submit_code
     from dfdc_kit.submission.code import read_code_submission
 
-    wanted = submit_request(
+    request = submit_request(
         read_code_submission(submission),
         challenges.load(),
         profile_name=profile,
@@ -86,24 +86,25 @@ def submit(
         message=message,
     )
     if dry_run:
-        planned = plan_calls(wanted, runs)
+        planned = plan_calls(request, runs)
         return print_json(planned) if as_json else show_plan(planned)
     if not yes and not sys.stdin.isatty():
-        raise UsageError("Nobody can be asked here before a submission is spent.", hint="Add --yes, or try --dry-run")
-    rehearsing = {None: Rehearsing.REQUIRE, True: Rehearsing.NOW, False: Rehearsing.WAIVE}[rehearse]
-    with HandInScreen(err if as_json else out, yes=yes) as screen:
+        raise UsageError("No terminal to confirm on.", hint="Add --yes to submit without asking.")
+    policy = {None: RehearsalPolicy.REQUIRE, True: RehearsalPolicy.NOW, False: RehearsalPolicy.SKIP}[rehearse]
+    with SubmitScreen(err if as_json else out, yes=yes) as screen:
         try:
-            done = submit_code(wanted, runs, rehearsing, _means(wanted, data, backend, runs, poll, screen), again=again)
+            services = _services(request, data, backend, runs, poll, screen)
+            attempt = submit_code(request, runs, policy, services, again=again)
         except KeyboardInterrupt:
-            screen.say("Stopped. The same command goes on from here.")
+            screen.info("Stopped. The same command continues from here.")
             raise
-    return print_json(done) if as_json else show(done)
+    return print_json(attempt) if as_json else show(attempt)
 
 
-def _means(
-    wanted: "SubmitRequest", data: Path | None, backend: str, runs: Path, poll_s: float, screen: "HandInScreen"
+def _services(
+    request: "SubmitRequest", data: Path | None, backend: str, runs: Path, poll_s: float, screen: "SubmitScreen"
 ) -> "SubmitServices":
-    """The ways to Kaggle and to a run here, each taken only when it is needed."""
+    """Kaggle, local runs and rehearsals, each started only when it is needed."""
     from dfdc_kit.cli.progress import Screen
     from dfdc_kit.data.dataset import find_dataset
     from dfdc_kit.files import bundled
@@ -121,19 +122,19 @@ def _means(
         from dfdc_kit.kaggle.retry import RetryPolicy
         from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 
-        return KaggleHost(connect(patience=RetryPolicy(say=screen.waiting)))
+        return KaggleHost(connect(retry=RetryPolicy(info=screen.status)))
 
     def run_now() -> RunReport:
-        screen.say("running it here first")
-        request = run_request(wanted, find_dataset(data or bundled("sample_data"), wanted.challenge))
-        with Screen(screen.console, show_output=False) as audience:
-            return run_submission(request, choose(backend, wanted.profile), runs, audience, warn)
+        screen.info("running it here first")
+        local = run_request(request, find_dataset(data or bundled("sample_data"), request.challenge))
+        with Screen(screen.console, show_output=False) as listener:
+            return run_submission(local, choose(backend, request.profile), runs, listener, warn)
 
     def rehearse_now() -> RehearsalReport:
-        request = rehearsal_request(wanted, find_dataset(bundled("sample_data"), wanted.challenge))
-        with Screen(screen.console, show_output=False) as audience:
-            return run_rehearsal(request, choose(backend, wanted.profile), runs, audience, warn, screen.rehearsing)
+        local = rehearsal_request(request, find_dataset(bundled("sample_data"), request.challenge))
+        with Screen(screen.console, show_output=False) as listener:
+            return run_rehearsal(local, choose(backend, request.profile), runs, listener, warn, screen.rehearsing)
 
     return SubmitServices(
-        host=host, teller=screen, pace=PollPolicy(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now
+        host=host, ui=screen, poll=PollPolicy(poll_s=poll_s), warn=warn, run_now=run_now, rehearse_now=rehearse_now
     )

@@ -19,7 +19,7 @@ from dfdc_kit.errors import KitError
 from dfdc_kit.files import PACKAGE, bundled
 from dfdc_kit.formatting import plural
 from dfdc_kit.harness.video_watch import VideoWatch
-from dfdc_kit.kaggle.credentials import HOW, sources
+from dfdc_kit.kaggle.credentials import SIGN_IN_HINT, sources
 from dfdc_kit.profiles import Limits, Profile
 from dfdc_kit.sandbox import backends, check_cache
 from dfdc_kit.sandbox.base import NOT_ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend
@@ -140,7 +140,7 @@ def _credentials() -> Iterator[DoctorFinding]:
     found = sources()
     if not found:
         seen = "none found; needed for download and submit"
-        yield DoctorFinding(group="Extras", name="Kaggle credentials", status="optional", seen=seen, fix=HOW)
+        yield DoctorFinding(group="Extras", name="Kaggle credentials", status="optional", seen=seen, fix=SIGN_IN_HINT)
         return
     seen = ", ".join(source.place for source in found)
     if len(found) > 1 and found[0].kind == "token":

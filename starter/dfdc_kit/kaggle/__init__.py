@@ -1,4 +1,4 @@
-"""The one seam to the `kaggle` package: imported late, silent, never without a timeout, its faults as sentences."""
+"""All that talks to Kaggle. Only here `kaggle` is imported: late, silenced, with timeouts and retries."""
 
 from dfdc_kit.kaggle.client import Kaggle, connect
 

@@ -1,4 +1,4 @@
-"""Calls to Kaggle through its own client: signed in once, retried, silent, bounded in time, faults explained."""
+"""Calls to Kaggle through its own client: signed in once, retried, silenced, with timeouts, errors translated."""
 
 import io
 import os
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 from dfdc_kit.errors import KaggleError
-from dfdc_kit.kaggle.credentials import HOW, redacted, sources
-from dfdc_kit.kaggle.errors import bad_token, no_credentials
+from dfdc_kit.kaggle.credentials import SIGN_IN_HINT, redacted, sources
+from dfdc_kit.kaggle.errors import bad_token, broken_credentials, no_credentials
 from dfdc_kit.kaggle.retry import RetryPolicy, retry_call
 
-TIMEOUT_S = 60.0  # without a byte, before a connection counts as dead
-EXTRA = 'pip install "dfdc-starter-kit[kaggle]"'
+TIMEOUT_S = 60.0  # without a byte
+INSTALL = 'pip install "dfdc-starter-kit[kaggle]"'
 Answer = TypeVar("Answer")
 
 
 class Kaggle:
     """A signed-in client. Made by `connect`."""
 
-    def __init__(self, api: Any, patience: RetryPolicy, timeout_s: float) -> None:
+    def __init__(self, api: Any, retry: RetryPolicy, timeout_s: float) -> None:
         self.api = api
-        self.patience = patience
+        self.retry = retry
         self.timeout_s = timeout_s
 
     @property
@@ -42,10 +42,9 @@ class Kaggle:
     ) -> Answer:
         """The answer of `function(api)`, where `api` is a `kaggle.KaggleApi`. Raises KaggleError.
 
-        `doing` ends the sentence "Kaggle refuses ... while {doing}"; `slug` names the competition for the hints, and
-        `not_found` is the hint where Kaggle answers 404, if the caller knows a better one.
-        The call is made again after 429, 5xx and broken connections, as `patience` says. With `repeatable=False`
-        (it spends a submission, say) only where it certainly did nothing: after 429, or with no connection at all.
+        `doing` completes error messages ("Rate-limited by Kaggle (429), {doing}."), `slug` names the competition for
+        hints, and `not_found` replaces the hint of a 404. The call is repeated after 429, 5xx and broken connections;
+        with `repeatable=False` (it uses up a submission, say) only where it certainly had no effect.
         """
 
         def attempt() -> Answer:
@@ -53,42 +52,37 @@ class Kaggle:
                 return function(self.api)
 
         try:
-            return retry_call(doing, attempt, self.patience, slug=slug, repeatable=repeatable)
-        except KaggleError as fault:
-            if not_found and fault.reason == "not-found":
-                raise KaggleError(str(fault), hint=not_found, reason=fault.reason) from None
+            return retry_call(doing, attempt, self.retry, slug=slug, repeatable=repeatable)
+        except KaggleError as error:
+            if not_found and error.reason == "not-found":
+                raise KaggleError(str(error), hint=not_found, reason=error.reason) from None
             raise
 
 
-def connect(*, patience: RetryPolicy | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:
-    """Import the client and sign in. Raises KaggleError: package missing, no credentials, not accepted, no network."""
-    found = sources()  # now: the client deletes a login that has expired
+def connect(*, retry: RetryPolicy | None = None, timeout_s: float = TIMEOUT_S) -> Kaggle:
+    """Import the client and sign in. Raises KaggleError: no package, no credentials, rejected, no network."""
+    found = sources()  # read now: the client deletes a login that has expired
     if not found:
         raise no_credentials()
-    kaggle = Kaggle(_client(), patience or RetryPolicy(), timeout_s)
+    if found[0].fault:
+        raise broken_credentials(found[0])
+    kaggle = Kaggle(_client(), retry or RetryPolicy(), timeout_s)
+    token = next((source for source in found if source.kind == "token"), None)
     try:
         kaggle.call("signing in", lambda api: api.authenticate())
-    except SystemExit:  # the client's way to say that nothing worked
+    except SystemExit:  # how the client says that nothing worked
         if found[0].kind == "token":
-            raise bad_token(found[0].place, found[0].mend) from None
-        message = f"Kaggle's client can do nothing with what is in {found[0].place}."
-        raise KaggleError(message, hint=HOW, reason="bad-credentials") from None
-    except KaggleError as fault:
-        token = next((source for source in found if source.kind == "token"), None)
-        if fault.reason == "bad-credentials" and token:
-            raise bad_token(token.place, token.mend) from None
+            raise bad_token(found[0]) from None
+        message = f"Kaggle's client cannot use the credentials in {found[0].place}."
+        raise KaggleError(message, hint=SIGN_IN_HINT, reason="bad-credentials") from None
+    except KaggleError as error:
+        if error.reason == "bad-credentials" and token:
+            raise bad_token(token) from None
         raise
-    _check_method(kaggle.api)
+    method = str(kaggle.api.config_values.get(kaggle.api.CONFIG_NAME_AUTH_METHOD, ""))
+    if token and "ACCESS_TOKEN" not in method.upper():  # it would still send the rejected token, not the key
+        raise bad_token(token, next((source.place for source in found if source.kind != "token"), ""))
     return kaggle
-
-
-def _check_method(api: Any) -> None:
-    """Refuse what the client would do silently: send a token that is not valid in place of a key that is good."""
-    method = str(api.config_values.get(api.CONFIG_NAME_AUTH_METHOD, ""))
-    token = next((source for source in sources() if source.kind == "token"), None)
-    if token and "ACCESS_TOKEN" not in method.upper():
-        other = next((source.place for source in sources() if source.kind != "token"), "")
-        raise bad_token(token.place, token.mend, other)
 
 
 def _client() -> Any:
@@ -97,16 +91,17 @@ def _client() -> Any:
         with no_requests(), _without("VERBOSE", "VERBOSE_OUTPUT"):
             from kaggle.api.kaggle_api_extended import KaggleApi
     except ImportError as error:
-        name = error.name or "kaggle"
-        raise KaggleError(
-            f"The package {name} is missing; it is needed to talk to Kaggle.", hint=EXTRA, reason="package"
-        ) from None
-    except OSError as error:  # it makes its settings folder as it is imported
+        message = f"The package {error.name or 'kaggle'} is missing; it is needed to talk to Kaggle."
+        raise KaggleError(message, hint="Install the extra.", command=INSTALL, reason="package") from None
+    except OSError as error:  # it makes its settings folder when it is imported
         message = f"Kaggle's client cannot make its settings folder {error.filename}: {error.strerror}."
-        raise KaggleError(message, hint="export KAGGLE_CONFIG_DIR=/tmp/kaggle", reason="settings") from None
+        hint = "Give it another folder."
+        raise KaggleError(
+            message, hint=hint, command="export KAGGLE_CONFIG_DIR=/tmp/kaggle", reason="settings"
+        ) from None
     except ValueError as error:
         message = f"Kaggle's client cannot read its settings: {redacted(str(error))}"
-        raise KaggleError(message, hint=HOW, reason="settings") from None
+        raise KaggleError(message, hint=SIGN_IN_HINT, reason="settings") from None
     api = KaggleApi()
     api.args = ["--local"] if os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST" else []
     return api
@@ -122,13 +117,17 @@ def _without(*names: str) -> Iterator[None]:
         os.environ.update(held)
 
 
-TURN = threading.RLock()  # the changes below are seen by the whole process: one call at a time
+PATCH_LOCK = threading.RLock()  # the patches below are seen by the whole process: one call at a time
 
 
 @contextmanager
 def quiet_call(timeout_s: float) -> Iterator[None]:
-    """While this thread talks to Kaggle: no output of its own, and a timeout on every request without one."""
-    with TURN, _muted(), _sending(lambda send, request, options: send(request, **_timed(options, timeout_s))):
+    """While this thread talks to Kaggle: no output of the client, and a timeout on every request without one."""
+
+    def with_timeout(send: Any, request: Any, options: dict[str, Any]) -> Any:
+        return send(request, **{**options, "timeout": options.get("timeout") or timeout_s})
+
+    with PATCH_LOCK, _muted(), _requests_through(with_timeout):
         yield
 
 
@@ -140,17 +139,13 @@ def no_requests() -> Iterator[None]:
     def refuse(_send: Any, request: Any, _options: Any) -> Any:
         raise requests.ConnectionError("no requests during import", request=request)
 
-    with TURN, _muted(), _sending(refuse):
+    with PATCH_LOCK, _muted(), _requests_through(refuse):
         yield
 
 
-def _timed(options: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    return {**options, "timeout": options.get("timeout") or timeout_s}
-
-
 @contextmanager
-def _sending(via: Any) -> Iterator[None]:
-    """Every request of the process goes through `via`: the client makes sessions of its own, out of reach."""
+def _requests_through(via: Any) -> Iterator[None]:
+    """Every request of the process goes through `via`: the client makes its own sessions, out of reach."""
     from requests.adapters import HTTPAdapter
 
     original = HTTPAdapter.send
@@ -169,24 +164,24 @@ def _sending(via: Any) -> Iterator[None]:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """What this thread prints goes nowhere; what other threads print (a progress bar) is shown as ever."""
+    """Drop what this thread prints; what other threads print (a progress bar) is shown as usual."""
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _ForOthers(out), _ForOthers(err)
+    sys.stdout, sys.stderr = _MutedForThread(out), _MutedForThread(err)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
 
 
-class _ForOthers(io.TextIOBase):
-    """A text stream that is deaf to the thread that made it."""
+class _MutedForThread(io.TextIOBase):
+    """A text stream that ignores the thread that made it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._deaf_to = threading.get_ident()
+        self._muted_thread = threading.get_ident()
 
     def write(self, text: str) -> int:
-        if threading.get_ident() != self._deaf_to:
+        if threading.get_ident() != self._muted_thread:
             self._stream.write(text)
         return len(text)
 
@@ -194,7 +189,7 @@ class _ForOthers(io.TextIOBase):
         self._stream.flush()
 
     def isatty(self) -> bool:
-        return threading.get_ident() != self._deaf_to and self._stream.isatty()
+        return threading.get_ident() != self._muted_thread and self._stream.isatty()
 
     def fileno(self) -> int:
         return self._stream.fileno()

@@ -1,5 +1,6 @@
-"""Where Kaggle credentials come from, in the client's own order. Their values are read only to blank them out."""
+"""Where Kaggle credentials are, in the client's own order. Their values are read only to redact them from output."""
 
+import codecs
 import json
 import os
 import re
@@ -10,34 +11,40 @@ from typing import Literal
 import msgspec
 
 KEYS_PAGE = "https://www.kaggle.com/settings/api"
-HOW = f"Make a token at {KEYS_PAGE}, save it as ~/.kaggle/access_token, and: chmod 600 ~/.kaggle/access_token"
+SIGN_IN_HINT = f"Make a token at {KEYS_PAGE}, save it as ~/.kaggle/access_token, and: chmod 600 ~/.kaggle/access_token"
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """One place where credentials lie. It does not hold them."""
+    """One place with credentials. It does not hold their values."""
 
     kind: Literal["token", "key", "login"]
     place: str  # as the user would name it, e.g. "the variable KAGGLE_API_TOKEN"
-    mend: str  # the command that takes it away
+    remove: str  # the command that removes it
+    fault: str = ""  # why the file cannot be used, as in "is not valid JSON (cut off?)"; empty: it can
 
 
 def sources() -> list[Source]:
-    """All places where credentials lie, in the order in which the client tries them; empty if there are none."""
+    """All places with credentials, in the order in which the client tries them; empty if there are none."""
     found = []
     for name in ("KAGGLE_API_V1_TOKEN", "KAGGLE_API_TOKEN"):
         if os.environ.get(name):
-            found.append(Source(kind="token", place=f"the variable {name}", mend=f"unset {name}"))
+            found.append(Source(kind="token", place=f"the variable {name}", remove=f"unset {name}"))
     for name in ("access_token", "access_token.txt"):
-        if _text(_home() / name):
-            found.append(Source(kind="token", place=f"~/.kaggle/{name}", mend=f"rm ~/.kaggle/{name}"))
+        text, fault = _read(_home() / name)
+        if text or fault:
+            found.append(Source(kind="token", place=f"~/.kaggle/{name}", remove=f"rm ~/.kaggle/{name}", fault=fault))
     if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
         place = "the variables KAGGLE_USERNAME and KAGGLE_KEY"
-        found.append(Source(kind="key", place=place, mend="unset KAGGLE_USERNAME KAGGLE_KEY"))
+        found.append(Source(kind="key", place=place, remove="unset KAGGLE_USERNAME KAGGLE_KEY"))
     path = _key_file()
-    if "key" in _record(path):
-        found.append(Source(kind="key", place=str(path), mend=f"rm {path}"))
-    if _record(_home() / "credentials.json").get("refresh_token"):
-        found.append(Source(kind="login", place="~/.kaggle/credentials.json", mend="kaggle auth revoke"))
+    record, fault = _record(path)
+    if record or fault:
+        fault = fault or ("" if record.get("key") else 'has no "key"')
+        found.append(Source(kind="key", place=str(path), remove=f"rm {path}", fault=fault))
+    record, fault = _record(_home() / "credentials.json")
+    if record.get("refresh_token") or fault:
+        place = "~/.kaggle/credentials.json"
+        found.append(Source(kind="login", place=place, remove="kaggle auth revoke", fault=fault))
     return found
 
 
@@ -51,11 +58,11 @@ def redacted(text: str) -> str:
 
 def _secrets() -> set[str]:
     found = {os.environ.get(name, "") for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "KAGGLE_TOKEN")}
-    found |= {_text(_home() / name) for name in ("access_token", "access_token.txt")}
+    found |= {_read(_home() / name)[0] for name in ("access_token", "access_token.txt")}
     token_file = os.environ.get("KAGGLE_API_V1_TOKEN", "")
-    found |= {_text(Path(token_file))} if token_file else set()
+    found |= {_read(Path(token_file))[0]} if token_file else set()
     for path in (_key_file(), _home() / "kaggle.json", _home() / "credentials.json"):
-        record = _record(path)
+        record, _ = _record(path)
         found |= {str(record.get(name, "")) for name in ("key", "token", "refresh_token", "access_token")}
     return {secret for secret in found if len(secret) >= 6}
 
@@ -73,16 +80,29 @@ def _key_file() -> Path:
     return _home() / "kaggle.json"
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
+    """A file's text, and why the client cannot use it, else empty; two empty strings if there is no such file."""
     try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return "", ""
+    except OSError as error:
+        return "", f"cannot be read: {error.strerror}"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        return content.decode("utf-16", "ignore").strip("\ufeff\0\r\n "), "is UTF-16 text; expected UTF-8"
+    if content.startswith(codecs.BOM_UTF8):
+        return content.decode("utf-8-sig", "ignore").strip(), "starts with a byte order mark; expected plain UTF-8"
+    try:
+        return content.decode().strip(), ""
+    except UnicodeDecodeError:
+        return "", "is not UTF-8 text"
 
 
-def _record(path: Path) -> dict[str, object]:
+def _record(path: Path) -> tuple[dict[str, object], str]:
+    """A JSON file's content, and why the client cannot use it; as `_read`."""
+    text, fault = _read(path)
     try:
-        record = json.loads(_text(path) or "{}")
+        record = json.loads(text or "{}")
     except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+        return {}, fault or "is not valid JSON (cut off?)"
+    return (record, fault) if isinstance(record, dict) else ({}, fault or "is not a JSON object")

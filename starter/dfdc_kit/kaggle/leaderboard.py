@@ -1,4 +1,4 @@
-"""The leaderboard: Kaggle's own where it can be asked, else the last copy of it, else what is known of the final."""
+"""The leaderboard: Kaggle's own if it can be fetched, else the last saved copy, else what is known of the final one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,32 +14,57 @@ from dfdc_kit.kaggle.client import Kaggle
 from dfdc_kit.report.history import now
 from dfdc_kit.settings import Settings, read_toml
 
-PAGE = 200  # rows
+PAGE_SIZE = 200  # rows
 MOST_PAGES = 500
+FINAL = Path(__file__).with_name("final_board.toml")
 
 
-class LeaderboardRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One team on the leaderboard."""
+class LeaderboardRow(Settings, frozen=True, kw_only=True):
+    """One team's place."""
 
-    team: str
-    score: str  # as Kaggle writes it
+    place: int
+    team: str  # empty: unknown
+    score: float
     submitted: str = ""  # ISO 8601
+    evidence: str = ""  # where the row comes from, if not from Kaggle
 
 
-def leaderboard(kaggle: Kaggle, slug: str) -> list[LeaderboardRow]:
+class Board(Settings, frozen=True, kw_only=True):
+    """A leaderboard, best first; `rows` may be fewer than `teams`."""
+
+    title: str
+    metric: str
+    teams: tuple[int, int]  # how many there are, at least and at most
+    source: str
+    as_of: str  # ISO 8601
+    rows: list[LeaderboardRow]
+
+
+class BoardPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a score would rank."""
+
+    score: float
+    best: int  # the place; a range from `best` to `worst` where rows in between are unknown
+    worst: int
+    ahead: LeaderboardRow | None  # the nearest known row before it
+    behind: LeaderboardRow | None
+
+
+class BoardView(msgspec.Struct, frozen=True, kw_only=True):
+    """A board, and a remark on where it comes from."""
+
+    board: Board
+    fresh: bool  # fetched just now
+    note: str = ""
+
+
+def fetch_rows(kaggle: Kaggle, slug: str) -> list[LeaderboardRow]:
     """All rows in Kaggle's order, page after page. Raises KaggleError."""
     found: list[LeaderboardRow] = []
     token = ""
     for _ in range(MOST_PAGES):
         answer = kaggle.call("reading the leaderboard", lambda api: _page(api, slug, token), slug=slug)  # noqa: B023
-        found += [
-            LeaderboardRow(
-                team=row.team_name or "",
-                score=row.score or "",
-                submitted=row.submission_date.isoformat() if row.submission_date else "",
-            )
-            for row in answer.submissions or []
-        ]
+        found += [_row(row, place) for place, row in enumerate(answer.submissions or [], len(found) + 1)]
         if not answer.next_page_token or answer.next_page_token == token:
             break
         token = answer.next_page_token
@@ -50,89 +75,72 @@ def _page(api: Any, slug: str, token: str) -> Any:
     from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
 
     request = ApiGetLeaderboardRequest()
-    request.competition_name, request.page_size, request.page_token = slug, PAGE, token
+    request.competition_name, request.page_size, request.page_token = slug, PAGE_SIZE, token
     with api.build_kaggle_client() as client:
         return client.competitions.competition_api_client.get_leaderboard(request)
 
 
-FINAL = Path(__file__).with_name("final_board.toml")
-FETCHED = "as Kaggle shows it"
-
-
-class BoardRow(Settings, frozen=True, kw_only=True):
-    """One team's place."""
-
-    place: int
-    team: str  # empty: not known
-    score: float
-    submitted: str = ""
-    vouched: str = ""  # who says so, where it is not Kaggle
-
-
-class Board(Settings, frozen=True, kw_only=True):
-    """A leaderboard, best first; rows may be missing where `teams` says that there are more."""
-
-    title: str
-    metric: str
-    teams: tuple[int, int]  # how many there are, at least and at most
-    source: str
-    as_of: str  # ISO 8601
-    rows: list[BoardRow]
-
-
-class BoardPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a score would stand."""
-
-    score: float
-    best: int  # the place, if no row in between is unknown ...
-    worst: int  # ... else it lies from `best` to `worst`
-    ahead: BoardRow | None  # the nearest known row before it
-    behind: BoardRow | None
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """A board, and what is to be said about it."""
-
-    board: Board
-    fresh: bool  # fetched just now
-    note: str = ""
-
-
-def board(challenge: Challenge, connect: Callable[[], Kaggle], *, offline: bool = False) -> Shown:
-    """The freshest board that can be had. A fetched one is kept in the cache folder, in a file of its own."""
-    kept = cache_folder() / f"leaderboard-{challenge.slug}.json"
-    if offline:
-        return _older(kept, challenge, "")
+def _row(row: Any, place: int) -> LeaderboardRow:
     try:
-        rows = _rows(leaderboard(connect(), challenge.slug))
+        score = float(row.score or "")
+    except ValueError:
+        message = f"Row {place} of Kaggle's leaderboard has the score {row.score!r}, which is not a number."
+        raise KaggleError(message, reason="client") from None
+    submitted = row.submission_date.isoformat() if row.submission_date else ""
+    return LeaderboardRow(place=place, team=row.team_name or "", score=score, submitted=submitted)
+
+
+def board(challenge: Challenge, connect: Callable[[], Kaggle], *, offline: bool = False) -> BoardView:
+    """The freshest board available. A fetched one is saved in the cache folder.
+
+    Raises DataMissingError if no board of this challenge is known.
+    """
+    saved = cache_folder() / f"leaderboard-{challenge.slug}.json"
+    if offline:
+        return _saved(saved, challenge, "")
+    try:
+        rows = fetch_rows(connect(), challenge.slug)
         if not rows:
-            return _older(kept, challenge, "no fresh leaderboard: Kaggle shows no rows")
-    except KaggleError as fault:
-        return _older(kept, challenge, f"no fresh leaderboard: {fault} {fault.hint}".strip())
+            return _saved(saved, challenge, "no fresh leaderboard: Kaggle shows no rows")
+    except KaggleError as error:
+        return _saved(saved, challenge, f"no fresh leaderboard: {error} {error.hint}".strip())
     fetched = Board(
         title=f"leaderboard of {challenge.slug}",
         metric=challenge.metric.name,
         teams=(len(rows), len(rows)),
-        source=FETCHED,
+        source="as Kaggle shows it",
         as_of=now(),
         rows=rows,
     )
     try:
-        write_json(kept, fetched)
-    except OutputError as fault:
-        return Shown(board=fetched, fresh=True, note=f"not kept for later: {fault}")
-    return Shown(board=fetched, fresh=True)
+        write_json(saved, fetched)
+    except OutputError as error:
+        return BoardView(board=fetched, fresh=True, note=f"not saved: {error}")
+    return BoardView(board=fetched, fresh=True)
+
+
+def _saved(path: Path, challenge: Challenge, note: str) -> BoardView:
+    """The saved copy; without a readable one, the final board of the bundled challenge."""
+    try:
+        return BoardView(board=msgspec.json.decode(path.read_bytes(), type=Board), fresh=False, note=note)
+    except FileNotFoundError:
+        pass
+    except (OSError, msgspec.DecodeError) as error:
+        note = f"{note} Cannot read {path}: {error}".strip()
+    if challenge.slug != challenges.load(challenges.BUNDLED).slug:
+        raise DataMissingError(f"No leaderboard of {challenge.slug} is known. {note}".strip())
+    return BoardView(board=final_board(), fresh=False, note=note)
 
 
 def final_board() -> Board:
-    """What is known of the challenge's final private board."""
+    """What is known of the challenge's final private leaderboard."""
     return read_toml(FINAL, Board)
 
 
 def place(score: float, on: Board, *, lower_is_better: bool) -> BoardPlace:
-    """Where `score` would stand on a board: behind every row that is as good. Raises UsageError for NaN."""
+    """Where `score` would rank: behind every row with the same score. Raises UsageError for NaN."""
     if score != score:
-        raise UsageError("A score that is no number has no place.", hint="For example: --place 0.46")
+        raise UsageError("--place needs a number, seen NaN.", hint="For example: --place 0.46")
     sign = 1 if lower_is_better else -1
     ahead = [row for row in on.rows if sign * row.score <= sign * score]
     behind = [row for row in on.rows if not sign * row.score <= sign * score]
@@ -144,32 +152,3 @@ def place(score: float, on: Board, *, lower_is_better: bool) -> BoardPlace:
         ahead=last,
         behind=first,
     )
-
-
-def _older(kept: Path, challenge: Challenge, note: str) -> Shown:
-    """The copy of the last time; without one, or with one that cannot be read, the final board.
-
-    Raises DataMissingError if nothing is known of a board of this challenge.
-    """
-    try:
-        return Shown(board=msgspec.json.decode(kept.read_bytes(), type=Board), fresh=False, note=note)
-    except FileNotFoundError:
-        pass
-    except (OSError, msgspec.DecodeError) as error:
-        note = f"{note} {kept} cannot be read: {error}".strip()
-    if challenge.slug != challenges.load(challenges.BUNDLED).slug:
-        raise DataMissingError(f"No leaderboard of {challenge.slug} is known here. {note}".strip())
-    return Shown(board=final_board(), fresh=False, note=note)
-
-
-def _rows(standings: list[LeaderboardRow]) -> list[BoardRow]:
-    """Kaggle's rows with their places. Raises KaggleError for a score that is no number."""
-    found = []
-    for at, one in enumerate(standings, 1):
-        try:
-            found.append(BoardRow(place=at, team=one.team, score=float(one.score), submitted=one.submitted))
-        except ValueError as error:
-            raise KaggleError(
-                f"BoardPlace {at} of Kaggle's leaderboard has the score {one.score!r}.", reason="client"
-            ) from error
-    return found

@@ -1,7 +1,7 @@
-"""What was verified when it arrived: name, size and digest of each file, kept beside the data, one line each.
+"""The manifest of a data folder: name, size and digest of each verified file, in `.dfdc/files.jsonl`.
 
-A line is added when a file stands whole under its name; a later line about the same name goes first. A line that was
-cut off by a crash is skipped: its file is then verified anew.
+One JSON line a file, appended once the file is complete under its name; a later line about the same name replaces an
+earlier one. A line that was cut off by a crash is skipped: its file is verified again.
 """
 
 import os
@@ -17,12 +17,12 @@ from dfdc_kit.files import OURS
 from dfdc_kit.kaggle.download.partial import is_digest_of
 
 NAME = Path(OURS) / "files.jsonl"
-TURN = threading.Lock()  # several threads note what they have unpacked
+APPEND_LOCK = threading.Lock()  # several threads add what they have unpacked
 State = Literal["good", "missing", "damaged", "unknown"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One verified file; or an archive whose files all are (`files` > 0), which itself may be gone."""
+    """A verified file; or an archive (`files` > 0), all of whose files are verified and which may be removed."""
 
     name: str  # relative to the data folder, with /
     size_bytes: int
@@ -39,36 +39,34 @@ class Manifest:
         self.entries = {entry.name: entry for entry in _read(folder / NAME)}
 
     def add(self, *entries: Entry) -> None:
-        """Remember `entries`. Raises OutputError."""
+        """Append `entries`. Raises OutputError."""
         path = self.folder / NAME
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with TURN, path.open("ab") as file:
-                file.write(b"\n" * _is_torn(path) + lines)
+            with APPEND_LOCK, path.open("ab") as file:
+                file.write(b"\n" * _is_cut_off(path) + lines)
         except OSError as error:
             message = f"Cannot write {path}: {error.strerror}."
-            raise OutputError(message, hint="Free some space or choose another folder.") from error
+            raise OutputError(message, hint="Free some space, or choose another folder.") from error
         self.entries.update({entry.name: entry for entry in entries})
 
-    def of_archive(self, archive: str) -> list[Entry]:
-        """The files that came in `archive`."""
-        return [entry for entry in self.entries.values() if entry.archive == archive]
-
     def state(self, name: str, *, deep: bool = True) -> State:
-        """How the file `name` stands: compared by size, and with `deep` by its digest, too."""
+        """The state of the file `name`: its size is compared, and with `deep` its digest."""
         path, entry = self.folder / name, self.entries.get(name)
         if not path.is_file():
             return "missing"
         if entry is None:
             return "unknown"
-        if path.stat().st_size != entry.size_bytes or (deep and not is_digest_of(entry.digest, path)):
+        try:
+            is_good = path.stat().st_size == entry.size_bytes and (not deep or is_digest_of(entry.digest, path))
+        except OSError:  # not readable: fetched again, or reported as what it is
             return "damaged"
-        return "good"
+        return "good" if is_good else "damaged"
 
 
-def _is_torn(path: Path) -> bool:
-    """Whether the last line was cut off."""
+def _is_cut_off(path: Path) -> bool:
+    """Whether the last line has no line end."""
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return False
@@ -82,7 +80,8 @@ def _read(path: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OutputError(f"Cannot read {path}: {error.strerror}.", hint=f"rm {path}") from error
+        hint = "Make it readable, or remove it: every file is then verified again."
+        raise OutputError(f"Cannot read {path}: {error.strerror}.", hint=hint) from error
     found = []
     for line in lines:
         try:
@@ -93,7 +92,7 @@ def _read(path: Path) -> list[Entry]:
 
 
 def expected_files(folder: Path) -> dict[Path, ExpectedFile]:
-    """The files that were downloaded into `folder`, or through the folder above it, by absolute path, with their size.
+    """The files downloaded into `folder`, or into the folder above it, by absolute path, with their sizes.
 
     Their digests are compared by `dfdc download` itself.
     """

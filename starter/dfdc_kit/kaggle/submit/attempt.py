@@ -1,4 +1,4 @@
-"""Where a hand-in stands: one file, written whole after each step, so that any later call goes on from there."""
+"""The record of a submission attempt: one file, rewritten after each step, so that any later call can resume."""
 
 import secrets
 from datetime import UTC, datetime
@@ -12,29 +12,36 @@ from msgspec import structs
 from dfdc_kit.errors import DataError, OutputError
 from dfdc_kit.files import write_json
 
-SCHEMA_VERSION = 1
-FILE = "hand-in.json"
+SCHEMA_VERSION = 2
+FILE, FILE_1 = "attempt.json", "hand-in.json"  # of schema version 2, and of 1
+RENAMED_1 = {  # fields of schema version 1
+    "hand_in_id": "attempt_id",
+    "over": "outcome",
+    "data_set": "dataset",
+    "data_set_sha256": "dataset_sha256",
+    "data_set_version": "dataset_version",
+}
 
 
 class Stage(StrEnum):
-    """The last step that is done, in this order."""
+    """The last completed step, in this order."""
 
-    CHECKED = "checked"  # here, on this machine
-    UPLOADED = "uploaded"  # the data set is there and can be attached
-    PUSHED = "pushed"  # the notebook has a version that is to run
-    RAN = "ran"  # that version has run, and its output is good
-    SUBMITTED = "submitted"  # one of the day's submissions is spent
-    SCORED = "scored"  # or refused by the scorer
+    CHECKED = "checked"  # on this machine
+    UPLOADED = "uploaded"  # the dataset can be attached
+    PUSHED = "pushed"  # the notebook has a version that will run
+    RAN = "ran"  # that version has run, and its output is valid
+    SUBMITTED = "submitted"  # one of the day's submissions is used
+    SCORED = "scored"  # or rejected by the scorer
 
 
-ORDER = tuple(Stage)
+STAGES = tuple(Stage)
 
 
 class SubmitAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One hand-in of one code submission."""
+    """One attempt to submit one code submission."""
 
     schema_version: int = SCHEMA_VERSION
-    hand_in_id: str
+    attempt_id: str
     started: str  # ISO 8601, UTC
     submission: str
     submission_sha256: str
@@ -48,11 +55,11 @@ class SubmitAttempt(msgspec.Struct, frozen=True, kw_only=True):
     local_score: float | None = None
     local_rows: int | None = None
     local_data: str = ""
-    rehearsal: str  # its id, or "waived"
+    rehearsal: str  # its id, or "skipped"
     owner: str = ""  # at Kaggle
-    data_set: str = ""  # owner/slug
-    data_set_sha256: str = ""  # of the files in it
-    data_set_version: int | None = None  # that was current before the upload, then that of the upload
+    dataset: str = ""  # owner/slug
+    dataset_sha256: str = ""  # of the files in it
+    dataset_version: int | None = None  # that was current before the upload, then that of the upload
     kernel: str = ""  # owner/slug
     kernel_version: int | None = None
     kernel_url: str = ""
@@ -60,70 +67,75 @@ class SubmitAttempt(msgspec.Struct, frozen=True, kw_only=True):
     output_rows: int | None = None  # of the submission file that the hosted run left
     submissions_before: int | None = None  # ever, when the submission was sent; None: it was not
     reference: str = ""  # Kaggle's number of the submission
-    official_score: float | None = None  # of the public leaderboard
+    official_score: float | None = None  # on the public leaderboard
     private_score: float | None = None
-    over: str = ""  # how it ended; empty: it goes on
+    outcome: str = ""  # how it ended; empty: it has not
 
     @property
-    def spent(self) -> bool:
-        """Whether a submission of the day was spent on it, or may have been."""
+    def used_quota(self) -> bool:
+        """Whether one of the day's submissions was used for it, or may have been."""
         return bool(self.reference) or self.submissions_before is not None
 
     @property
     def marker(self) -> str:
-        """What its description at Kaggle ends with: by it, a submission is found again."""
-        return f"[{self.hand_in_id}]"
+        """The end of its description at Kaggle, by which a submission is found again."""
+        return f"[{self.attempt_id}]"
 
     def has(self, stage: Stage) -> bool:
-        """Whether that step is done."""
-        return ORDER.index(self.stage) >= ORDER.index(stage)
+        """Whether that step is completed."""
+        return STAGES.index(self.stage) >= STAGES.index(stage)
 
 
 class AttemptFile:
-    """A hand-in and the file that says where it stands."""
+    """An attempt and the file that records it."""
 
-    def __init__(self, folder: Path, hand_in: SubmitAttempt) -> None:
+    def __init__(self, folder: Path, attempt: SubmitAttempt) -> None:
         self.folder = folder
-        self.hand_in = hand_in
+        self.attempt = attempt
 
-    def note(self, **changes: Any) -> None:
-        """Change the record and write it, whole or not at all. Raises OutputError."""
-        self.hand_in = structs.replace(self.hand_in, **changes)
-        write_json(self.folder / FILE, self.hand_in)
+    def update(self, **changes: Any) -> None:
+        """Change the record and write it, completely or not at all. Raises OutputError."""
+        self.attempt = structs.replace(self.attempt, **changes)
+        write_json(self.folder / FILE, self.attempt)
 
 
 def new_id(name: str) -> tuple[str, str]:
-    """An id for a new hand-in, and when it began. The random end keeps two machines apart."""
+    """An id for a new attempt, and its start time. The random suffix keeps two machines apart."""
     now = datetime.now(UTC)
-    return f"{now:%Y%m%d-%H%M%S}-{name}-hand-in-{secrets.token_hex(2)}", now.isoformat(timespec="seconds")
+    return f"{now:%Y%m%d-%H%M%S}-{name}-submit-{secrets.token_hex(2)}", now.isoformat(timespec="seconds")
 
 
-def open_attempt(runs: Path, hand_in: SubmitAttempt) -> AttemptFile:
-    """Begin a hand-in: its folder below `runs`, and its record. Raises OutputError."""
-    folder = runs / hand_in.hand_in_id
+def open_attempt(runs: Path, attempt: SubmitAttempt) -> AttemptFile:
+    """Make the attempt's folder below `runs`, and its record. Raises OutputError."""
+    folder = runs / attempt.attempt_id
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise OutputError(
-            f"Cannot make a folder in {runs}: {error.strerror}.", hint="Choose a folder that can be written: --out DIR"
-        ) from error
-    book = AttemptFile(folder, hand_in)
-    book.note()
-    return book
+        message = f"Cannot make a folder in {runs}: {error.strerror}."
+        raise OutputError(message, hint="Choose a writable folder: --out DIR") from error
+    file = AttemptFile(folder, attempt)
+    file.update()
+    return file
 
 
 def attempts(runs: Path) -> list[AttemptFile]:
-    """Every hand-in below `runs`, newest first. Raises DataError."""
-    return [AttemptFile(path.parent, _load(path)) for path in sorted(runs.glob(f"*/{FILE}"), reverse=True)]
+    """All attempts below `runs`, newest first. Raises DataError."""
+    paths = {path.parent: path for name in (FILE_1, FILE) for path in runs.glob(f"*/{name}")}
+    return [AttemptFile(folder, _load(path)) for folder, path in sorted(paths.items(), reverse=True)]
 
 
 def _load(path: Path) -> SubmitAttempt:
-    content = path.read_bytes()
-    hint = f"Look at it; to forget this hand-in, move its folder away: {path.parent}"
+    hint = f"Inspect it; to forget this attempt, move its folder away: {path.parent}"
     try:
-        version = msgspec.json.decode(content).get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise DataError(f"{path} has schema version {version}; this program reads {SCHEMA_VERSION}.", hint=hint)
-        return msgspec.json.decode(content, type=SubmitAttempt)
-    except (msgspec.DecodeError, AttributeError) as error:
-        raise DataError(f"{path} is no record of a hand-in: {error}", hint=hint) from error
+        record = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        version = record.get("schema_version")
+        if version == 1:
+            record = {RENAMED_1.get(name, name): value for name, value in record.items()}
+        elif version != SCHEMA_VERSION:
+            message = f"{path} has schema version {version}; this program reads 1 and {SCHEMA_VERSION}."
+            raise DataError(message, hint=hint)
+        return msgspec.convert(record | {"schema_version": SCHEMA_VERSION}, SubmitAttempt)
+    except msgspec.DecodeError as error:  # ValidationError is one, too
+        raise DataError(f"{path} is not a valid record of a submission attempt: {error}", hint=hint) from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.", hint=hint) from error

@@ -1,57 +1,62 @@
-"""What is sent: the files of the submission as a data set, and a notebook that runs them as the harness does here.
+"""What is sent to Kaggle: the submission's files as a dataset, and a notebook that runs them as `dfdc run` does.
 
-A script at Kaggle is one file, and where data is mounted has changed since 2020. So the program travels in the data
-set with everything beside it, and what is pushed is `hosted_main.py`, which finds both and runs it. A submission that
-is a notebook is pushed itself, with a first cell that does the same.
+Kaggle's client drops some files of a dataset without a message (`datapackage.json`, `.cache/`, ...), and Kaggle unpacks
+archives. So all files travel in one archive with a neutral suffix; `hosted_main.py` unpacks it, compares every file
+with its digest, and runs the program. A submission that is a notebook is pushed itself, with a first cell that does the
+same.
 """
 
 import hashlib
 import json
 import re
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dfdc_kit.errors import OutputError, SubmissionError
-from dfdc_kit.files import write_json
-from dfdc_kit.submission.code import NOT_COPIED, SETTINGS_FILE, CodeSubmission, files_sha256
+from dfdc_kit.files import file_sha256, write_json
+from dfdc_kit.submission.code import CodeSubmission, files_sha256
 
-KERNEL_FILE, DATA_SET_FILE = "kernel-metadata.json", "dataset-metadata.json"
+KERNEL_FILE, DATASET_FILE = "kernel-metadata.json", "dataset-metadata.json"
 HOSTED_MAIN = Path(__file__).with_name("hosted_main.py")
-LEFT_HERE = {SETTINGS_FILE, *NOT_COPIED}
 MOST_CHARACTERS = 50  # of a title and of a slug, at Kaggle
-FILES = "-files"  # a data set is called as its notebook, and this
+FILES = "-files"  # suffix of the dataset's slug
+ARCHIVE = "submission-files.bin"  # a tar; by its suffix, Kaggle would unpack it
+INSIDE = "submission"  # the folder in it
+KERNELSPEC = {"name": "python3", "language": "python", "display_name": "Python 3"}
 
 
 class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A code submission as Kaggle takes it."""
+    """A code submission in the form that Kaggle takes."""
 
-    slug: str  # of the notebook; that of the data set ends in `FILES`
+    slug: str  # of the notebook; that of the dataset ends in `FILES`
     program: Path
-    files: list[Path]  # that travel as a data set
+    files: list[Path]  # sent as a dataset
     files_sha256: str  # empty: there are none
     folder: Path  # of the submission
     competition: str
     accelerator: str  # empty: CPU
 
     @property
-    def data_set_slug(self) -> str:
-        """The data set's own name; empty for a notebook with nothing beside it."""
+    def dataset_slug(self) -> str:
+        """The dataset's slug; empty for a notebook without other files."""
         return self.slug + FILES if self.files else ""
 
-    def data_set(self, owner: str) -> str:
-        """The data set as owner/slug; empty if there is none."""
-        return f"{owner}/{self.data_set_slug}" if self.files else ""
+    def dataset(self, owner: str) -> str:
+        """The dataset as owner/slug; empty if there is none."""
+        return f"{owner}/{self.dataset_slug}" if self.files else ""
 
     def code(self, owner: str) -> str:
-        """What is pushed: a script that runs the program, or the notebook with a cell in front."""
+        """What is pushed: a script that runs the program, or the notebook with a first cell."""
+        digests = {self._name(file): file_sha256(file) for file in self.files}
+        given = f"{json.dumps(self.competition)}, {json.dumps(self.dataset(owner))}, {json.dumps(digests, indent=0)}"
         runner = HOSTED_MAIN.read_text("utf-8")
-        given = [self.competition, self.data_set(owner)]
         if self.is_notebook:
-            return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({_arguments(*given)})\n")
-        return f"{runner}\n\nmain({_arguments(*given, self.program.relative_to(self.folder).as_posix())})\n"
+            return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({given})\n")
+        return f"{runner}\n\nmain({given}, {json.dumps(self._name(self.program))})\n"
 
     @property
     def code_file(self) -> str:
@@ -64,10 +69,10 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
         return self.program.suffix == ".ipynb"
 
     def kernel_metadata(self, owner: str) -> dict[str, Any]:
-        """What kernel-metadata.json says. Internet is written out: left out, the client would turn it on."""
+        """The content of kernel-metadata.json. Internet is set to false: without the field, the client turns it on."""
         return {
             "id": f"{owner}/{self.slug}",
-            "title": self.slug,  # a title that gives another slug would make another notebook
+            "title": self.slug,  # a title with another slug would make another notebook
             "code_file": self.code_file,
             "language": "python",
             "kernel_type": "notebook" if self.is_notebook else "script",
@@ -76,22 +81,25 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
             "enable_tpu": self.accelerator.startswith("Tpu"),
             "enable_internet": False,
             **({"machine_shape": self.accelerator} if self.accelerator else {}),
-            "dataset_sources": [self.data_set(owner)] if self.files else [],
+            "dataset_sources": [self.dataset(owner)] if self.files else [],
             "competition_sources": [self.competition],
             "kernel_sources": [],
             "model_sources": [],
         }
 
-    def data_set_metadata(self, owner: str) -> dict[str, Any]:
-        """What dataset-metadata.json says; the data set is private unless it is opened by hand."""
-        licences = [{"name": "other"}]  # each file's own licence stands in submission.toml
-        return {"id": f"{owner}/{self.data_set_slug}", "title": self.data_set_slug, "licenses": licences}
+    def dataset_metadata(self, owner: str) -> dict[str, Any]:
+        """The content of dataset-metadata.json; the dataset is private unless it is published by hand."""
+        licences = [{"name": "other"}]  # each file's own licence is in submission.toml
+        return {"id": f"{owner}/{self.dataset_slug}", "title": self.dataset_slug, "licenses": licences}
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
 
 
 def kernel_bundle(submission: CodeSubmission, competition: str, accelerator: str, slug: str = "") -> KernelBundle:
-    """Choose the submission's files that travel: not its settings, its pages, or what only tests need."""
+    """The bundle of `submission`: all its files, as they are run here. `slug` overrides `default_slug`."""
     program = submission.folder / submission.settings.entry_point
-    files = [file for file in submission.files() if file.name not in LEFT_HERE and file.suffix != ".md"]
+    files = submission.files()
     if program.suffix == ".ipynb":
         files.remove(program)
     return KernelBundle(
@@ -106,7 +114,7 @@ def kernel_bundle(submission: CodeSubmission, competition: str, accelerator: str
 
 
 def default_slug(name: str) -> str:
-    """`dfdc-<name>` in Kaggle's alphabet; a name that is too long, or loses characters, keeps a digest of its own."""
+    """`dfdc-<name>` in Kaggle's alphabet; a name that is too long, or loses characters, gets a digest of its own."""
     slug = "dfdc-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     room = MOST_CHARACTERS - len(FILES)
     if len(slug) <= room and re.fullmatch(r"[A-Za-z0-9-]+", name):
@@ -114,34 +122,39 @@ def default_slug(name: str) -> str:
     return f"{slug[: room - 7].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def pack(one: KernelBundle, owner: str, folder: Path) -> tuple[Path, Path | None]:
-    """Write both folders as the client wants them, below `folder`: the notebook's, and the data set's if there is one.
+def pack(bundle: KernelBundle, owner: str, folder: Path) -> tuple[Path, Path | None]:
+    """Write two folders below `folder` for the client: the notebook's, and the dataset's if there is one.
 
-    Raises OutputError, or SubmissionError for a notebook that is none.
+    Raises OutputError, or SubmissionError for an invalid notebook.
     """
-    kernel, data_set = folder / "notebook", folder / "data-set"
+    kernel, dataset = folder / "notebook", folder / "dataset"
     try:
-        for target in (kernel, data_set):
+        for target in (kernel, dataset):
             shutil.rmtree(target, ignore_errors=True)
         kernel.mkdir(parents=True)
-        (kernel / one.code_file).write_text(one.code(owner), "utf-8")
-        write_json(kernel / KERNEL_FILE, one.kernel_metadata(owner))
-        if not one.files:
+        (kernel / bundle.code_file).write_text(bundle.code(owner), "utf-8")
+        write_json(kernel / KERNEL_FILE, bundle.kernel_metadata(owner))
+        if not bundle.files:
             return kernel, None
-        for file in one.files:
-            target = data_set / file.relative_to(one.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        write_json(data_set / DATA_SET_FILE, one.data_set_metadata(owner))
+        dataset.mkdir()
+        with tarfile.open(dataset / ARCHIVE, "w", dereference=True) as archive:
+            for file in bundle.files:
+                archive.add(file, f"{INSIDE}/{file.relative_to(bundle.folder).as_posix()}")
+        write_json(dataset / DATASET_FILE, bundle.dataset_metadata(owner))
     except OSError as error:
-        raise OutputError(
-            f"Cannot write below {folder}: {error.strerror}.", hint="Choose a folder with room: --out DIR"
-        ) from error
-    return kernel, data_set
+        if error.filename and Path(error.filename).is_relative_to(bundle.folder):
+            raise SubmissionError(f"Cannot read {error.filename}: {error.strerror}.") from error
+        hint = "Choose a folder with enough space: --out DIR"
+        raise OutputError(f"Cannot write below {folder}: {error.strerror}.", hint=hint) from error
+    return kernel, dataset
 
 
 def with_first_cell(notebook: bytes, source: str) -> str:
-    """A notebook, as text, with a code cell in front. Raises SubmissionError."""
+    """A notebook, as text, with a code cell in front, for Kaggle's kernel python3. Raises SubmissionError.
+
+    Metadata of other tools is dropped: a kernel that Kaggle does not have, or what Kaggle itself had exported, would
+    contradict kernel-metadata.json.
+    """
     cell: dict[str, Any] = {
         "cell_type": "code",
         "execution_count": None,
@@ -152,12 +165,11 @@ def with_first_cell(notebook: bytes, source: str) -> str:
     try:
         content = json.loads(notebook)
         content["cells"].insert(0, cell)
+        content.setdefault("nbformat", 4)
+        if (content["nbformat"], content.setdefault("nbformat_minor", 4)) >= (4, 5):
+            cell["id"] = "dfdc-first-cell"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SubmissionError(
-            "The notebook cannot be read: expected JSON with a list of cells.", hint="Save it again in Jupyter"
-        ) from error
+        message = "The notebook cannot be read: expected JSON with a list of cells."
+        raise SubmissionError(message, hint="Save it again in Jupyter.") from error
+    content["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     return json.dumps(content)
-
-
-def _arguments(*values: str) -> str:
-    return ", ".join(json.dumps(value) for value in values)

@@ -1,4 +1,4 @@
-"""What must be right on this machine before anything is sent: the code, what it brings along, a run, a rehearsal."""
+"""The checks on this machine before anything is sent: the code, its external data, a run, a rehearsal."""
 
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -24,80 +24,89 @@ from dfdc_kit.submission.code import CodeSubmission, manifest_faults
 from dfdc_kit.submission.validate import validate
 
 MIB = 2**20
-WAIVED = "waived"
+SKIPPED = "skipped"
 
 
-class Rehearsing(Enum):
-    """What is done where no rehearsal of this very code has passed."""
+class RehearsalPolicy(Enum):
+    """What to do if no rehearsal of this code has passed."""
 
     REQUIRE = "refuse"
     NOW = "rehearse"
-    WAIVE = "go on without one"
+    SKIP = "continue without one"
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checks rest on."""
+class CheckedCode(msgspec.Struct, frozen=True, kw_only=True):
+    """The run and rehearsal that the checks have accepted."""
 
-    run: RunReport | None  # None: nothing was checked, for a plan
-    rehearsal: str  # its id, or "waived"
+    run: RunReport | None  # None: in a dry run
+    rehearsal: str  # its id, or "skipped"
 
 
 Report = TypeVar("Report")
 
 
-def bundle_errors(submission: CodeSubmission, parcel: KernelBundle, profile: Profile) -> list[str]:
-    """What keeps the code itself from being handed in, in sentences; empty if nothing does."""
-    return [*manifest_faults(submission, profile), *_too_large(parcel, profile)]
+def bundle_errors(submission: CodeSubmission, bundle: KernelBundle, profile: Profile) -> list[str]:
+    """Why the code itself cannot be submitted, in phrases; empty if it can."""
+    return [*manifest_faults(submission, profile), *_too_large(bundle, profile)]
 
 
-def checked(
+def check_code(
     submission: CodeSubmission,
     challenge: Challenge,
     runs: Path,
-    rehearsing: Rehearsing,
+    policy: RehearsalPolicy,
     run_now: Callable[[], RunReport],
     rehearse_now: Callable[[], RehearsalReport],
-) -> Ready:
-    """A complete run of this very code whose CSV is valid, and a rehearsal that passed; made now where it is missing.
+) -> CheckedCode:
+    """A complete run of exactly this code with a valid CSV, and a passed rehearsal; made now if there is none.
 
-    Raises SubmissionError, saying what is missing or what failed; KeyboardInterrupt if a run or rehearsal was stopped.
+    Raises SubmissionError, saying what is missing or failed; KeyboardInterrupt if a run or rehearsal was stopped.
     """
     sha256 = submission.sha256()
     run = fresh_run(runs, sha256) or run_now()
     _check_run(run, runs / run.run_id, challenge)
-    if rehearsing is Rehearsing.WAIVE:
-        return Ready(run=run, rehearsal=WAIVED)
+    if policy is RehearsalPolicy.SKIP:
+        return CheckedCode(run=run, rehearsal=SKIPPED)
     rehearsal = fresh_rehearsal(runs, sha256)
-    if rehearsal is None and rehearsing is Rehearsing.NOW:
+    if rehearsal is None and policy is RehearsalPolicy.NOW:
         rehearsal = rehearse_now()
-    if rehearsal is None:
-        raise SubmissionError(
-            f"This code has not been rehearsed as it is (no full rehearsal of it in {runs}).",
-            hint="Add --rehearse to do it now, or --no-rehearsal to go without",
-        )
-    if rehearsal.outcome == "interrupted":
+    if rehearsal is not None and rehearsal.outcome == "interrupted":
         raise KeyboardInterrupt
-    if rehearsal.outcome != "passed":
-        raise SubmissionError(
-            f"The rehearsal {rehearsal.rehearsal_id} {_ended(rehearsal)}.",
-            hint=f"dfdc rehearse {submission.folder}   (or --no-rehearsal to go without)",
-        )
-    return Ready(run=run, rehearsal=rehearsal.rehearsal_id)
+    if error := rehearsal_error(rehearsal, submission, runs):
+        raise error
+    return CheckedCode(run=run, rehearsal=rehearsal.rehearsal_id if rehearsal else "")
+
+
+def rehearsal_error(
+    rehearsal: RehearsalReport | None, submission: CodeSubmission, runs: Path
+) -> SubmissionError | None:
+    """Why `rehearsal` does not allow this code to be submitted; None if it passed."""
+    if rehearsal is None:
+        message = f"This code has not been rehearsed (no full rehearsal of it in {runs})."
+        return SubmissionError(message, hint="Add --rehearse to rehearse it now, or --no-rehearsal to skip.")
+    if rehearsal.outcome == "passed":
+        return None
+    bad = [finding.code for finding in rehearsal.findings if finding.severity.value == "error"]
+    bad += [one.what for one in rehearsal.comparisons if one.severity.value == "error"]
+    ended = f"{rehearsal.outcome}{': ' + ', '.join(bad) if bad else ''}"
+    hint = "Fix it and rehearse again, or add --no-rehearsal to skip."
+    command = f"dfdc rehearse {submission.folder}"
+    return SubmissionError(f"The rehearsal {rehearsal.rehearsal_id} {ended}.", hint=hint, command=command)
 
 
 def _check_run(run: RunReport, folder: Path, challenge: Challenge) -> None:
-    verdict, said = run.judgement.verdict, f"The run here was judged {run.judgement.verdict.value}: {run.judgement.why}"
+    verdict = run.judgement.verdict
+    message = f"The local run ended with the verdict {verdict.value}: {run.judgement.why}"
     if verdict is Verdict.INTERRUPTED:
         raise KeyboardInterrupt
-    if verdict is Verdict.HARNESS_ERROR:  # ours, not the submission's
-        raise SandboxError(said, hint="See: dfdc doctor")
+    if verdict is Verdict.HARNESS_ERROR:  # not the submission's fault
+        raise SandboxError(message, command="dfdc doctor")
     if verdict is not Verdict.COMPLETE:
-        raise SubmissionError(said, hint=f"less {folder / LOG}")
+        raise SubmissionError(message, command=f"less {folder / LOG}")
     validation, table = validate(folder / CSV, challenge)
     if table is None:
-        raise SubmissionError(
-            f"{validation.file} is not valid: {validation.errors[0].message}", hint=f"dfdc validate {validation.file}"
-        )
+        message = f"{validation.file} is not valid: {validation.errors[0].message}"
+        raise SubmissionError(message, command=f"dfdc validate {validation.file}")
 
 
 def fresh_run(runs: Path, sha256: str) -> RunReport | None:
@@ -114,7 +123,7 @@ def fresh_run(runs: Path, sha256: str) -> RunReport | None:
 
 
 def fresh_rehearsal(runs: Path, sha256: str) -> RehearsalReport | None:
-    """The newest full rehearsal of exactly this code that ran to its end."""
+    """The newest full rehearsal of exactly this code that was not interrupted."""
     for path in sorted(runs.glob(f"*/{REHEARSAL_FILE}"), reverse=True):
         report = _read(path, load_rehearsal)
         if (
@@ -127,41 +136,35 @@ def fresh_rehearsal(runs: Path, sha256: str) -> RehearsalReport | None:
     return None
 
 
-def worries(run: RunReport) -> list[str]:
-    """What a complete run here foretells of the hosted one, in sentences; empty if it bodes no ill."""
+def run_warnings(run: RunReport) -> list[str]:
+    """What a complete local run suggests may go wrong in the hosted one, in sentences."""
     found = [
-        f"the {name} test may not end in time: {said}"
-        for name, said in (outlook_lines(run.forecast) if run.forecast else ())
-        if said.endswith("does not fit")
+        f"the {name} test may not finish in time: {line}"
+        for name, line in (outlook_lines(run.forecast) if run.forecast else ())
+        if line.endswith("does not fit")
     ]
     growth = run.memory_growth
     if growth is not None and growth.leaks:
-        found.append(f"memory grows by {growth.low_bytes / MIB:.2f} MiB a video or more")
+        found.append(f"memory grows by at least {growth.low_bytes / MIB:.2f} MiB a video")
     return found
 
 
 def _is_full(report: RehearsalReport) -> bool:
     """Whether no hard input was left out on purpose (--only)."""
-    met = {finding.code for finding in report.findings} | report.left_out.keys()
-    return all(hard.code in met for hard in HARD_INPUTS)
+    tried = {finding.code for finding in report.findings} | report.left_out.keys()
+    return all(hard.code in tried for hard in HARD_INPUTS)
 
 
 def _read(path: Path, read: Callable[[Path], Report]) -> Report | None:
-    """A saved report; None if it cannot be read, or is another version's: then it vouches for nothing."""
+    """A saved report; None if it cannot be read, or has another version: then it does not count."""
     try:
         return read(path)
     except (KitError, OSError, msgspec.DecodeError):
         return None
 
 
-def _ended(report: RehearsalReport) -> str:
-    bad = [finding.code for finding in report.findings if finding.severity.value == "error"]
-    bad += [one.what for one in report.comparisons if one.severity.value == "error"]
-    return f"{report.outcome}{': ' + ', '.join(bad) if bad else ''}"
-
-
-def _too_large(parcel: KernelBundle, profile: Profile) -> Iterator[str]:
-    total = sum(file.stat().st_size for file in parcel.files)
+def _too_large(bundle: KernelBundle, profile: Profile) -> Iterator[str]:
+    total = sum(file.stat().st_size for file in bundle.files)
     limit = profile.external_data_bytes
     if limit is not None and total > limit:
         yield f"its files take {total / MIB:,.0f} MiB in all; the limit is {limit / MIB:,.0f} MiB"

@@ -1,4 +1,4 @@
-"""What the steps of a hand-in work with: whom they talk to, whom they tell, and how long they wait."""
+"""What the steps of a submission work with: Kaggle's calls as a protocol, the user interface, the polling."""
 
 import time
 from collections.abc import Callable
@@ -13,19 +13,8 @@ from dfdc_kit.errors import KaggleError
 from dfdc_kit.kaggle.submit.attempt import AttemptFile
 from dfdc_kit.kaggle.submit.bundle import KernelBundle
 
-
-class Piece(msgspec.Struct, frozen=True):
-    """Some output of the run; other fields are not needed."""
-
-    data: str = ""
-
-
-def log_text(raw: str) -> str:
-    """What the run printed, as text; what is no JSON is passed on as it is."""
-    try:
-        return "".join(piece.data for piece in msgspec.json.decode(raw, type=list[Piece]))
-    except msgspec.DecodeError:
-        return raw
+TEMPORARY = {"offline", "timeout", "server", "broken-connection", "too-many-requests", "proxy"}  # KaggleError.reason
+Answer = TypeVar("Answer")
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,23 +25,23 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     left: int  # that can be made now
 
 
-class DataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A data set's newest version."""
+class KaggleDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest version of a dataset."""
 
     version: int
     status: str  # "ready" when it can be attached
 
 
-class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+class PushedKernel(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a notebook that was saved and will run."""
 
     version: int
     url: str
-    faults: list[str]  # what Kaggle had against it, such as a data set it could not attach
+    problems: list[str]  # such as a dataset that cannot be attached
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A hosted run."""
+class HostedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a hosted run."""
 
     status: str  # queued, running, complete, error, cancel_requested, cancel_acknowledged
     failure: str = ""
@@ -70,7 +59,7 @@ class KaggleSubmission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(Protocol):
-    """The calls of a hand-in. Each raises KitError with a sentence where Kaggle cannot be asked or says no."""
+    """The calls of a submission. Each raises KitError if Kaggle cannot be reached or refuses."""
 
     def owner(self) -> str:
         """The account's name."""
@@ -78,57 +67,53 @@ class Host(Protocol):
     def quota(self, competition: str) -> Quota:
         """How many submissions are left."""
 
-    def data_set(self, ref: str) -> DataSet | None:
-        """The data set owner/slug; None if there is none."""
+    def dataset(self, ref: str) -> KaggleDataset | None:
+        """The dataset owner/slug; None if there is none."""
 
-    def create_data_set(self, ref: str, folder: Path) -> None:
-        """Upload the files of `folder` as a new private data set."""
+    def create_dataset(self, ref: str, folder: Path) -> None:
+        """Upload the files of `folder` as a new private dataset."""
 
     def add_version(self, ref: str, folder: Path, notes: str) -> None:
-        """Upload the files of `folder` as the next version of a data set."""
+        """Upload the files of `folder` as the next version of a dataset."""
 
-    def push(self, kernel: str, folder: Path, limit_s: int | None) -> Pushed:
-        """Save the program in `folder` as the next version of the notebook, and have it run."""
+    def push(self, kernel: str, folder: Path, limit_s: int | None) -> PushedKernel:
+        """Save the program in `folder` as the next version of the notebook, which Kaggle then runs."""
 
-    def session(self, kernel: str, version: int) -> Session:
-        """How the run of that version stands."""
+    def hosted_run(self, kernel: str, version: int) -> HostedRun:
+        """The state of that version's run."""
 
     def log(self, kernel: str, version: int) -> str:
-        """What that run has printed so far."""
+        """What that run has printed so far, as Kaggle serves it."""
 
     def fetch_output(self, kernel: str, version: int, name: str, folder: Path) -> bool:
-        """Fetch the file `name` that the run left into `folder`; False if it left none."""
+        """Fetch the run's output file `name` into `folder`; False if it has none."""
 
     def submit(self, competition: str, kernel: str, version: int, name: str, description: str) -> str:
-        """Spend a submission on the file `name` of that version; Kaggle's number of it. Never repeated by itself."""
+        """Submit the output file `name` of that version; Kaggle's number of the submission. Never repeated."""
 
     def submissions(self, competition: str) -> list[KaggleSubmission]:
         """The newest submissions of the team, newest first."""
 
 
-PASSING = {"offline", "timeout", "server", "broken-connection", "too-many-requests", "proxy"}  # faults that pass
-Answer = TypeVar("Answer")
-
-
 class SubmitUI(Protocol):
-    """Who is told how a hand-in goes, and asked before a submission is spent."""
+    """Shows the progress, and asks before a submission is used."""
 
-    def say(self, text: str) -> None:
-        """One sentence about what was done or found."""
+    def info(self, text: str) -> None:
+        """Something that was done or found."""
 
-    def waiting(self, text: str) -> None:
-        """What is being waited for; said again and again while it does not change."""
+    def status(self, text: str) -> None:
+        """What is being waited for; called again and again while it does not change."""
 
-    def printed(self, text: str) -> None:
-        """What the hosted run has printed since the last time."""
+    def log(self, text: str) -> None:
+        """What the hosted run has printed since the last call."""
 
-    def agreed(self, question: str, /) -> bool:
-        """Whether the person agrees."""
+    def confirm(self, question: str, /) -> bool:
+        """Whether the user agrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PollPolicy:
-    """How often Kaggle is asked, and for how long it may be out of reach."""
+    """How often Kaggle is asked, and how long an outage may last."""
 
     poll_s: float = 30.0
     outage_s: float = 3600.0
@@ -140,28 +125,40 @@ class SubmitContext:
     """What every step works with."""
 
     host: Host
-    book: AttemptFile
+    file: AttemptFile
     challenge: Challenge
-    parcel: KernelBundle
-    teller: SubmitUI
-    pace: PollPolicy
+    bundle: KernelBundle
+    ui: SubmitUI
+    poll: PollPolicy
     runs: Path
     limit_s: int | None  # of the hosted run
 
 
-def until(desk: SubmitContext, ask: Callable[[], Answer | None]) -> Answer:
-    """The first answer that is one, asked for again and again. An outage that passes is sat out, aloud."""
-    out_s = 0.0
+def poll(context: SubmitContext, ask: Callable[[], Answer | None]) -> Answer:
+    """The first answer of `ask` that is not None. A temporary outage is waited out, and shown."""
+    outage_s = 0.0
     while True:
         try:
             answer = ask()
-        except KaggleError as fault:
-            if fault.reason not in PASSING or out_s >= desk.pace.outage_s:
+        except KaggleError as error:
+            if error.reason not in TEMPORARY or outage_s >= context.poll.outage_s:
                 raise
-            out_s += desk.pace.poll_s
-            desk.teller.waiting(f"{fault} Asking again")
+            outage_s += context.poll.poll_s
+            context.ui.status(f"{error} Asking again")
         else:
-            out_s = 0.0
+            outage_s = 0.0
             if answer is not None:
                 return answer
-        desk.pace.sleep(desk.pace.poll_s)
+        context.poll.sleep(context.poll.poll_s)
+
+
+class _LogLine(msgspec.Struct, frozen=True):
+    data: str = ""
+
+
+def log_text(raw: str) -> str:
+    """What the run printed, as text; what is not JSON is returned as it is."""
+    try:
+        return "".join(line.data for line in msgspec.json.decode(raw, type=list[_LogLine]))
+    except msgspec.DecodeError:
+        return raw

@@ -1,4 +1,4 @@
-"""What a hand-in would do, without a network and without Kaggle's client: the same steps, with a host that notes."""
+"""What a submission would do, without network and without Kaggle's client: the same steps, on a host that records."""
 
 import tempfile
 from pathlib import Path
@@ -8,20 +8,20 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.kaggle.submit.attempt import open_attempt
-from dfdc_kit.kaggle.submit.checks import WAIVED, Ready, fresh_rehearsal, fresh_run
-from dfdc_kit.kaggle.submit.context import DataSet, KaggleSubmission, PollPolicy, Pushed, Quota, Session
-from dfdc_kit.kaggle.submit.request import SubmitRequest, warnings_of
-from dfdc_kit.kaggle.submit.submit import SubmitServices, carry_out, earlier_attempts, new_attempt
+from dfdc_kit.kaggle.submit.checks import SKIPPED, CheckedCode, fresh_rehearsal, fresh_run, rehearsal_error
+from dfdc_kit.kaggle.submit.context import HostedRun, KaggleDataset, KaggleSubmission, PollPolicy, PushedKernel, Quota
+from dfdc_kit.kaggle.submit.request import SubmitRequest, request_warnings
+from dfdc_kit.kaggle.submit.submit import SubmitServices, earlier_attempts, new_attempt, run_steps
 
 YOU = "YOUR-KAGGLE-NAME"
 
 
 class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One call that would be made: the client's method, the service behind it, what it is given."""
+    """One call that would be made: the client's method, the service behind it, the arguments."""
 
     method: str
     service: str
-    given: dict[str, Any]
+    arguments: dict[str, Any]
 
 
 class DryRunHost:
@@ -34,7 +34,7 @@ class DryRunHost:
         self._sent: list[KaggleSubmission] = []
 
     def owner(self) -> str:
-        """The account's name, or a word in its place."""
+        """The account's name, or a placeholder."""
         return self._owner
 
     def quota(self, competition: str) -> Quota:
@@ -42,30 +42,30 @@ class DryRunHost:
         self._note("competition_get_submission_limits", "GetSubmissionLimits", competition=competition)
         return Quota(today=0, total=0, left=2)
 
-    def data_set(self, ref: str) -> DataSet | None:
-        """Not there before it is uploaded."""
+    def dataset(self, ref: str) -> KaggleDataset | None:
+        """Missing until it is uploaded."""
         self._note("dataset_status", "GetDataset, GetDatasetStatus", dataset=ref)
-        return DataSet(version=1, status="ready") if ref in self._uploaded else None
+        return KaggleDataset(version=1, status="ready") if ref in self._uploaded else None
 
-    def create_data_set(self, ref: str, folder: Path) -> None:
-        """Taken."""
+    def create_dataset(self, ref: str, folder: Path) -> None:
+        """Accepted."""
         self._note("dataset_create_new", "StartBlobUpload, PUT, CreateDataset", folder=folder.name, dir_mode="zip")
         self._uploaded.add(ref)
 
     def add_version(self, ref: str, folder: Path, notes: str) -> None:
-        """Taken. A plan does not come here: it knows no older version."""
-        given = {"dataset": ref, "folder": folder.name, "version_notes": notes, "dir_mode": "zip"}
-        self._note("dataset_create_version", "StartBlobUpload, PUT, CreateDatasetVersion", **given)
+        """Accepted. Not called in a dry run, which knows no older version."""
+        arguments = {"dataset": ref, "folder": folder.name, "version_notes": notes, "dir_mode": "zip"}
+        self._note("dataset_create_version", "StartBlobUpload, PUT, CreateDatasetVersion", **arguments)
 
-    def push(self, kernel: str, folder: Path, limit_s: int | None) -> Pushed:
+    def push(self, kernel: str, folder: Path, limit_s: int | None) -> PushedKernel:
         """Version 1."""
         self._note("kernels_push", "SaveKernel", folder=folder.name, timeout=limit_s)
-        return Pushed(version=1, url=f"https://www.kaggle.com/code/{kernel}", faults=[])
+        return PushedKernel(version=1, url=f"https://www.kaggle.com/code/{kernel}", problems=[])
 
-    def session(self, kernel: str, version: int) -> Session:
+    def hosted_run(self, kernel: str, version: int) -> HostedRun:
         """Complete at once."""
         self._note("kernels_status", "GetKernelSessionStatus", kernel=f"{kernel}/{version}")
-        return Session(status="complete")
+        return HostedRun(status="complete")
 
     def log(self, kernel: str, version: int) -> str:
         """Nothing was printed."""
@@ -73,7 +73,7 @@ class DryRunHost:
         return ""
 
     def fetch_output(self, kernel: str, version: int, name: str, folder: Path) -> bool:
-        """There, with one row: what the hosted run would write is not known here."""
+        """One row: what the hosted run would write is unknown."""
         self._note("kernels_output", "ListKernelSessionOutput, GET", kernel=f"{kernel}/{version}", file=name)
         columns = self._challenge.submission
         row = f"x{self._challenge.data.video_suffix},0.5"
@@ -81,7 +81,7 @@ class DryRunHost:
         return True
 
     def submit(self, competition: str, kernel: str, version: int, name: str, description: str) -> str:
-        """Taken."""
+        """Accepted."""
         self._note(
             "competition_submit_code",
             "CreateCodeSubmission",
@@ -95,83 +95,87 @@ class DryRunHost:
         return "1"
 
     def submissions(self, competition: str) -> list[KaggleSubmission]:
-        """That one."""
+        """The one that was just made."""
         self._note("competition_submissions", "ListSubmissions", competition=competition)
         return self._sent
 
-    def _note(self, method: str, service: str, **given: Any) -> None:
-        self.calls.append(RecordedCall(method=method, service=service, given=given))
+    def _note(self, method: str, service: str, **arguments: Any) -> None:
+        self.calls.append(RecordedCall(method=method, service=service, arguments=arguments))
 
 
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a hand-in would do: the calls in their order, and what they would carry."""
+    """What a submission would do: the calls in order, and what they would send."""
 
     submission: str
     submission_sha256: str
-    run: str  # of this very code, that it would rest on; empty: it would be run first
-    rehearsal: str  # the same
-    earlier: str  # what became of this very code before; empty: it was never handed in
-    doubts: list[str]
+    run: str  # the run of exactly this code that would count; empty: it would be run first
+    rehearsal: str  # the same; also one that has failed
+    refusal: str  # why it would be refused without --rehearse or --no-rehearsal; empty: it would not
+    earlier: str  # the earlier attempt for exactly this code; empty: there is none
+    warnings: list[str]
     calls: list[RecordedCall]
     kernel_metadata: dict[str, Any]
-    data_set_metadata: dict[str, Any] | None
-    data_set_files: list[str]
+    dataset_metadata: dict[str, Any] | None
+    dataset_files: list[str]
 
 
-def dry_run(wanted: SubmitRequest, runs: Path) -> DryRun:
-    """What `hand_in` would do, by doing it in a folder that is gone afterwards. Nothing is sent, run or kept."""
-    host = DryRunHost(wanted.challenge)
-    host.quota(wanted.challenge.slug)  # as it is asked at the beginning, too
-    sha256 = wanted.submission.sha256()
+def dry_run(request: SubmitRequest, runs: Path) -> DryRun:
+    """What `submit_code` would do, by doing it in a temporary folder. Nothing is sent, run or kept."""
+    host = DryRunHost(request.challenge)
+    host.quota(request.challenge.slug)  # `submit_code` asks for it at the start, too
+    sha256 = request.submission.sha256()
     run, rehearsal = fresh_run(runs, sha256), fresh_rehearsal(runs, sha256)
-    means = SubmitServices(
+    refusal = rehearsal_error(rehearsal, request.submission, runs)
+    services = SubmitServices(
         host=lambda: host,
-        teller=_Nobody(),
-        pace=PollPolicy(poll_s=0),
+        ui=_AgreeingUI(),
+        poll=PollPolicy(poll_s=0),
         warn=lambda _: None,
-        run_now=_nothing_is_run,
-        rehearse_now=_nothing_is_run,
+        run_now=_must_not_run,
+        rehearse_now=_must_not_run,
     )
     with tempfile.TemporaryDirectory(prefix="dfdc-") as folder:
-        book = open_attempt(Path(folder), new_attempt(wanted, Ready(run=run, rehearsal=WAIVED)))
-        carry_out(wanted, book, Path(folder), host, means)
-    owner, parcel = host.owner(), wanted.parcel
+        file = open_attempt(Path(folder), new_attempt(request, CheckedCode(run=run, rehearsal=SKIPPED)))
+        run_steps(request, file, Path(folder), host, services)
+    owner, bundle = host.owner(), request.bundle
     return DryRun(
-        submission=wanted.submission.name,
+        submission=request.submission.name,
         submission_sha256=sha256,
         run=run.run_id if run else "",
         rehearsal=rehearsal.rehearsal_id if rehearsal else "",
-        earlier=_earlier(wanted, runs),
-        doubts=warnings_of(wanted),
+        refusal=f"{refusal} {refusal.hint}" if refusal else "",
+        earlier=_earlier(request, runs),
+        warnings=request_warnings(request),
         calls=host.calls,
-        kernel_metadata=parcel.kernel_metadata(owner),
-        data_set_metadata=parcel.data_set_metadata(owner) if parcel.files else None,
-        data_set_files=[file.relative_to(parcel.folder).as_posix() for file in parcel.files],
+        kernel_metadata=bundle.kernel_metadata(owner),
+        dataset_metadata=bundle.dataset_metadata(owner) if bundle.files else None,
+        dataset_files=[file.relative_to(bundle.folder).as_posix() for file in bundle.files],
     )
 
 
-def _earlier(wanted: SubmitRequest, runs: Path) -> str:
-    for book in earlier_attempts(wanted, runs):
-        seen = book.hand_in
-        if not seen.over:
-            return f"{seen.hand_in_id} goes on, last step done: {seen.stage.value}; only the calls after it are made"
-        if seen.spent:
-            return f"{seen.hand_in_id} was handed in ({seen.over}): without --again nothing is sent"
+def _earlier(request: SubmitRequest, runs: Path) -> str:
+    for file in earlier_attempts(request, runs):
+        attempt = file.attempt
+        if not attempt.outcome:
+            done = f"{attempt.attempt_id} would be resumed, last completed step: {attempt.stage.value}"
+            return f"{done}; only the calls after it are made"
+        if attempt.used_quota:
+            return f"{attempt.attempt_id} was submitted ({attempt.outcome}): without --again nothing is sent"
     return ""
 
 
-def _nothing_is_run() -> NoReturn:
+def _must_not_run() -> NoReturn:
     raise AssertionError
 
 
-class _Nobody:
-    """A teller without a person, who agrees to everything: nothing is spent."""
+class _AgreeingUI:
+    """Shows nothing and agrees to everything: no submission is used."""
 
-    def say(self, text: str) -> None: ...
+    def info(self, text: str) -> None: ...
 
-    def waiting(self, text: str) -> None: ...
+    def status(self, text: str) -> None: ...
 
-    def printed(self, text: str) -> None: ...
+    def log(self, text: str) -> None: ...
 
-    def agreed(self, _question: str) -> bool:
+    def confirm(self, _question: str) -> bool:
         return True

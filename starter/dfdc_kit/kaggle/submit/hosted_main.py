@@ -1,40 +1,67 @@
-"""Runs a code submission at Kaggle as `dfdc run` does here: its files beside each other, the input named to it.
+"""Runs a code submission at Kaggle as `dfdc run` does: its files beside each other, the input in DFDC_INPUT_DIR.
 
 `dfdc submit` pushes a copy of this file with one line that calls it. It imports nothing of the kit.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
 INPUT = Path("/kaggle/input")
+ARCHIVE, INSIDE = "submission-files.bin", "submission"  # the submission's files, and the folder in that archive
 WHEELS = "wheels"  # folder of packages that Kaggle's image lacks: there is no internet to install them from
 
 
 def mounted(*places: str) -> Path:
-    """The first of these places that is there: Kaggle mounts attached data elsewhere than in 2020."""
+    """The first of these places that exists: Kaggle has moved its mounts since 2020."""
     found = [INPUT / place for place in places if (INPUT / place).is_dir()]
     if not found:
         raise FileNotFoundError(f"none of {', '.join(places)} is in {INPUT}: is it attached to this notebook?")
     return found[0]
 
 
-def prepare(competition: str, data_set: str) -> Path:
-    """Name the input to the program as the harness does; the folder of its own files (`data_set` is owner/slug)."""
+def prepare(competition: str, dataset: str, digests: "dict[str, str]") -> Path:
+    """Set DFDC_INPUT_DIR and `sys.path`; the folder of the submission's files (`dataset` is owner/slug)."""
     os.environ["DFDC_INPUT_DIR"] = str(mounted(f"competitions/{competition}", competition))
-    if not data_set:
+    if not dataset:
         return Path.cwd()
-    own = mounted(f"datasets/{data_set}", data_set.split("/")[1])
+    own = unpacked(mounted(f"datasets/{dataset}", dataset.split("/")[1]))
+    compare(own, digests)
     installed = install(own / WHEELS)
     sys.path[:0] = [str(own), *installed]
     os.environ["PYTHONPATH"] = os.pathsep.join([*installed, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return own
 
 
-def install(wheels: Path) -> list[str]:
-    """Install the wheels of a folder into a temporary one, and nothing else; where they are, if there are any."""
+def unpacked(dataset: Path) -> Path:
+    """The folder with the submission's files; the archive is unpacked into a temporary one."""
+    if (dataset / INSIDE).is_dir():  # Kaggle has unpacked it
+        return dataset / INSIDE
+    folder = tempfile.mkdtemp(prefix="submission-")
+    with tarfile.open(dataset / ARCHIVE) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)  # noqa: S202  # made by `dfdc submit`
+    return Path(folder, INSIDE)
+
+
+def compare(own: Path, digests: "dict[str, str]") -> None:
+    """Every file is the one that was submitted, by name and SHA-256; else a RuntimeError names those that are not."""
+    differing = []
+    for name, digest in digests.items():
+        path = own / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            differing.append(name)
+    if differing:
+        raise RuntimeError(f"missing or changed on the way to Kaggle: {', '.join(differing[:10])}")
+
+
+def install(wheels: Path) -> "list[str]":
+    """Install the wheels of a folder into a temporary one, without an index; that folder, if there are any."""
     found = sorted(str(path) for path in wheels.glob("*.whl"))
     if not found:
         return []
@@ -44,9 +71,9 @@ def install(wheels: Path) -> list[str]:
     return [folder]
 
 
-def main(competition: str, data_set: str, program: str) -> None:
-    """Run the program in the current folder, /kaggle/working; an exit code that is not 0 ends this one, too."""
-    command = [sys.executable, "-u", str(prepare(competition, data_set) / program)]
+def main(competition: str, dataset: str, digests: "dict[str, str]", program: str) -> None:
+    """Run the program in the current folder, /kaggle/working; an exit code that is not 0 fails this one, too."""
+    command = [sys.executable, "-u", str(prepare(competition, dataset, digests) / program)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -54,4 +81,4 @@ def main(competition: str, data_set: str, program: str) -> None:
         for line in process.stdout:  # passed on by us: not every way to run a script shows what its children print
             print(line, end="", flush=True)
     if process.returncode:
-        raise SystemExit(f"{program} ended with exit code {process.returncode}")
+        raise SystemExit(f"{program} exited with code {process.returncode}")

@@ -1,4 +1,4 @@
-"""The calls of a hand-in, made with Kaggle's own client."""
+"""The calls of a submission, made with Kaggle's own client."""
 
 import re
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from dfdc_kit.errors import KaggleError
 from dfdc_kit.kaggle import Kaggle
-from dfdc_kit.kaggle.submit.context import DataSet, KaggleSubmission, Pushed, Quota, Session
+from dfdc_kit.kaggle.submit.context import HostedRun, KaggleDataset, KaggleSubmission, PushedKernel, Quota
 
-PAGE = 100  # submissions; a team makes two a day
+PAGE_SIZE = 100  # submissions; a team makes two a day
 Answer = TypeVar("Answer")
 
 
@@ -22,7 +22,7 @@ class KaggleHost:
     def owner(self) -> str:
         """The account's name."""
         if not self._kaggle.user:
-            raise KaggleError("Kaggle's client does not say whose credentials these are.", reason="bad-credentials")
+            raise KaggleError("Kaggle's client does not know the account's name.", reason="bad-credentials")
         return self._kaggle.user
 
     def quota(self, competition: str) -> Quota:
@@ -34,47 +34,47 @@ class KaggleHost:
         )
         return Quota(today=seen.num_today, total=seen.num_total, left=seen.num_allowed_now)
 
-    def data_set(self, ref: str) -> DataSet | None:
-        """The data set owner/slug; None if there is none: Kaggle then says that it may not be seen."""
+    def dataset(self, ref: str) -> KaggleDataset | None:
+        """The dataset owner/slug; None if there is none: Kaggle then answers "permission denied"."""
         try:
-            return self._call(f"looking for the data set {ref}", lambda api: _data_set(api, ref))
-        except KaggleError as fault:
-            if fault.reason in ("refused", "not-found"):
+            return self._call(f"looking for the dataset {ref}", lambda api: _dataset(api, ref))
+        except KaggleError as error:
+            if error.reason in ("refused", "not-found"):
                 return None
             raise
 
-    def create_data_set(self, ref: str, folder: Path) -> None:
-        """Upload the files of `folder` as a new private data set."""
+    def create_dataset(self, ref: str, folder: Path) -> None:
+        """Upload the files of `folder` as a new private dataset."""
         self._upload(ref, lambda api: api.dataset_create_new(str(folder), quiet=True, dir_mode="zip"))
 
     def add_version(self, ref: str, folder: Path, notes: str) -> None:
-        """Upload the files of `folder` as the next version of a data set."""
+        """Upload the files of `folder` as the next version of a dataset."""
         self._upload(ref, lambda api: api.dataset_create_version(str(folder), notes, quiet=True, dir_mode="zip"))
 
-    def push(self, kernel: str, folder: Path, limit_s: int | None) -> Pushed:
-        """Save the program in `folder` as the next version of the notebook, and have it run."""
+    def push(self, kernel: str, folder: Path, limit_s: int | None) -> PushedKernel:
+        """Save the program in `folder` as the next version of the notebook, which Kaggle then runs."""
         limit = None if limit_s is None else str(limit_s)
         answer = self._call(
             f"pushing {kernel}", lambda api: api.kernels_push(str(folder), timeout=limit), repeatable=False
         )
         if answer.error or not answer.version_number:
-            raise KaggleError(f"Kaggle does not take {kernel}: {answer.error or 'no reason given'}", reason="refused")
+            raise KaggleError(f"Kaggle rejects {kernel}: {answer.error or 'no reason given'}", reason="refused")
         kinds = ("dataset", "competition", "kernel", "model")
         invalid = {kind: list(getattr(answer, f"invalid_{kind}_sources") or []) for kind in kinds}
-        faults = [f"the {kind} {name} cannot be attached" for kind, names in invalid.items() for name in names]
-        return Pushed(version=answer.version_number, url=answer.url, faults=faults)
+        problems = [f"the {kind} {name} cannot be attached" for kind, names in invalid.items() for name in names]
+        return PushedKernel(version=answer.version_number, url=answer.url, problems=problems)
 
-    def session(self, kernel: str, version: int) -> Session:
-        """How the run of that version stands."""
-        seen = self._call(f"asking how {kernel} runs", lambda api: api.kernels_status(f"{kernel}/{version}"))
-        return Session(status=seen.status.name.lower(), failure=seen.failure_message or "")
+    def hosted_run(self, kernel: str, version: int) -> HostedRun:
+        """The state of that version's run."""
+        seen = self._call(f"asking for the status of {kernel}", lambda api: api.kernels_status(f"{kernel}/{version}"))
+        return HostedRun(status=seen.status.name.lower(), failure=seen.failure_message or "")
 
     def log(self, kernel: str, version: int) -> str:
-        """What that run has printed so far."""
+        """What that run has printed so far, as Kaggle serves it."""
         return str(self._call(f"reading the log of {kernel}", lambda api: api.kernels_logs(f"{kernel}/{version}")))
 
     def fetch_output(self, kernel: str, version: int, name: str, folder: Path) -> bool:
-        """Fetch the file `name` that the run left into `folder`; False if it left none."""
+        """Fetch the run's output file `name` into `folder`; False if it has none."""
         pattern = f"^{re.escape(name)}$"
         files, _ = self._call(
             f"fetching {name} of {kernel}",
@@ -83,7 +83,7 @@ class KaggleHost:
         return any(Path(file).name == name for file in files)
 
     def submit(self, competition: str, kernel: str, version: int, name: str, description: str) -> str:
-        """Spend a submission; Kaggle's number of it. Made once, whatever the answer: it may have been spent."""
+        """Submit an output file; Kaggle's number of the submission. Called once: a lost answer may mean success."""
         answer = self._call(
             f"submitting {name} of {kernel}, version {version}",
             lambda api: api.competition_submit_code(name, description, competition, kernel, version, quiet=True),
@@ -91,42 +91,42 @@ class KaggleHost:
             repeatable=False,
         )
         if not answer.ref:
-            raise KaggleError(f"Kaggle does not take the submission: {answer.message or 'no reason given'}")
+            raise KaggleError(f"Kaggle rejects the submission: {answer.message or 'no reason given'}")
         return str(answer.ref)
 
     def submissions(self, competition: str) -> list[KaggleSubmission]:
         """The newest submissions of the team, newest first."""
         found = self._call(
             "listing the submissions",
-            lambda api: api.competition_submissions(competition, page_size=PAGE),
+            lambda api: api.competition_submissions(competition, page_size=PAGE_SIZE),
             competition,
         )
-        return [_sent(one) for one in found or []]
+        return [_submission(one) for one in found or []]
 
     def _upload(self, ref: str, function: Callable[[Any], Any]) -> None:
-        answer = self._call(f"uploading the data set {ref}", function)
+        answer = self._call(f"uploading the dataset {ref}", function)
         if answer.error or str(answer.status).lower() == "error":
-            raise KaggleError(f"Kaggle does not take the data set {ref}: {answer.error or 'no reason given'}")
+            raise KaggleError(f"Kaggle rejects the dataset {ref}: {answer.error or 'no reason given'}")
 
     def _call(
         self, doing: str, function: Callable[[Any], Answer], competition: str = "", *, repeatable: bool = True
     ) -> Answer:
-        hint = "Check the names on www.kaggle.com; a competition that has ended may not take submissions"
+        hint = "Check the names on www.kaggle.com; an ended competition may not accept submissions."
         return self._kaggle.call(doing, function, slug=competition, repeatable=repeatable, not_found=hint)
 
 
-def _data_set(api: Any, ref: str) -> DataSet:
-    """Version and status of a data set, by two calls of the client's own library."""
+def _dataset(api: Any, ref: str) -> KaggleDataset:
+    """Version and status of a dataset, by two calls."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
     request = ApiGetDatasetRequest()
     request.owner_slug, request.dataset_slug = ref.split("/")
     with api.build_kaggle_client() as client:
         version = client.datasets.dataset_api_client.get_dataset(request).current_version_number
-    return DataSet(version=version, status=api.dataset_status(ref))
+    return KaggleDataset(version=version, status=api.dataset_status(ref))
 
 
-def _sent(one: Any) -> KaggleSubmission:
+def _submission(one: Any) -> KaggleSubmission:
     return KaggleSubmission(
         reference=str(one.ref),
         description=one.description or "",
@@ -138,7 +138,7 @@ def _sent(one: Any) -> KaggleSubmission:
 
 
 def _number(text: str | None) -> float | None:
-    """A score as Kaggle writes it; None where it shows none."""
+    """A score as Kaggle writes it; None if it shows none."""
     try:
         return float(text) if text else None
     except ValueError:

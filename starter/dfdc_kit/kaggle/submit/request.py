@@ -1,4 +1,4 @@
-"""What is to be handed in: the code, the hosted machine it asks for, and the parcel that is sent."""
+"""What is to be submitted: the code, the accelerator it asks for, and the bundle that is sent."""
 
 import re
 from pathlib import Path
@@ -22,13 +22,13 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
 class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be handed in, and how."""
+    """What is to be submitted, and how."""
 
     submission: CodeSubmission
     challenge: Challenge
     profile_name: str
     profile: Profile
-    parcel: KernelBundle
+    bundle: KernelBundle
     message: str = ""
 
 
@@ -41,70 +41,69 @@ def submit_request(
     slug: str = "",
     message: str = "",
 ) -> SubmitRequest:
-    """Put together what is to be sent. Raises UsageError or SubmissionError, all faults of the code at once.
+    """The request for `submission`. Raises UsageError, or SubmissionError with all problems of the code at once.
 
-    Without `profile_name`, today's machine: with a GPU if the submission declares one.
+    Without `profile_name`, today's hosted machine: with a GPU if the submission declares one.
     """
     gpu = submission.settings.gpu
     profile_name = profile_name or (GPU_PROFILE if gpu or accelerator else CPU_PROFILE)
     profile = load_profile(profile_name)
     _check_slug(slug)
-    chosen = choose(accelerator, profile, gpu=gpu)
-    one = kernel_bundle(submission, challenge.slug, chosen, slug)
-    faults = bundle_errors(submission, one, profile)
-    if faults:
+    chosen = choose_accelerator(accelerator, profile, gpu=gpu)
+    bundle = kernel_bundle(submission, challenge.slug, chosen, slug)
+    if problems := bundle_errors(submission, bundle, profile):
         raise SubmissionError(
-            f"{submission.name} cannot be handed in as it is: {'; '.join(faults)}.",
-            hint="What the manifest must say: docs/how-to/run-your-own-submission.md",
+            f"{submission.name} cannot be submitted: {'; '.join(problems)}.",
+            hint="For the manifest of external data, see docs/how-to/run-your-own-submission.md.",
         )
     return SubmitRequest(
         submission=submission,
         challenge=challenge,
         profile_name=profile_name,
         profile=profile,
-        parcel=one,
+        bundle=bundle,
         message=message,
     )
 
 
-def warnings_of(wanted: SubmitRequest) -> list[str]:
-    """What may go wrong at Kaggle and cannot be known here, in sentences."""
-    image = load_profile(GPU_PROFILE).software.keys() | wanted.profile.software.keys()  # the image is today's
+def request_warnings(request: SubmitRequest) -> list[str]:
+    """What may fail at Kaggle and cannot be checked here, in sentences."""
+    image = load_profile(GPU_PROFILE).software.keys() | request.profile.software.keys()  # the image is today's
     known = {_project(name) for name in image}
-    known |= {_project(path.name.split("-")[0]) for path in wanted.parcel.files if path.suffix == ".whl"}
-    strange = [name for name in distributions(wanted.submission.settings.packages) if _project(name) not in known]
-    if not strange:
+    known |= {_project(path.name.split("-")[0]) for path in request.bundle.files if path.suffix == ".whl"}
+    unknown = [name for name in distributions(request.submission.settings.packages) if _project(name) not in known]
+    if not unknown:
         return []
     return [
-        f"not known to be in Kaggle's image, where nothing can be downloaded: {', '.join(strange)};"
-        " bring it along as a wheel in wheels/"
+        f"not known to be in Kaggle's image, where nothing can be downloaded: {', '.join(unknown)};"
+        " add it as a wheel in wheels/"
     ]
 
 
-def run_request(wanted: SubmitRequest, dataset: Dataset) -> RunRequest:
-    """A run of it here, held to the limits of the hosted machine."""
+def run_request(request: SubmitRequest, dataset: Dataset) -> RunRequest:
+    """A local run of it, under the limits of the hosted machine."""
     return RunRequest(
-        submission=wanted.submission,
+        submission=request.submission,
         dataset=dataset,
-        challenge=wanted.challenge,
-        profile_name=wanted.profile_name,
-        profile=wanted.profile,
+        challenge=request.challenge,
+        profile_name=request.profile_name,
+        profile=request.profile,
     )
 
 
-def rehearsal_request(wanted: SubmitRequest, dataset: Dataset) -> RehearsalRequest:
-    """A full rehearsal of it, from the clips of `dataset`."""
+def rehearsal_request(request: SubmitRequest, dataset: Dataset) -> RehearsalRequest:
+    """A full rehearsal of it, with the videos of `dataset`."""
     return RehearsalRequest(
-        submission=wanted.submission,
+        submission=request.submission,
         clips=dataset.videos,
-        challenge=wanted.challenge,
-        profile_name=wanted.profile_name,
-        profile=wanted.profile,
+        challenge=request.challenge,
+        profile_name=request.profile_name,
+        profile=request.profile,
     )
 
 
 def _project(name: str) -> str:
-    """A package's name as wheels and indexes agree on it."""
+    """A package's normalized name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -112,7 +111,7 @@ def _check_slug(slug: str) -> None:
     most = MOST_CHARACTERS - len(FILES)
     if slug and (not 5 <= len(slug) <= most or set(slug) - set(ALPHABET) or slug.strip("-") != slug):
         raise UsageError(
-            f"{slug!r} cannot be a name at Kaggle: expected a-z, 0-9 and - within, 5 to {most} characters.",
+            f"{slug!r} is not a valid slug: expected a-z, 0-9 and inner hyphens, 5 to {most} characters.",
             hint="For example: --slug dfdc-my-detector",
         )
 
@@ -122,14 +121,14 @@ CPU_PROFILE, GPU_PROFILE = "kaggle-today-cpu", "kaggle-today-gpu"
 
 
 class Retired(Settings, frozen=True, kw_only=True):
-    """An accelerator that cannot be had any more."""
+    """An accelerator that Kaggle no longer offers."""
 
     hardware: str
     runs_on: str  # what a session gets instead; empty: a CPU
 
 
 class Accelerators(Settings, frozen=True, kw_only=True):
-    """The table of names."""
+    """The table of accelerators."""
 
     source: str
     as_of: str
@@ -138,14 +137,14 @@ class Accelerators(Settings, frozen=True, kw_only=True):
 
 
 def accelerators() -> Accelerators:
-    """The names that Kaggle knows, and those it knew."""
+    """The accelerators that Kaggle offers, and those it has retired."""
     return read_toml(TABLE, Accelerators)
 
 
-def choose(asked: str, profile: Profile, *, gpu: bool) -> str:
-    """The name to ask for: `asked`, else that of the profile's hardware if the submission wants a GPU, else none.
+def choose_accelerator(asked: str, profile: Profile, *, gpu: bool) -> str:
+    """The accelerator's name: `asked`, else that of the profile's GPU if the submission needs one, else empty.
 
-    Raises UsageError for a retired one, naming its replacement, and for a name that is not known.
+    Raises UsageError for a retired one, naming its replacement, and for an unknown name.
     """
     table = accelerators()
     if not asked and not gpu:
@@ -154,14 +153,14 @@ def choose(asked: str, profile: Profile, *, gpu: bool) -> str:
     names = {name.lower(): name for name in (*table.offered, *table.retired)}
     name = names.get(wanted.lower())
     if name is None:
-        hint = suggest(wanted, table.offered, label="Accelerators")
-        raise UsageError(f"There is no accelerator {wanted!r}.", hint=hint)
+        known = suggest(wanted, table.offered, label="Accelerators")
+        raise UsageError(f"Unknown accelerator {wanted!r}.", hint=known)
     if name in table.retired:
-        gone = table.retired[name]
+        old = table.retired[name]
         raise UsageError(
-            f"{name} ({gone.hardware}) is retired ({table.as_of}): a session that asks for it runs on"
-            f" {gone.runs_on or 'a CPU'}, and nothing says so.",
-            hint=_instead(gone.runs_on, asked),
+            f"{name} ({old.hardware}) is retired ({table.as_of}): such a session silently runs on"
+            f" {old.runs_on or 'a CPU'}.",
+            hint=_replacement(old.runs_on, asked),
         )
     return name
 
@@ -170,11 +169,11 @@ def _of_hardware(gpu: str, table: Accelerators) -> str:
     for name, hardware in (*table.offered.items(), *((name, one.hardware) for name, one in table.retired.items())):
         if hardware == gpu:
             return name
-    seen = f"has {gpu}, which Kaggle does not offer" if gpu else "has no GPU, and the submission declares one"
-    raise UsageError(f"The runtime profile {seen}.", hint=f"For example: --profile {GPU_PROFILE}")
+    has = f"has {gpu}, which Kaggle does not offer" if gpu else "has no GPU, but the submission declares one"
+    raise UsageError(f"The runtime profile {has}.", hint=f"For example: --profile {GPU_PROFILE}")
 
 
-def _instead(replacement: str, asked: str) -> str:
-    if not replacement:
+def _replacement(name: str, asked: str) -> str:
+    if not name:
         return "Leave the accelerator out, or choose another: --accelerator NvidiaTeslaT4"
-    return f"Ask for it: --accelerator {replacement}" if asked else f"Use today's machine: --profile {GPU_PROFILE}"
+    return f"Ask for it: --accelerator {name}" if asked else f"Use today's machine: --profile {GPU_PROFILE}"

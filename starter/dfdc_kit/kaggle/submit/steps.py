@@ -1,126 +1,135 @@
-"""The steps of a hand-in. Each looks first whether it is done already, and writes down what it did at once."""
+"""The steps of a submission. Each checks first whether it is done already, and records at once what it did."""
 
 from collections.abc import Callable
 
 from dfdc_kit.errors import KaggleError, SubmissionError, UsageError
 from dfdc_kit.files import write_bytes
-from dfdc_kit.formatting import plural
+from dfdc_kit.formatting import format_bytes, plural
 from dfdc_kit.kaggle.submit.attempt import Stage, attempts
 from dfdc_kit.kaggle.submit.bundle import pack
-from dfdc_kit.kaggle.submit.context import DataSet, KaggleSubmission, Quota, Session, SubmitContext, log_text, until
+from dfdc_kit.kaggle.submit.context import (
+    HostedRun,
+    KaggleDataset,
+    KaggleSubmission,
+    Quota,
+    SubmitContext,
+    log_text,
+    poll,
+)
 from dfdc_kit.scoring.metric import displayed
 from dfdc_kit.submission.validate import validate
 
-GOES_ON = {"queued", "running", "new_script", "cancel_requested"}
+RUNNING = {"queued", "running", "new_script", "cancel_requested"}
 UNUSABLE = ("failed", "deleted")
 LOG = "log.txt"
 
 
-def upload(desk: SubmitContext) -> None:
-    """Bring the files of the submission to Kaggle as a data set, and wait until it can be attached."""
-    parcel, book = desk.parcel, desk.book
-    owner = book.hand_in.owner or desk.host.owner()
-    book.note(owner=owner, kernel=f"{owner}/{parcel.slug}")
-    _, folder = pack(parcel, owner, book.folder)
+def upload(context: SubmitContext) -> None:
+    """Upload the submission's files as a dataset, and wait until it can be attached."""
+    bundle, file, ui = context.bundle, context.file, context.ui
+    owner = file.attempt.owner or context.host.owner()
+    file.update(owner=owner, kernel=f"{owner}/{bundle.slug}")
+    _, folder = pack(bundle, owner, file.folder)
     if folder is None:
         return
-    ref = parcel.data_set(owner)
-    before = desk.host.data_set(ref)
+    ref = bundle.dataset(owner)
+    before = context.host.dataset(ref)
     version = before.version if before else 0
-    if before and _holds_them_already(desk, ref, before):
-        desk.teller.say(f"data set {ref}: version {version} holds these files already")
-        book.note(data_set=ref, data_set_sha256=parcel.files_sha256, data_set_version=version)
+    if before and _has_these_files(context, ref, before):
+        ui.info(f"dataset {ref}: version {version} already has these files")
+        file.update(dataset=ref, dataset_sha256=bundle.files_sha256, dataset_version=version)
         return
-    began_at = book.hand_in.data_set_version
+    begun_at = file.attempt.dataset_version
     failed = before is not None and before.status in UNUSABLE
-    if began_at is None or version <= began_at or failed:  # else an interrupted upload has arrived after all
-        book.note(data_set=ref, data_set_version=version)
-        size_bytes = sum(file.stat().st_size for file in parcel.files)
-        desk.teller.say(f"data set {ref}: uploading {plural(len(parcel.files), 'file')}, {size_bytes:,} bytes")
+    if begun_at is None or version <= begun_at or failed:  # else an interrupted upload has arrived after all
+        file.update(dataset=ref, dataset_version=version)
+        size_bytes = sum(path.stat().st_size for path in bundle.files)
+        ui.info(f"dataset {ref}: uploading {plural(len(bundle.files), 'file')}, {format_bytes(size_bytes)}")
         if before is None:
-            desk.host.create_data_set(ref, folder)
+            context.host.create_dataset(ref, folder)
         else:
-            desk.host.add_version(ref, folder, f"{parcel.files_sha256[:12]} {book.hand_in.marker}")
-        began_at = version
-    ready = until(desk, lambda: _newer(desk, ref, began_at))
-    book.note(data_set_sha256=parcel.files_sha256, data_set_version=ready.version)
-    desk.teller.say(f"data set {ref}: version {ready.version} is ready")
+            context.host.add_version(ref, folder, f"{bundle.files_sha256[:12]} {file.attempt.marker}")
+        begun_at = version
+    ready = poll(context, lambda: _newer_version(context, ref, begun_at))
+    file.update(dataset_sha256=bundle.files_sha256, dataset_version=ready.version)
+    ui.info(f"dataset {ref}: version {ready.version} is ready")
 
 
-def push(desk: SubmitContext) -> None:
+def push(context: SubmitContext) -> None:
     """Save the program as a version of the notebook, which Kaggle then runs."""
-    hand_in = desk.book.hand_in
-    kernel, _ = pack(desk.parcel, hand_in.owner, desk.book.folder)
-    pushed = desk.host.push(hand_in.kernel, kernel, desk.limit_s)
-    if pushed.faults:
+    attempt = context.file.attempt
+    kernel, _ = pack(context.bundle, attempt.owner, context.file.folder)
+    pushed = context.host.push(attempt.kernel, kernel, context.limit_s)
+    if pushed.problems:
         raise KaggleError(
-            f"{hand_in.kernel}, version {pushed.version}: {'; '.join(pushed.faults)}.",
-            hint="Look at the data set and the competition on www.kaggle.com; then run the same command again",
+            f"{attempt.kernel}, version {pushed.version}: {'; '.join(pushed.problems)}.",
+            hint="Check the datasets and the competition on www.kaggle.com; then run the same command again.",
         )
-    desk.book.note(kernel_version=pushed.version, kernel_url=pushed.url)
-    desk.teller.say(f"notebook {hand_in.kernel}: version {pushed.version} pushed, {pushed.url}")
+    context.file.update(kernel_version=pushed.version, kernel_url=pushed.url)
+    context.ui.info(f"notebook {attempt.kernel}: version {pushed.version} pushed, {pushed.url}")
 
 
-def follow(desk: SubmitContext) -> None:
-    """Follow the hosted run to its end, with its log; then look at the file that it left."""
-    hand_in = desk.book.hand_in
-    version = hand_in.kernel_version or 0
-    session = until(desk, lambda: _ended(desk, hand_in.kernel, version))
-    desk.book.note(hosted_status=session.status)
-    if session.status != "complete":
-        said = f"{session.status}{': ' + session.failure if session.failure else ''}"
-        desk.book.note(over=f"hosted run: {said}")
+def follow(context: SubmitContext) -> None:
+    """Follow the hosted run to its end, with its log; then check its output file."""
+    attempt = context.file.attempt
+    version = attempt.kernel_version or 0
+    hosted = poll(context, lambda: _ended_run(context, attempt.kernel, version))
+    context.file.update(hosted_status=hosted.status)
+    if hosted.status != "complete":
+        ended = f"{hosted.status}{': ' + hosted.failure if hosted.failure else ''}"
+        context.file.update(outcome=f"hosted run: {ended}")
         raise SubmissionError(
-            f"The hosted run of {hand_in.kernel}, version {version}, ended with {said}. No submission was spent.",
-            hint=f"less {desk.book.folder / LOG}",
+            f"The hosted run of {attempt.kernel}, version {version}, ended with {ended}. No submission was used.",
+            command=f"less {context.file.folder / LOG}",
         )
-    _check_output(desk, hand_in.kernel, version)
+    _check_output(context, attempt.kernel, version)
 
 
-def submit(desk: SubmitContext) -> None:
-    """Spend one submission, once: a call that was interrupted is looked for at Kaggle, never made again blindly."""
-    book, hand_in = desk.book, desk.book.hand_in
-    quota = desk.host.quota(hand_in.competition)
-    if hand_in.submissions_before is not None:
-        found = _listed(desk)
+def submit(context: SubmitContext) -> None:
+    """Submit the output, once: after an interrupted call, Kaggle is asked for the submission before another call."""
+    file, attempt = context.file, context.file.attempt
+    quota = context.host.quota(attempt.competition)
+    if attempt.submissions_before is not None:
+        found = _find_submission(context)
         if found is not None:
-            desk.teller.say(f"submission {found.reference} was received already")
-            return book.note(reference=found.reference)
-        if quota.total != hand_in.submissions_before:
-            book.note(over="unknown: it may have been submitted")
+            context.ui.info(f"submission {found.reference} had arrived already")
+            return file.update(reference=found.reference)
+        if quota.total != attempt.submissions_before:
+            file.update(outcome="unknown: it may have been submitted")
             raise KaggleError(
-                f"A call that spends a submission was interrupted; the team has made {quota.total} submissions now,"
-                f" {hand_in.submissions_before} before, and none of those listed bears {hand_in.marker}.",
-                hint=f"See https://www.kaggle.com/competitions/{hand_in.competition}/submissions; to send it: --again",
+                f"A submission call was interrupted. The team has made {quota.total} submissions now and"
+                f" {attempt.submissions_before} before, but none has the description {attempt.marker}.",
+                hint=f"See https://www.kaggle.com/competitions/{attempt.competition}/submissions; to submit: --again",
             )
     if quota.left < 1:
         raise KaggleError(
-            f"No submission is left today ({quota.today} made). The notebook has run and waits.",
-            hint="The day ends at midnight UTC; run the same command again then",
+            f"No submission is left today ({quota.today} made). The hosted run is complete and saved.",
+            hint="The day ends at midnight UTC; run the same command again then.",
             reason="quota",
         )
-    if not desk.teller.agreed(_question(desk, quota)):
-        raise UsageError("Nothing was submitted. The notebook has run and waits.", hint="Run the same command again")
-    name = desk.challenge.submission.name
-    book.note(submissions_before=quota.total)
-    description = f"{hand_in.message or hand_in.submission} {hand_in.marker}"
-    reference = desk.host.submit(hand_in.competition, hand_in.kernel, hand_in.kernel_version or 0, name, description)
-    book.note(reference=reference)
-    return desk.teller.say(f"submitted: {reference}; {quota.left - 1} left today")
+    if not context.ui.confirm(_question(context, quota)):
+        message = "Not submitted. The hosted run is complete and saved."
+        raise UsageError(message, hint="Run the same command again to submit it.")
+    name = context.challenge.submission.name
+    file.update(submissions_before=quota.total)
+    description = f"{attempt.message or attempt.submission} {attempt.marker}"
+    reference = context.host.submit(attempt.competition, attempt.kernel, attempt.kernel_version or 0, name, description)
+    file.update(reference=reference)
+    return context.ui.info(f"submitted: {reference}; {quota.left - 1} left today")
 
 
-def score(desk: SubmitContext) -> None:
-    """Wait for the score of the public leaderboard."""
-    sent = until(desk, lambda: _scored(desk))
-    desk.book.note(official_score=sent.public_score, private_score=sent.private_score)
-    if sent.status != "complete":
-        desk.book.note(over=f"error: {sent.error or 'no details are shown'}")
+def score(context: SubmitContext) -> None:
+    """Wait for the score on the public leaderboard."""
+    found = poll(context, lambda: _scored_submission(context))
+    context.file.update(official_score=found.public_score, private_score=found.private_score)
+    if found.status != "complete":
+        context.file.update(outcome=f"error: {found.error or 'no details'}")
         raise SubmissionError(
-            f"Kaggle could not score submission {sent.reference}: {sent.error or 'no details are shown'}."
-            " It counts as one of the day's.",
-            hint=f"dfdc rehearse {desk.parcel.folder}",
+            f"Kaggle could not score submission {found.reference}: {found.error or 'no details'}."
+            " It counts as one of the day's submissions.",
+            command=f"dfdc rehearse {context.bundle.folder}",
         )
-    desk.book.note(over="complete")
+    context.file.update(outcome="complete")
 
 
 STEPS: tuple[tuple[Stage, Callable[[SubmitContext], None]], ...] = (
@@ -132,88 +141,89 @@ STEPS: tuple[tuple[Stage, Callable[[SubmitContext], None]], ...] = (
 )
 
 
-def _newer(desk: SubmitContext, ref: str, than: int) -> DataSet | None:
-    """The data set once a version after `than` is ready: before that, a notebook would be given the old files."""
-    seen = desk.host.data_set(ref)
+def _newer_version(context: SubmitContext, ref: str, than: int) -> KaggleDataset | None:
+    """The dataset once a version after `than` is ready: before that, a notebook would get the old files."""
+    seen = context.host.dataset(ref)
     if seen is None or seen.version <= than or seen.status not in ("ready", *UNUSABLE):
-        desk.teller.waiting(f"data set {ref} is being processed")
+        context.ui.status(f"dataset {ref} is being processed")
         return None
     if seen.status != "ready":
         raise KaggleError(
-            f"Kaggle could not process the data set {ref}, version {seen.version}: {seen.status}.",
-            hint="See it on www.kaggle.com, then run the same command again",
+            f"Kaggle could not process the dataset {ref}, version {seen.version}: {seen.status}.",
+            hint="See it on www.kaggle.com, then run the same command again.",
         )
     return seen
 
 
-def _holds_them_already(desk: SubmitContext, ref: str, there: DataSet) -> bool:
-    """Whether the newest version is known, from an earlier hand-in of this folder, to hold the same files."""
-    return there.status == "ready" and any(
-        (one.data_set, one.data_set_sha256, one.data_set_version) == (ref, desk.parcel.files_sha256, there.version)
-        for one in (book.hand_in for book in attempts(desk.runs))
+def _has_these_files(context: SubmitContext, ref: str, newest: KaggleDataset) -> bool:
+    """Whether an earlier attempt in this folder has uploaded the same files as the newest version."""
+    wanted = (ref, context.bundle.files_sha256, newest.version)
+    known = (file.attempt for file in attempts(context.runs))
+    return newest.status == "ready" and any(
+        (one.dataset, one.dataset_sha256, one.dataset_version) == wanted for one in known
     )
 
 
-def _ended(desk: SubmitContext, kernel: str, version: int) -> Session | None:
-    session = desk.host.session(kernel, version)
-    if session.status != "queued":
-        _follow_log(desk, kernel, version)
-    if session.status in GOES_ON:
-        desk.teller.waiting(f"notebook {kernel}, version {version}: {session.status}")
+def _ended_run(context: SubmitContext, kernel: str, version: int) -> HostedRun | None:
+    hosted = context.host.hosted_run(kernel, version)
+    if hosted.status != "queued":
+        _follow_log(context, kernel, version)
+    if hosted.status in RUNNING:
+        context.ui.status(f"notebook {kernel}, version {version}: {hosted.status}")
         return None
-    return session
+    return hosted
 
 
-def _follow_log(desk: SubmitContext, kernel: str, version: int) -> None:
-    """Show and keep what was printed since the last look."""
-    path = desk.book.folder / LOG
+def _follow_log(context: SubmitContext, kernel: str, version: int) -> None:
+    """Show and save what was printed since the last call."""
+    path = context.file.folder / LOG
     known = path.read_text("utf-8") if path.is_file() else ""
     try:
-        text = log_text(desk.host.log(kernel, version))
-    except KaggleError as fault:  # the run goes on without it
-        return desk.teller.waiting(f"no log for now: {fault}")
+        text = log_text(context.host.log(kernel, version))
+    except KaggleError as error:  # the run continues without it
+        return context.ui.status(f"no log for now: {error}")
     if text != known:
         write_bytes(path, text.encode("utf-8", "replace"))
-        desk.teller.printed(text.removeprefix(known))
+        context.ui.log(text.removeprefix(known))
     return None
 
 
-def _check_output(desk: SubmitContext, kernel: str, version: int) -> None:
-    """The file that would be handed in is there and valid; its ids are the public videos', which we need not have."""
-    name = desk.challenge.submission.name
-    if not desk.host.fetch_output(kernel, version, name, desk.book.folder):
-        desk.book.note(over="hosted run: no submission file")
+def _check_output(context: SubmitContext, kernel: str, version: int) -> None:
+    """The output file exists and is valid; its ids are those of the public test, which may not be here."""
+    name, file = context.challenge.submission.name, context.file
+    if not context.host.fetch_output(kernel, version, name, file.folder):
+        file.update(outcome="hosted run: no submission file")
         raise SubmissionError(
-            f"The hosted run of {kernel}, version {version}, left no {name}. No submission was spent.",
-            hint=f"less {desk.book.folder / LOG}",
+            f"The hosted run of {kernel}, version {version}, wrote no {name}. No submission was used.",
+            command=f"less {file.folder / LOG}",
         )
-    validation, table = validate(desk.book.folder / name, desk.challenge)
+    validation, table = validate(file.folder / name, context.challenge)
     if table is None:
-        desk.book.note(over="hosted run: its submission file is not valid")
+        file.update(outcome="hosted run: its submission file is not valid")
         raise SubmissionError(
-            f"{name} of the hosted run is not valid: {validation.errors[0].message} No submission was spent.",
-            hint=f"dfdc validate {desk.book.folder / name}",
+            f"{name} of the hosted run is not valid: {validation.errors[0].message} No submission was used.",
+            command=f"dfdc validate {file.folder / name}",
         )
-    desk.book.note(output_rows=validation.rows)
-    desk.teller.say(f"the hosted run is complete; its {name} is valid, {plural(validation.rows, 'row')}")
+    file.update(output_rows=validation.rows)
+    context.ui.info(f"the hosted run is complete; its {name} is valid, {plural(validation.rows, 'row')}")
 
 
-def _question(desk: SubmitContext, quota: Quota) -> str:
-    hand_in = desk.book.hand_in
-    local = "" if hand_in.local_score is None else f" Local score {displayed(hand_in.local_score)}."
-    which = f"{hand_in.submission} ({hand_in.kernel}, version {hand_in.kernel_version})"
+def _question(context: SubmitContext, quota: Quota) -> str:
+    attempt = context.file.attempt
+    local = "" if attempt.local_score is None else f" Local score {displayed(attempt.local_score)}."
+    which = f"{attempt.submission} ({attempt.kernel}, version {attempt.kernel_version})"
     return f"{quota.today} made today, {quota.left} left, failed ones count.{local} Submit {which}?"
 
 
-def _listed(desk: SubmitContext) -> KaggleSubmission | None:
-    marker, number = desk.book.hand_in.marker, desk.book.hand_in.reference
-    sent = desk.host.submissions(desk.book.hand_in.competition)
-    return next((one for one in sent if one.reference == number or marker in one.description), None)
+def _find_submission(context: SubmitContext) -> KaggleSubmission | None:
+    marker, number = context.file.attempt.marker, context.file.attempt.reference
+    found = context.host.submissions(context.file.attempt.competition)
+    return next((one for one in found if one.reference == number or marker in one.description), None)
 
 
-def _scored(desk: SubmitContext) -> KaggleSubmission | None:
-    sent = _listed(desk)
-    if sent is None or sent.status == "pending":
-        desk.teller.waiting(f"submission {desk.book.hand_in.reference} is being scored")
+def _scored_submission(context: SubmitContext) -> KaggleSubmission | None:
+    found = _find_submission(context)
+    if found is None or found.status == "pending":
+        context.ui.status(f"submission {context.file.attempt.reference} is being scored")
         return None
-    return sent
+    return found
