@@ -1,6 +1,6 @@
-"""The container backend: its command line, compared whole; its path through the harness, with an engine that is a fake.
+"""The container backend: its exact command line, and a run through the harness with a fake engine.
 
-A real engine is asked with `pytest -m container` (`DFDC_TEST_IMAGE` names an image that has python3).
+A real engine is used with `pytest -m container` (`DFDC_TEST_IMAGE` names an image that has python3).
 """
 
 import os
@@ -18,7 +18,7 @@ from dfdc_kit.errors import SandboxError
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.profiles import Hardware, Limits, Profile
-from dfdc_kit.sandbox import BACKENDS, backends, choose, oci
+from dfdc_kit.sandbox import BACKENDS, backends, choose, oci, self_check
 from dfdc_kit.sandbox.base import Ending, Job
 from dfdc_kit.sandbox.oci import OciBackend, command_line
 from dfdc_kit.submission.code import read_code_submission
@@ -51,8 +51,8 @@ if argv[0] == "inspect":
 
 
 @pytest.fixture(autouse=True)
-def nothing_known():
-    """What was found out about engines is forgotten."""
+def forget_engines():
+    """Clear what is cached about engines."""
     for known in (oci._engine, oci._why_unavailable):
         known.cache_clear()
     yield
@@ -62,7 +62,7 @@ def nothing_known():
 
 @pytest.fixture
 def engine(tmp_path, monkeypatch):
-    """Put a fake `docker` on the path; how it behaves, and what it was asked."""
+    """`engine(...)` puts a fake `docker` on PATH and returns a function that lists the commands it got."""
     folder = tmp_path / "bin"
     folder.mkdir()
     record = tmp_path / "asked"
@@ -89,8 +89,8 @@ def job(stage: Path) -> Job:
     )
 
 
-def test_the_command_line(monkeypatch):
-    """Whole, word for word: what the container may is decided here."""
+def test_command_line_is_exactly_this(monkeypatch):
+    """Word for word: what the container may do is decided here."""
     stage = Path("/runs/1/stage")
     core = min(os.sched_getaffinity(0))
     monkeypatch.setattr(
@@ -112,20 +112,20 @@ def test_the_command_line(monkeypatch):
     assert [word or "<>" for word in said] == expected.split()
 
 
-def test_the_network_only_where_the_profile_opens_it():
+def test_command_line_opens_the_network_only_where_the_profile_does():
     said = list(command_line("docker", "c", "i", job(Path("/s")), Limits(network=True)))
     assert "--network" not in said
     assert "--memory" not in said
 
 
-def test_without_an_image_it_says_what_to_do(engine):
+def test_unavailable_without_an_image_says_how_to_name_one(engine):
     engine()
     assert BACKENDS["oci"].unavailable() == oci.NO_IMAGE
     assert "image = " in BACKENDS["oci"].fix(oci.NO_IMAGE)
     assert backends(None)["oci"].unavailable()
 
 
-def test_without_an_engine(monkeypatch, tmp_path):
+def test_unavailable_without_an_engine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     backend = OciBackend("another-image")
     assert backend.unavailable() == "neither docker nor podman is installed"
@@ -149,8 +149,8 @@ def harness(tmp_path, sample, source: str, limits: Limits = LIMITS):
     return run(request, choose("oci", profile), tmp_path / "runs", NullListener())
 
 
-def test_a_client_without_its_engine_is_passed_over(monkeypatch, tmp_path):
-    """`docker` lies on many machines where only Podman answers."""
+def test_engine_that_does_not_answer_is_skipped(monkeypatch, tmp_path):
+    """Many machines have a `docker` client where only Podman answers."""
     for name, answer in (("docker", "echo Cannot connect >&2; exit 1"), ("podman", "exit 0")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
         (tmp_path / name).chmod(0o755)
@@ -163,15 +163,17 @@ def test_a_client_without_its_engine_is_passed_over(monkeypatch, tmp_path):
     assert oci._engine()[0] == ""
 
 
-def test_a_card_is_handed_on_in_each_engines_words(monkeypatch, tmp_path):
+def test_command_line_passes_gpus_in_each_engines_option(monkeypatch, tmp_path):
     monkeypatch.setattr(oci, "find_gpus", lambda: (object(), ""))
     given = structs.replace(job(tmp_path), gpu=True)
     assert "--gpus all" in " ".join(command_line("/usr/bin/docker", "c", "i", given, LIMITS))
     assert "--device nvidia.com/gpu=all" in " ".join(command_line("/usr/bin/podman", "c", "i", given, LIMITS))
-    assert "gpu" not in " ".join(command_line("/usr/bin/docker", "c", "i", job(tmp_path), LIMITS))
+    assert "--gpus" not in list(command_line("/usr/bin/docker", "c", "i", job(tmp_path), LIMITS))
 
 
-def test_through_the_harness(engine, tmp_path, sample):
+def test_run_through_the_harness_reports_what_a_fake_engine_does_not_enforce(engine, tmp_path, sample, monkeypatch):
+    monkeypatch.setattr(self_check, "TRIAL_S", 2.0)  # what the fake does not stop runs as long
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = engine()
     source = (
         "import os, shutil\nshutil.copy(os.environ['DFDC_INPUT_DIR'] + '/sample_submission.csv', 'submission.csv')\n"
@@ -181,10 +183,10 @@ def test_through_the_harness(engine, tmp_path, sample):
     assert report.backend == "oci"
     assert {"run", "inspect", "rm"} <= set(asked())
     statuses = {claim.limit: claim.status for claim in report.enforcement}
-    assert statuses["network"] == statuses["hidden_files"] == "NOT ENFORCED HERE"  # a fake holds nothing: tried
+    assert statuses["network"] == statuses["hidden_files"] == "NOT ENFORCED HERE"  # found by trying
 
 
-def test_a_container_that_must_be_stopped_is_removed(engine, tmp_path):
+def test_container_is_removed_when_a_limit_stops_it(engine, tmp_path):
     asked = engine()
     stage = tmp_path / "stage"
     for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
@@ -192,10 +194,10 @@ def test_a_container_that_must_be_stopped_is_removed(engine, tmp_path):
     (stage / "kaggle" / "src" / "main.py").write_text("import time; time.sleep(60)")
     outcome = OciBackend("an-image").run(job(stage), Limits(wall_time_s=0.7), lambda _: None)
     assert outcome.ending is Ending.WALL_TIME
-    assert asked().count("rm") == 2  # by the supervisor, which does so even when the harness is gone; and by us
+    assert asked().count("rm") == 2  # by the supervisor, which does it even if the harness has died; and by us
 
 
-def test_a_kill_for_want_of_memory_is_told(engine, tmp_path):
+def test_out_of_memory_kill_is_reported_as_memory(engine, tmp_path):
     engine(oom="true")
     stage = tmp_path / "stage"
     for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
@@ -206,8 +208,8 @@ def test_a_kill_for_want_of_memory_is_told(engine, tmp_path):
 
 
 @pytest.mark.parametrize("code", [125, 126, 127, 1])
-def test_an_engine_that_fails_is_never_the_submissions_fault(engine, tmp_path, code):
-    """By its exit code alone it cannot be told from a program that ends so: whether the container started, can."""
+def test_engine_failure_raises_sandbox_error(engine, tmp_path, code):
+    """The exit code alone is ambiguous; whether the container started is not."""
     engine(dead=True, code=code)
     stage = tmp_path / "stage"
     for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
@@ -217,7 +219,7 @@ def test_an_engine_that_fails_is_never_the_submissions_fault(engine, tmp_path, c
         OciBackend("an-image").run(job(stage), LIMITS, lambda _: None)
 
 
-def test_a_program_may_end_with_the_engines_own_codes(engine, tmp_path):
+def test_exit_code_125_of_a_program_is_not_an_engine_failure(engine, tmp_path):
     engine()
     stage = tmp_path / "stage"
     for name in ("kaggle/src", "kaggle/input", "kaggle/working", "tmp"):
@@ -228,8 +230,8 @@ def test_a_program_may_end_with_the_engines_own_codes(engine, tmp_path):
 
 
 @pytest.mark.container
-def test_a_real_engine(tmp_path):
-    """Every claim of the backend stands the trial, and nothing is left."""
+def test_real_engine_enforces_every_claim(tmp_path):
+    """The self-check confirms every claim."""
     if not (shutil.which("docker") or shutil.which("podman")):
         pytest.skip("no docker and no podman")
     backend = OciBackend(os.environ.get("DFDC_TEST_IMAGE", "python:3.12-slim"))

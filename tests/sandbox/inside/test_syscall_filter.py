@@ -1,4 +1,4 @@
-"""The filter of system calls, carried out step by step for both machines that it is written for."""
+"""The system call filter, interpreted step by step for both architectures."""
 
 import errno
 import struct
@@ -13,7 +13,7 @@ EVERYTHING = {"keep_cores": True, "close_network": True, "close_users": True, "p
 
 
 def answer(content: bytes, machine: int, number: int, *arguments: int) -> int:
-    """What the kernel would answer: classic BPF on a struct seccomp_data, see linux/filter.h."""
+    """What the kernel would answer, by classic BPF on a struct seccomp_data, see linux/filter.h."""
     words = [value & 0xFFFFFFFFFFFFFFFF for value in (*arguments, *[0] * (6 - len(arguments)))]
     data = struct.pack("<iIQ6Q", number, machine, 0, *words)
     steps = list(struct.iter_unpack("<HBBI", content))
@@ -26,8 +26,8 @@ def answer(content: bytes, machine: int, number: int, *arguments: int) -> int:
         if operation == 0x20:
             loaded = struct.unpack_from("<I", data, operand)[0]
         else:
-            truth = {0x15: loaded == operand, 0x35: loaded >= operand, 0x45: bool(loaded & operand)}[operation]
-            at += yes if truth else no
+            jump = {0x15: loaded == operand, 0x35: loaded >= operand, 0x45: bool(loaded & operand)}[operation]
+            at += yes if jump else no
 
 
 def refused(error: int) -> int:
@@ -81,7 +81,7 @@ def refused(error: int) -> int:
         ("ioctl", (3, 0x5401), ALLOWED),
     ],
 )
-def test_each_call(machine, call, arguments, expected):
+def test_filter_answers_each_call(machine, call, arguments, expected):
     at = list(MACHINES).index(machine)
     content = program(machine, **EVERYTHING)
     assert answer(content, MACHINES[machine], CALLS[call][at], *arguments) == expected
@@ -89,14 +89,14 @@ def test_each_call(machine, call, arguments, expected):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_other_call_is_allowed(machine):
+def test_filter_allows_every_other_call(machine):
     at = list(MACHINES).index(machine)
     known = {numbers[at] for numbers in CALLS.values()}
     content = program(machine, **EVERYTHING)
     assert {answer(content, MACHINES[machine], number) for number in range(600) if number not in known} == {ALLOWED}
 
 
-def test_other_machines_are_refused():
+def test_filter_refuses_other_architectures():
     content = program("x86_64")
     assert answer(content, 0x40000003, 1) == refused(errno.ENOSYS)  # 32 bits
     assert answer(content, MACHINES["x86_64"], 0x40000000 + 1) == refused(errno.ENOSYS)  # x32

@@ -1,4 +1,4 @@
-"""Graphics cards are watched through NVML; here a fake one tells what it is asked for, as the package pynvml does."""
+"""GPUs are watched through NVML; here a fake that behaves as the package pynvml."""
 
 import os
 import sys
@@ -15,12 +15,12 @@ from dfdc_kit.sandbox.monitor import gpu
 from dfdc_kit.sandbox.monitor.gpu import Gpus, GpuWatch
 
 MIB, GIB = 1 << 20, 1 << 30
-ONE, TWO, OTHER = os.getpid(), os.getppid(), 1  # processes that there are
-ABROAD = 1 << 30  # a number that no process has here
+ONE, TWO, OTHER = os.getpid(), os.getppid(), 1  # existing processes
+UNKNOWN_PID = 1 << 30  # a number of no process here
 
 
 class FakeNvml:
-    """Two cards; `running` holds (pid, bytes or None) by card."""
+    """Two GPUs; `running` holds (pid, bytes or None) by GPU."""
 
     class NVMLError(Exception):
         pass
@@ -31,7 +31,7 @@ class FakeNvml:
         self.used = [GIB, GIB]
         self.busy = [0, 0]
         self.drawing: list[int] = []
-        self.parted = self.silent = False
+        self.partitioned = self.silent = False
 
     def nvmlInit(self):  # noqa: N802
         if self.broken:
@@ -50,7 +50,7 @@ class FakeNvml:
         return SimpleNamespace(used=self.used[handle])
 
     def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
-        if self.parted:
+        if self.partitioned:
             raise self.NVMLError("Not Supported")
         return SimpleNamespace(gpu=self.busy[handle])
 
@@ -65,7 +65,7 @@ class FakeNvml:
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """A machine with two cards and the package pynvml."""
+    """A machine with two GPUs and the package pynvml."""
 
     def make(**how) -> FakeNvml:
         fake = FakeNvml(**how)
@@ -82,7 +82,7 @@ def claim(limits: Limits) -> tuple[str, str]:
     return next((c.status, c.how) for c in enforcement.supervised_limits(limits) if c.limit == "gpu_memory")
 
 
-def test_memory_is_the_trees_and_of_one_card(nvml):
+def test_gpu_watch_reports_the_trees_peak_on_one_gpu(nvml):
     fake = nvml()
     watch = GpuWatch(Gpus(fake))
     fake.running = [[(ONE, 3 * GIB), (TWO, GIB), (OTHER, 9 * GIB)], [(ONE, 2 * GIB)]]
@@ -95,29 +95,29 @@ def test_memory_is_the_trees_and_of_one_card(nvml):
     assert used.cards == ["Tesla T4"] * 2
 
 
-def test_where_the_driver_names_no_size_the_growth_of_the_card_counts(nvml):
+def test_growth_of_the_gpu_counts_when_the_driver_gives_no_size(nvml):
     fake = nvml()
     watch = GpuWatch(Gpus(fake))
     fake.running[1], fake.used = [(ONE, None)], [GIB, 6 * GIB]
     assert watch.sample({ONE}) == 5 * GIB
 
 
-def test_where_the_driver_numbers_processes_otherwise_the_growth_counts(nvml):
-    """As in a container: it names a process that is not there, or none at all."""
+def test_growth_of_the_gpu_counts_when_the_driver_lists_unknown_processes(nvml):
+    """As in a container: it lists processes that do not exist here, or none."""
     fake = nvml()
     watch = GpuWatch(Gpus(fake))
     fake.used = [GIB, 6 * GIB]
-    for running in ([], [(ABROAD, 5 * GIB)]):
+    for running in ([], [(UNKNOWN_PID, 5 * GIB)]):
         fake.running[1] = running
         assert watch.sample({ONE}) == 5 * GIB
-    fake.drawing = [OTHER]  # a desktop: the driver does name who is there
+    fake.drawing = [OTHER]  # a desktop: the driver does list processes
     assert watch.sample({ONE}) == 0
 
 
-def test_a_card_that_says_no_more_is_watched_as_far_as_it_answers(nvml):
+def test_gpu_that_stops_answering_is_watched_as_far_as_it_answered(nvml):
     fake = nvml()
     watch = GpuWatch(Gpus(fake))
-    fake.running[0], fake.parted = [(ONE, 2 * GIB)], True
+    fake.running[0], fake.partitioned = [(ONE, 2 * GIB)], True
     assert watch.sample({ONE}) == 2 * GIB
     fake.silent = True
     assert watch.sample({ONE}) == 0
@@ -126,8 +126,8 @@ def test_a_card_that_says_no_more_is_watched_as_far_as_it_answers(nvml):
     assert claim(Limits(gpu_memory_bytes=GIB)) == ("NOT ENFORCED HERE", "NVML does not work: GPU is lost")
 
 
-def test_a_run_over_the_limit_is_ended(nvml, tmp_path, monkeypatch):
-    """A real process; what it holds on the card is the fake's word."""
+def test_gpu_memory_limit_stops_a_run(nvml, tmp_path, monkeypatch):
+    """A real process; its GPU memory comes from the fake."""
     fake = nvml()
 
     def running(handle):
@@ -142,7 +142,7 @@ def test_a_run_over_the_limit_is_ended(nvml, tmp_path, monkeypatch):
     assert outcome.usage.gpu.peak_memory_bytes == 9 * GIB
 
 
-def test_a_run_that_is_given_no_card_is_not_watched_there(nvml, tmp_path):
+def test_run_without_gpu_has_no_gpu_usage(nvml, tmp_path):
     nvml()
     for name in ("kaggle/working", "tmp"):
         (tmp_path / name).mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_a_run_that_is_given_no_card_is_not_watched_there(nvml, tmp_path):
     assert outcome.usage.gpu is None
 
 
-def test_what_is_claimed(nvml, monkeypatch):
+def test_gpu_memory_enforcement_depends_on_nvml(nvml, monkeypatch):
     limits = Limits(gpu_memory_bytes=GIB)
     nvml()
     assert claim(limits)[0] == "watched"
@@ -165,7 +165,7 @@ def test_what_is_claimed(nvml, monkeypatch):
     assert claim(limits) == ("enforced", "this machine has no NVIDIA GPU: none can be used")
 
 
-def test_profiles_say_who_sees_a_card():
+def test_profiles_offer_a_gpu_where_the_hosted_machine_has_one():
     seen = {name: profiles.load(name).offers_gpu for name in profiles.names()}
     assert seen == {
         "kaggle-2020-cpu": False,
