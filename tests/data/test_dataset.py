@@ -27,36 +27,36 @@ def data(tmp_path, sample):
 
 
 @pytest.mark.parametrize(
-    ("listed", "said"),
+    ("listed", "message"),
     [
         ("cab", ""),
-        ("abcd", "1 video that it lists is not there ('d.mp4')."),
-        ("a", "2 videos that are there are not in it ('b.mp4', 'c.mp4')."),
+        ("abcd", "1 listed video is missing (d.mp4)."),
+        ("a", "2 videos are not listed (b.mp4, c.mp4)."),
         (
             "abxyz",
-            "3 videos that it lists are not there ('x.mp4', 'y.mp4', 'z.mp4'); 1 video that is there is not in it",
+            "3 listed videos are missing (x.mp4, y.mp4, z.mp4); 1 video is not listed",
         ),
     ],
 )
-def test_rows_and_videos_that_do_not_match(data, listed, said):
+def test_sample_mismatch_names_missing_and_extra_videos(data, listed, message):
     challenge = challenges.load(challenges.BUNDLED)
-    told = sample_mismatch(find_dataset(data(*listed), challenge), challenge)
-    assert said in told
-    assert bool(said) == bool(told)
+    found = sample_mismatch(find_dataset(data(*listed), challenge), challenge)
+    assert message in found
+    assert bool(message) == bool(found)
 
 
-def test_a_file_that_is_no_sample_submission_is_told_by_the_run_itself(data):
+def test_sample_mismatch_leaves_a_broken_sample_to_the_run(data):
     challenge = challenges.load(challenges.BUNDLED)
     folder = data("a")
     (folder / "sample_submission.csv").write_text("nonsense")
     assert sample_mismatch(find_dataset(folder, challenge), challenge) == ""
 
 
-def test_a_run_warns_and_goes_on(dfdc, code_submission, data, tmp_path):
+def test_run_warns_of_a_mismatch_and_goes_on(dfdc, code_submission, data, tmp_path):
     folder = code_submission(HALF + "pathlib.Path('submission.csv').write_text(sample)")
     done = dfdc("run", folder, "--data", data("a", "b", "d"), "--json")
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning")]
     assert "sample_submission.csv" in line
-    assert "('d.mp4')" in line
-    assert "('c.mp4')" in line
+    assert "(d.mp4)" in line
+    assert "(c.mp4)" in line

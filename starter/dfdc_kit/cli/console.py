@@ -84,6 +84,20 @@ def warn(text: str) -> None:
     err.print(Text.assemble(("warning", "bold yellow"), f": {text}"))
 
 
+def say(text: str, indent: int = 0) -> None:
+    """Print one paragraph: wrapped with its indent on a terminal, one line where the output is piped."""
+    if out.soft_wrap:
+        return out.print(" " * indent + text)
+    from rich.padding import Padding
+
+    return out.print(Padding(text, (0, 0, 0, indent), expand=False))
+
+
+def print_next(command: str) -> None:
+    """Print the next command to type, on a line of its own."""
+    out.print(Text.assemble(("  next: ", "bold"), command), soft_wrap=True)
+
+
 def print_json(record: object) -> None:
     """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
     from dfdc_kit.files import to_json

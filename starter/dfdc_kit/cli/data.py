@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, warn
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
 from dfdc_kit.cli.download import HERE, KeepOption, ToOption
 from dfdc_kit.formatting import format_bytes, plural
 
 if TYPE_CHECKING:
     from dfdc_kit.data.integrity import FolderStatus, StatusReport, VerifyReport
     from dfdc_kit.data.split_files import SplitReport
-if TYPE_CHECKING:
     from dfdc_kit.kaggle.download.ingest import IngestResult
 
 
-SHOWN = 20  # problems; all are in --json
+FIRST = 5  # examples on the screen; all are in --json and with --all
 CURRENT_FOLDER = Path()
 
 data = typer.Typer(
@@ -27,10 +26,19 @@ data = typer.Typer(
 
 PathsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH...", help="Metadata files, or folders with metadata, directly or one level down."),
+    typer.Argument(
+        metavar="PATH...", help="metadata.json or label CSVs, or folders with these, directly or one level down."
+    ),
 ]
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="Data folder; default: the current one.")]
+
+
+AllOption = Annotated[bool, typer.Option("--all", help="Show everything found, not only the first five of each kind.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="DIR", help="Folder that remembers checked files; default: ~/.cache/dfdc."),
+]
 
 
 @data.command("labels")
@@ -39,7 +47,7 @@ def labels(
     to: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="CSV to write.")] = Path("solution.csv"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a solution CSV from metadata (1 is FAKE).
+    """Write a solution CSV from labels (1 is FAKE).
 
     Examples:
 
@@ -52,96 +60,106 @@ def labels(
     report = write_labels(paths, to, challenges.load())
     if as_json:
         return print_json(report)
+    _show_notes(report.notes)
     sources = plural(len(report.sources), "file")
     out.print(f"{plural(report.rows, 'video')}, {report.fake:,} FAKE and {report.real:,} REAL, from {sources}")
-    if report.stood_twice:
-        out.print(f"{report.stood_twice:,} of them stand in more than one file, each time with the same label")
+    if report.duplicates:
+        out.print(f"{plural(report.duplicates, 'video')} in more than one file, with the same label")
     out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
     return None
+
+
+def _show_notes(notes: list[str]) -> None:
+    for note in notes:
+        out.print(f"[dim]note:[/] {plain(note)}", soft_wrap=True)
 
 
 @data.command("split")
 def split(
     paths: PathsArgument,
     to: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")] = Path("split"),
-    share: Annotated[float, typer.Option("--share", help="Share of the videos for validation.")] = 0.2,
+    holdout: Annotated[float, typer.Option("--holdout", help="Fraction of the videos held out for validation.")] = 0.2,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the split.")] = 0,
     by: Annotated[
         str,
-        typer.Option("--by", metavar="GROUP", help="Group by part, original, or auto (by part where known)."),
+        typer.Option("--by", metavar="GROUP", help="Keep together: part, original, video (each alone) or auto."),
     ] = "auto",
     balance: Annotated[
-        bool, typer.Option("--balance", help="As many FAKE as REAL in each set; the rest is unused.")
+        bool, typer.Option("--balance", help="As many FAKE as REAL in each fold; the rest is unused.")
     ] = False,
     nearest: Annotated[
-        bool, typer.Option("--nearest", help="Closest to --share; videos may move when more data arrives.")
+        bool, typer.Option("--nearest", help="Closest to --holdout; videos may move when more data arrives.")
     ] = False,
     as_json: JsonOption = False,
+    share: Annotated[float | None, typer.Option("--share", hidden=True)] = None,  # name of --holdout until 0.1.0
 ) -> None:
     """Split into training and validation by original.
 
     No original and none of its fakes is in both. The same seed gives the same
     split, and no video moves when more data arrives. DIR/split.csv lists every
     video; DIR/train is a training folder, DIR/validation is for `dfdc run
-    --data`. Videos are linked, not copied.
+    --data`. Videos are linked, not copied. Copies under another name are left
+    out of training.
 
     Examples:
 
-        dfdc data split ~/deepfake-detection-challenge --share 0.2
+        dfdc data split ~/deepfake-detection-challenge --holdout 0.2
         dfdc data split train_sample_videos --out fold-1 --seed 1 --balance
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.data.split import SplitPlan
     from dfdc_kit.data.split_files import make_split
 
-    report = make_split(paths, to, SplitPlan(share, seed, by, balance, nearest), challenges.load())
+    report = make_split(
+        paths, to, SplitPlan(holdout if share is None else share, seed, by, balance, nearest), challenges.load()
+    )
     print_json(report) if as_json else _show_split(report)
 
 
 def _show_split(report: "SplitReport") -> None:
     from rich.table import Table
 
-    table = Table("side", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    _show_notes(report.notes)
+    table = Table("fold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("videos", "FAKE", "REAL", report.by + "s", "linked"):
         table.add_column(name, justify="right")
-    for name, side in report.sides.items():
-        if side.videos:
-            numbers = (side.videos, side.fake, side.real, side.groups, side.linked)
+    for name, fold in report.folds.items():
+        if fold.videos:
+            numbers = (fold.videos, fold.fake, fold.real, fold.groups, fold.linked)
             table.add_row(name, *(f"{number:,}" for number in numbers))
     out.print(table)
-    out.print(f"share of validation {report.share_reached:.1%}, asked for {report.share_asked:.1%}; seed {report.seed}")
+    out.print(f"held out {report.holdout_reached:.1%}, asked for {report.holdout:.1%}; seed {report.seed}")
     if report.nearer_seed is not None:
-        out.print(f"nearer: --seed {report.nearer_seed}; or --nearest, if no more data is to come")
-    if report.no_part:
-        out.print(
-            f"{report.no_part:,} unused: which part they belong to is not known. Take them in with: --by original",
-            soft_wrap=True,
-        )
-    if report.public_test:
-        out.print(
-            f"{report.public_test:,} unused: the public test_videos show them, validation must not", soft_wrap=True
-        )
+        out.print(f"closer: --seed {report.nearer_seed}; or --nearest, if no data will be added later")
+    for count, reason in (
+        (report.no_part, "their part is unknown; --by original includes them"),
+        (report.public_test, "they are in the public test, which is no validation set"),
+        (report.copies, "validation has a copy of them, or of one with the same original, under another name"),
+    ):
+        if count:
+            out.print(f"{count:,} unused: {reason}", soft_wrap=True)
+    for warning in report.warnings:
+        warn(warning)
     out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
-    if not any(side.linked for side in report.sides.values()):
-        out.print("no video is there to be linked: only the lists were written")
-    if report.sides["validation"].linked:
-        out.print(f"  next: dfdc run baselines/frame-stats --data {plain(report.folder)}/validation", soft_wrap=True)
+    if not any(fold.linked for fold in report.folds.values()):
+        out.print("no video is present: only the lists were written")
+    if report.folds["validation"].linked:
+        print_next(f"dfdc run baselines/frame-stats --data {typed(Path(report.folder) / 'validation')}")
 
 
 @data.command("verify")
 def verify(
     folder: FolderArgument = CURRENT_FOLDER,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame: about 2 s of CPU time per clip.")] = False,
-    state: Annotated[
-        Path | None,
-        typer.Option("--state", metavar="FILE", help="File that remembers checked files; default: DIR/.dfdc/."),
-    ] = None,
+    cache: CacheOption = None,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that every video is present, intact and in the metadata.
+    """Check that every video is present, intact and listed.
 
-    Results are remembered: a second run, or one after Ctrl-C, reads only files
-    that are new or changed. Exit code 3 if anything is wrong.
+    Takes a data folder or a plain folder of videos. Results are remembered: a
+    second run, or one after Ctrl-C, reads only files that are new or changed.
+    Exit code 3 if anything is wrong.
 
     Examples:
 
@@ -155,30 +173,31 @@ def verify(
 
     with counting("decoding" if deep else "reading headers") as progress:
         expected = expected_files(folder)
-        report = check(folder, challenges.load(), deep=deep, state=state, expected=expected, progress=progress)
-    print_json(report) if as_json else _show_verify(report)
+        report = check(folder, challenges.load(), deep=deep, cache=cache, expected=expected, progress=progress)
+    print_json(report) if as_json else _show_verify(report, show_all=show_all)
     if report.problems:
         raise typer.Exit(3)
 
 
-def _show_verify(report: "VerifyReport") -> None:
-    for problem in report.problems[:SHOWN]:
+def _show_verify(report: "VerifyReport", *, show_all: bool) -> None:
+    shown = report.problems if show_all else report.problems[:FIRST]
+    for problem in shown:
         out.print(f"[bold red]{problem.code}[/] {plain(problem.path)}: {plain(problem.reason)}", soft_wrap=True)
-    if len(report.problems) > SHOWN:
-        out.print(f"... and {len(report.problems) - SHOWN:,} more; all of them: --json")
-    kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
-    verdict = f"[bold red]NOT WHOLE[/]: {kinds}" if report.problems else "[bold green]WHOLE[/]"
+    if len(report.problems) > len(shown):
+        out.print(f"and {len(report.problems) - len(shown):,} more; all of them: --all or --json")
     depth = "decoded to the end" if report.deep else "headers read; --deep decodes the rest"
     out.print(
         f"{plural(report.files, 'video')}, {format_bytes(report.bytes)}, {report.read:,} of them read now ({depth})"
     )
-    if not report.state_kept:
+    if not report.cached:
         out.print(
-            f"[yellow]The state could not be kept[/] in {plain(report.state)}: the next run reads all again."
-            " Name a file that can be written: --state FILE",
+            f"[yellow]Not remembered[/]: cannot write {plain(report.cache)}; the next run reads all again."
+            " Name a writable folder: --cache DIR",
             soft_wrap=True,
         )
-    out.print(verdict)
+    kinds = ", ".join(f"{count:,} {code}" for code, count in report.counts.items())
+    problems = f"[bold red]{plural(len(report.problems), 'PROBLEM', 'PROBLEMS')}[/]: {kinds}"
+    out.print(problems if report.problems else "[bold green]OK[/]")
 
 
 @data.command("status")
@@ -194,7 +213,7 @@ def status(folder: FolderArgument = CURRENT_FOLDER, as_json: JsonOption = False)
     from dfdc_kit.cli.progress import counting
     from dfdc_kit.data.integrity import status as look
 
-    with counting("looking into folders") as progress:
+    with counting("reading folders") as progress:
         report = look(folder, challenges.load(), progress)
     print_json(report) if as_json else _show_status(report)
 
@@ -209,17 +228,21 @@ def _show_status(report: "StatusReport") -> None:
         table.add_column(name, justify="right")
     for found in report.folders:
         table.add_row(*_status_row(found))
+    if len(report.folders) > 1:
+        total = (report.videos, format_bytes(report.bytes), report.missing, report.fake, report.real)
+        table.add_row("total", *(text if isinstance(text, str) else f"{text:,}" for text in total), "")
     out.print(table)
-    there = report.parts_in_all - len(report.parts_missing)
-    missing = f"; missing {ranges(report.parts_missing)}" if report.parts_missing else ""
-    parts = f"{there} of {report.parts_in_all} parts{missing}"
-    out.print(f"{plural(report.videos, 'video')}, {format_bytes(report.bytes)}; {parts}")
+    present = report.parts_in_all - len(report.parts_missing)
+    missing = f"; missing: {ranges(report.parts_missing)}" if report.parts_missing else ""
+    parts = f"; {present} of {report.parts_in_all} parts{missing}" if report.parts_in_all else ""
+    classes = f" ({report.fake:,} FAKE, {report.real:,} REAL listed)" if report.fake or report.real else ""
+    out.print(f"{plural(report.videos, 'video')}, {format_bytes(report.bytes)}{classes}{parts}", soft_wrap=True)
 
 
 def _status_row(found: "FolderStatus") -> tuple[str, ...]:
     numbers = (found.missing, found.fake, found.real, found.originals)
-    said = ("-" if number is None else f"{number:,}" for number in numbers)
-    return plain(found.name), f"{found.videos:,}", format_bytes(found.bytes), *said
+    texts = ("-" if number is None else f"{number:,}" for number in numbers)
+    return plain(found.name), f"{found.videos:,}", format_bytes(found.bytes), *texts
 
 
 def add(

@@ -44,7 +44,7 @@ def score(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.validate import _show as show_validation
     from dfdc_kit.cli.validate import _show_violations as show_warnings
-    from dfdc_kit.data.solution import raise_if_sample, read_solution
+    from dfdc_kit.data.solution import read_solution
     from dfdc_kit.report.history import note_or_warn, of_score
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
@@ -54,7 +54,6 @@ def score(
     challenge = challenges.load()
     loaded = load_metric(metric or challenge.metric_path)
     truth = read_solution(solution, challenge)
-    raise_if_sample(truth, challenge)
     expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
     validation, table = validate(submission, challenge, expected)
     if table is None:

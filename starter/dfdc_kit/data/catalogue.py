@@ -1,10 +1,9 @@
-"""What metadata says about the videos of one folder, and where a data folder keeps its metadata."""
+"""All labelled videos of one or more data folders: where their label files are, and one table of their content."""
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,76 +13,100 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.data.metadata import read_metadata
-from dfdc_kit.data.solution import read_solution
-from dfdc_kit.errors import DataError, DataMissingError, KitError, UsageError
+from dfdc_kit.data.labels import read_label_rows, translate_read_errors
+from dfdc_kit.data.solution import LABELS_CSV
+from dfdc_kit.errors import DataError, DataMissingError, UsageError
 from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import plural
 
-LABELS_CSV = "labels.csv"
 NO_PART = -1
+FIRST_CONFLICTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFile:
-    """The videos that one metadata file names: names (n,) unique, fake (n,), originals (n,) with "" for "not told"."""
+    """The content of one label file: names (n,) unique, fake (n,), originals (n,) with "" where unknown."""
 
     file: Path
-    place: str  # the folder's name, for people: "dfdc_train_part_3"
-    folder: Path  # where the videos stand, if they are there
+    folder_name: str  # for people: "dfdc_train_part_3"
+    folder: Path  # where its videos are, if they are present
     part: int  # number of the part of the full training set, or NO_PART
     names: list[str]
     fake: npt.NDArray[np.bool_]
     originals: list[str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Labelled videos, each once.
+
+    names (n,) unique; fake (n,); originals (n,), "" where unknown; file_index (n,): the index in `label_files` of each
+    video's file. A video that is both in a part of the full training set and elsewhere belongs to the part.
+    """
+
+    label_files: list[LabelFile]
+    names: list[str]
+    fake: npt.NDArray[np.bool_]
+    originals: list[str]
+    file_index: npt.NDArray[np.int64]
+    duplicates: dict[str, list[str]]  # the folders of each video that is in more than one
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def source_videos(self) -> list[str]:
+        """(n,): the original of each video; its own name for a real one, and where the original is unknown."""
+        return [original or name for original, name in zip(self.originals, self.names, strict=True)]
+
+    def folder_name(self, i: int) -> str:
+        """The name of the folder of video `i`."""
+        return self.label_files[int(self.file_index[i])].folder_name
+
+    def folder_names(self) -> list[str]:
+        """(n,): the name of each video's folder."""
+        names = [label_file.folder_name for label_file in self.label_files]
+        return [names[at] for at in self.file_index.tolist()]
+
+    def path(self, i: int) -> Path:
+        """The path of video `i`, which may be missing."""
+        return self.label_files[int(self.file_index[i])].folder / self.names[i]
 
 
 def read_label_files(paths: Iterable[Path], challenge: Challenge) -> list[LabelFile]:
-    """Read all metadata in `paths`: files, or folders that hold some, themselves or one level down.
+    """Read all label files in `paths`: files, or folders that contain some, themselves or one level down.
 
-    A file may be a `metadata.json`, something like `dfdc_train_part_3.metadata.json`, or a CSV with labels, which names
-    no originals. Raises DataMissingError if a path holds nothing of the kind, DataError if a file is broken.
+    A file may be a `metadata.json`, a file such as `dfdc_train_part_3.metadata.json`, or a CSV with labels. Raises
+    DataMissingError if a path has no labels, DataError if a file is broken.
     """
-    with reading():
-        files = {file.resolve(): file for path in paths for file in find_metadata(path, challenge)}
+    with translate_read_errors():
+        files = {file.resolve(): file for path in paths for file in find_label_files(path, challenge)}
         label_files = [_read(file, challenge) for file in files.values()]
-    return sorted(label_files, key=lambda label_file: (label_file.part, label_file.place, str(label_file.file)))
+    return sorted(label_files, key=lambda one: (one.part, one.folder_name, str(one.file)))
 
 
-def find_metadata(path: Path, challenge: Challenge) -> list[Path]:
-    """The metadata files in `path`. Raises DataMissingError if there are none."""
-    expected = f"Expected: a {challenge.data.metadata}, or a folder that holds one, itself or one level down."
+def find_label_files(path: Path, challenge: Challenge) -> list[Path]:
+    """The label files in `path`. Raises DataMissingError if there are none, UsageError for another kind of file."""
+    expected = (
+        f"Expected: a {challenge.data.metadata} or {LABELS_CSV}, or a folder that contains one, at most one level down."
+    )
     if not path.is_dir():
         if not path.exists():
-            raise DataMissingError(f"There is no {path}.", hint=expected)
+            raise DataMissingError(f"File or folder not found: {path}", hint=expected)
         if path.suffix.lower() not in (".json", ".csv"):
-            raise UsageError(
-                f"{path}: seen a {path.suffix or 'file'}, expected metadata: .json or .csv.", hint=expected
-            )
+            raise UsageError(f"{path}: seen a {path.suffix or 'file'}, expected labels: .json or .csv.", hint=expected)
         return [path]
     folders = [path, *sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))]
     found = [file for folder in folders for file in _in_folder(folder, challenge)]
     if not found:
-        raise DataMissingError(f"{path} holds no metadata.", hint=expected)
+        raise DataMissingError(f"{path} contains no labels.", hint=expected)
     return found
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """What the machine does not let us read becomes DataMissingError, with the reason."""
-    try:
-        yield
-    except KitError:
-        raise
-    except OSError as error:
-        raise DataMissingError(
-            f"Cannot read {error.filename}: {error.strerror}.", hint="See who may read it: ls -ld, on it and above."
-        ) from error
-
-
-def part_of(place: str, challenge: Challenge) -> int:
+def part_number(folder_name: str, challenge: Challenge) -> int:
     """The number in the name of a part's folder, such as 3 in "dfdc_train_part_3"; NO_PART for any other name."""
     before, _, after = challenge.data.train_parts.partition("{}")
-    found = re.fullmatch(rf"{re.escape(before)}0*(\d+){re.escape(after)}", place) if before else None
+    found = re.fullmatch(rf"{re.escape(before)}0*(\d+){re.escape(after)}", folder_name) if before else None
     return int(found[1]) if found else NO_PART
 
 
@@ -94,27 +117,15 @@ def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:
 
 
 def _read(file: Path, challenge: Challenge) -> LabelFile:
-    place, folder = _place(file.resolve(), challenge)
-    part = part_of(place, challenge)
-    if file.suffix.lower() != ".json":
-        solution = read_solution(file, challenge)
-        names = as_text(solution.ids)
-        return LabelFile(file, place, folder, part, names, solution.labels == 1, [""] * len(names))
-    rows = read_metadata(file, challenge)
-    positive = challenge.submission.positive
-    return LabelFile(
-        file=file,
-        place=place,
-        folder=folder,
-        part=part,
-        names=list(rows),
-        fake=np.array([entry["label"] == positive for entry in rows.values()], np.bool_),
-        originals=[entry.get("original") or "" for entry in rows.values()],
-    )
+    folder_name, folder = _folder_of(file.resolve(), challenge)
+    rows = read_label_rows(file, challenge)
+    part = part_number(folder_name, challenge)
+    names, originals = as_text(rows.ids), as_text(rows.originals)
+    return LabelFile(file, folder_name, folder, part, names, rows.labels == 1, originals, rows.notes)
 
 
-def _place(file: Path, challenge: Challenge) -> tuple[str, Path]:
-    """Name and folder of the videos: `x.metadata.json` is about the folder `x` beside it, if there is one."""
+def _folder_of(file: Path, challenge: Challenge) -> tuple[str, Path]:
+    """Name and path of the videos' folder: `x.metadata.json` is about the folder `x` beside it, if that exists."""
     own = file.name.removesuffix(challenge.data.metadata).rstrip(".").removesuffix(".csv")
     if not own or file.name == LABELS_CSV:
         return file.parent.name, file.parent
@@ -122,133 +133,101 @@ def _place(file: Path, challenge: Challenge) -> tuple[str, Path]:
     return own, beside if beside.is_dir() else file.parent
 
 
-FIRST = 5  # conflicts told
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """Labelled videos, each once.
-
-    names (n,) unique; fake (n,); originals (n,), "" where unknown; at (n,): the index in `label_files` of each video's
-    file. A video that is both in a part of the full training set and elsewhere belongs to the part.
-    """
-
-    label_files: list[LabelFile]
-    names: list[str]
-    fake: npt.NDArray[np.bool_]
-    originals: list[str]
-    at: npt.NDArray[np.int64]
-    again: dict[str, list[str]]  # the places of each video that stands in more than one
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def roots(self) -> list[str]:
-        """(n,): the original of each video; its own name for a real one, and where none is told."""
-        return [original or name for original, name in zip(self.originals, self.names, strict=True)]
-
-    def place(self, i: int) -> str:
-        """The name of the folder that video `i` stands in."""
-        return self.label_files[int(self.at[i])].place
-
-    def places(self) -> list[str]:
-        """(n,): the name of each video's folder."""
-        names = [label_file.place for label_file in self.label_files]
-        return [names[at] for at in self.at.tolist()]
-
-    def path(self, i: int) -> Path:
-        """Where video `i` stands, if it is there."""
-        return self.label_files[int(self.at[i])].folder / self.names[i]
+# ------------------------------------------------------------------------------------------------- several files as one
 
 
 def read_catalogue(paths: Iterable[Path], challenge: Challenge) -> Catalogue:
-    """Read metadata files and folders into one catalogue.
+    """Read label files and folders into one catalogue.
 
     Raises DataMissingError if there is none; DataError if a file is broken, or two files contradict each other.
     """
-    return join(read_label_files(paths, challenge), challenge)
+    return join_label_files(read_label_files(paths, challenge), challenge)
 
 
-def join(label_files: list[LabelFile], challenge: Challenge) -> Catalogue:
-    """One catalogue from several label_files. Raises DataError, naming both files, where they contradict each other."""
-    joining = _Joining(label_files, (challenge.submission.negative, challenge.submission.positive))
+def join_label_files(label_files: list[LabelFile], challenge: Challenge) -> Catalogue:
+    """One catalogue of several files. Raises DataError, naming both files, where they contradict each other."""
+    merger = _Merger(label_files, (challenge.submission.negative, challenge.submission.positive))
     for number in range(len(label_files)):
-        joining.add(number)
-    if joining.conflicts:
-        raise _contradiction(joining.conflicts)
-    if not joining.names:
-        raise DataMissingError("The metadata names no video.", hint="Expected: at least one entry, name and label.")
-    return joining.catalogue()
+        merger.add(number)
+    if merger.conflicts:
+        raise _contradiction(merger.conflicts)
+    if not merger.names:
+        raise DataMissingError("The labels name no video.", hint="Expected: at least one entry, name and label.")
+    return merger.catalogue()
 
 
-class _Joining:
-    """Listings become one catalogue, one after the other."""
+class _Merger:
+    """Adds label files to a catalogue, one after the other."""
 
-    def __init__(self, label_files: list[LabelFile], labels: tuple[str, str]) -> None:
+    def __init__(self, label_files: list[LabelFile], class_names: tuple[str, str]) -> None:
         self.label_files = label_files
-        self.labels = labels
+        self.class_names = class_names
         self.row_of: dict[str, int] = {}
         self.names: list[str] = []
         self.fake: list[bool] = []
         self.originals: list[str] = []
-        self.at: list[int] = []
-        self.again: dict[str, list[str]] = {}
+        self.file_index: list[int] = []
+        self.duplicates: dict[str, list[str]] = {}
         self.conflicts: list[str] = []
 
     def add(self, number: int) -> None:
-        label_file = self.label_files[number]
-        for name, fake, original in zip(label_file.names, label_file.fake.tolist(), label_file.originals, strict=True):
+        one = self.label_files[number]
+        for name, fake, original in zip(one.names, one.fake.tolist(), one.originals, strict=True):
             row = self.row_of.setdefault(name, len(self.names))
             if row < len(self.names):
-                self._meet(row, number, fake, original)
+                self._add_duplicate(row, number, fake, original)
             else:
                 self.names.append(name)
                 self.fake.append(fake)
                 self.originals.append(original)
-                self.at.append(number)
+                self.file_index.append(number)
 
-    def _meet(self, row: int, number: int, fake: bool, original: str) -> None:
-        """The video of `row` stands in one more label_file."""
-        name, before, here = self.names[row], self.label_files[self.at[row]], self.label_files[number]
-        self.again.setdefault(name, [before.place]).append(here.place)
+    def _add_duplicate(self, row: int, number: int, fake: bool, original: str) -> None:
+        """The video of `row` is in one more file."""
+        name, before, now = self.names[row], self.label_files[self.file_index[row]], self.label_files[number]
+        self.duplicates.setdefault(name, [before.folder_name]).append(now.folder_name)
         if self.fake[row] != fake:
-            seen = self.labels[self.fake[row]], self.labels[fake]
-            self.conflicts.append(f"{name}: {seen[0]} in {before.file}, {seen[1]} in {here.file}")
+            seen = self.class_names[self.fake[row]], self.class_names[fake]
+            self.conflicts.append(f"{name}: {seen[0]} in {before.file}, {seen[1]} in {now.file}")
         elif original and self.originals[row] and original != self.originals[row]:
             seen = self.originals[row], original
-            self.conflicts.append(f"{name}: original {seen[0]} in {before.file}, {seen[1]} in {here.file}")
+            self.conflicts.append(f"{name}: original {seen[0]} in {before.file}, {seen[1]} in {now.file}")
         self.originals[row] = self.originals[row] or original
         if before.part == NO_PART:
-            self.at[row] = number
+            self.file_index[row] = number
 
     def catalogue(self) -> Catalogue:
-        fake, at = np.array(self.fake, np.bool_), np.array(self.at, np.int64)
-        return Catalogue(self.label_files, self.names, fake, self.originals, at, self.again)
+        fake, file_index = np.array(self.fake, np.bool_), np.array(self.file_index, np.int64)
+        return Catalogue(self.label_files, self.names, fake, self.originals, file_index, self.duplicates)
 
 
 def _contradiction(conflicts: list[str]) -> DataError:
-    more = f"\n  ... and {len(conflicts) - FIRST} more" if len(conflicts) > FIRST else ""
+    more = f"\n  and {len(conflicts) - FIRST_CONFLICTS:,} more" if len(conflicts) > FIRST_CONFLICTS else ""
     return DataError(
-        f"The metadata contradicts itself about {plural(len(conflicts), 'video')}:\n  "
-        + "\n  ".join(conflicts[:FIRST])
+        f"The label files contradict each other about {plural(len(conflicts), 'video')}:\n  "
+        + "\n  ".join(conflicts[:FIRST_CONFLICTS])
         + more,
-        hint="Leave one of the two files out, or get both again.",
+        hint="Leave out the file that is wrong.",
     )
 
 
+# --------------------------------------------------------------------------------------------------------- CSVs written
+
+
 class LabelsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written."""
+    """What `dfdc data labels` wrote."""
 
     path: str
     sources: list[str]
     rows: int
     fake: int
     real: int
-    stood_twice: int  # videos that more than one file names, with the same label
+    duplicates: int  # videos that more than one file names, with the same label
+    notes: list[str]
 
 
 def write_labels(paths: Iterable[Path], out: Path, challenge: Challenge) -> LabelsReport:
-    """Write the solution of all videos in `paths` to `out`, sorted by name, whole or not at all.
+    """Write the solution of all videos in `paths` to `out`, sorted by name, atomically.
 
     Raises DataMissingError, DataError (a broken file; two files that contradict each other) or OutputError.
     """
@@ -257,16 +236,22 @@ def write_labels(paths: Iterable[Path], out: Path, challenge: Challenge) -> Labe
     fake = int(catalogue.fake.sum())
     return LabelsReport(
         path=str(out),
-        sources=[str(label_file.file) for label_file in catalogue.label_files],
+        sources=[str(one.file) for one in catalogue.label_files],
         rows=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,
-        stood_twice=len(catalogue.again),
+        duplicates=len(catalogue.duplicates),
+        notes=label_notes(catalogue),
     )
 
 
+def label_notes(catalogue: Catalogue) -> list[str]:
+    """How columns and names that are not the official ones were interpreted."""
+    return [f"{one.file}: {note}" for one in catalogue.label_files for note in one.notes]
+
+
 def solution_csv(catalogue: Catalogue, rows: Iterable[int], challenge: Challenge) -> bytes:
-    """The truth about some rows of a catalogue as a solution file, sorted by name."""
+    """Some rows of a catalogue as a solution file, sorted by name."""
     return _csv(((catalogue.names[i], int(catalogue.fake[i])) for i in rows), challenge)
 
 

@@ -6,67 +6,72 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import preview, read_csv
+from dfdc_kit.csv_text import read_csv
+from dfdc_kit.data.labels import names_in, translate_read_errors
+from dfdc_kit.data.solution import LABELS_CSV
 from dfdc_kit.errors import DataMissingError
-from dfdc_kit.formatting import join_names, plural
+from dfdc_kit.formatting import plural
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """The test videos that a run is given, and what stands beside them."""
+    """The test videos of a run, with the sample submission and the solution, where there are any."""
 
     folder: Path
     videos: list[Path]  # sorted by name
     sample_submission: Path | None
-    solution: Path | None  # a solution CSV, a metadata.json, or a folder that holds one
+    solution: Path | None  # a solution CSV, a metadata.json, or a folder that contains one
 
 
 def find_dataset(folder: Path, challenge: Challenge, solution: Path | None = None) -> Dataset:
     """Find the test videos in `folder`: in its `test_videos/`, else in itself. Raises DataMissingError.
 
-    The truth is `truth` if given; else the folder's own solution; else, for a plain folder of videos, its
-    `metadata.json` or `labels.csv`; else unknown, and a run is judged without a score.
+    The solution is `solution` if given; else the folder's own; else, for a plain folder of videos, its `metadata.json`
+    or `labels.csv`; else None, and a run is judged without a score.
     """
+    with translate_read_errors():
+        return _find_dataset(folder, challenge, solution)
+
+
+def _find_dataset(folder: Path, challenge: Challenge, solution: Path | None) -> Dataset:
     if not folder.is_dir():
-        raise DataMissingError(f"There is no folder {folder}.", hint="Without --data, the bundled sample is used.")
+        raise DataMissingError(
+            f"File or folder not found: {folder}", hint="Without --data, the bundled sample is used."
+        )
     layout = challenge.data
     videos_in = folder / layout.test_videos if (folder / layout.test_videos).is_dir() else folder
     suffix = layout.video_suffix.lower()
     videos = sorted(path for path in videos_in.iterdir() if path.suffix.lower() == suffix and path.is_file())
     if not videos:
         raise DataMissingError(
-            f"{videos_in} holds no *{layout.video_suffix} file.",
+            f"{videos_in} contains no *{layout.video_suffix} file.",
             hint=f"Expected: {folder}/{layout.test_videos}/*{layout.video_suffix}, or the videos in the folder itself.",
         )
     if solution is not None and not solution.exists():
-        raise DataMissingError(f"There is no solution {solution}.")
+        raise DataMissingError(f"File or folder not found: {solution}")
     sample = folder / layout.sample_submission
-    places = [folder / layout.solution, videos_in / layout.metadata, videos_in / "labels.csv"]
+    own = [folder / layout.solution, videos_in / layout.metadata, videos_in / LABELS_CSV]
     return Dataset(
         folder=folder.resolve(),
         videos=videos,
         sample_submission=sample if sample.is_file() else None,
-        solution=solution or next((path for path in places if path.is_file()), None),
+        solution=solution or next((path for path in own if path.is_file()), None),
     )
 
 
 def sample_mismatch(dataset: Dataset, challenge: Challenge) -> str:
-    """A sentence if the sample submission lists other videos than those that are there; empty if not."""
+    """A sentence if the sample submission lists other videos than those present; empty if not."""
     if dataset.sample_submission is None:
         return ""
     ids = read_csv(dataset.sample_submission).column(challenge.submission.row_id)
     if ids is None:
         return ""
-    rows, there = set(ids.tolist()), {os.fsencode(video.name) for video in dataset.videos}
-    absent, extra = sorted(rows - there), sorted(there - rows)
-    told = []
-    if absent:
-        are = "is" if len(absent) == 1 else "are"
-        told.append(f"{plural(len(absent), 'video')} that it lists {are} not there ({_first(absent)})")
+    listed, present = set(ids.tolist()), {os.fsencode(video.name) for video in dataset.videos}
+    missing, extra = sorted(listed - present), sorted(present - listed)
+    problems = []
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        problems.append(f"{plural(len(missing), 'listed video')} {are} missing ({names_in(missing)})")
     if extra:
         are = "is" if len(extra) == 1 else "are"
-        told.append(f"{plural(len(extra), 'video')} that {are} there {are} not in it ({_first(extra)})")
-    return f"{dataset.sample_submission} does not fit the videos: {'; '.join(told)}." if told else ""
-
-
-def _first(names: list[bytes]) -> str:
-    return join_names((repr(preview(name)) for name in names), most=3)
+        problems.append(f"{plural(len(extra), 'video')} {are} not listed ({names_in(extra)})")
+    return f"{dataset.sample_submission} does not match the videos: {'; '.join(problems)}." if problems else ""

@@ -1,6 +1,5 @@
-"""The truth about the videos: from a solution CSV, a `metadata.json` of the challenge, or a folder that holds one."""
+"""The solution: the ground truth that a submission is scored against, from a CSV or a `metadata.json`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,29 +8,35 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import HARMLESS, CsvText, Texts, as_text, preview, read_csv
-from dfdc_kit.data.metadata import raise_for, read_metadata
+from dfdc_kit.csv_text import Texts, as_text, read_csv
+from dfdc_kit.data.labels import USAGE, expected_form, names_in, read_label_rows
 from dfdc_kit.errors import DataError, DataMissingError
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-USAGE = "Usage"
-USAGES = ("Public", "Private", "Ignored")
-FIRST = 3
+LABELS_CSV = "labels.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The truth: ids (n,) unique, truth (n,) with 1 for the challenge's positive class, usage (n,) if it was given."""
+    """ids (n,) unique file names; labels (n,) 1 for the positive class; usage (n,) Public, Private, Ignored, or None.
+
+    notes: how column names and file names that are not the official ones were interpreted.
+    """
 
     path: Path
     ids: Texts
     labels: npt.NDArray[np.uint8]
     usage: Texts | None
     columns: tuple[str, str]  # names of the id and the label column
+    notes: tuple[str, ...] = ()
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Solution":
+        """Some of the rows: a mask (n,) or indices."""
+        usage = None if self.usage is None else self.usage[rows]
+        return replace(self, ids=self.ids[rows], labels=self.labels[rows], usage=usage)
 
     def frame(self) -> "pd.DataFrame":
         """A table with the id as text, the label as an integer 0 or 1 and, if known, Usage as text."""
@@ -43,155 +48,83 @@ class Solution:
 
 
 def read_solution(path: Path, challenge: Challenge) -> Solution:
-    """Read the truth from `path`.
+    """Read the solution `path`: a file, or a folder that contains exactly one.
 
-    Raises DataMissingError if there is none, or more than one in a folder; DataError, naming file, row, seen and
-    expected, if it is broken.
+    Raises DataMissingError if there is none, or more than one in a folder; DataError, with line numbers, if broken.
     """
     file = find_solution(path, challenge)
-    solution = _from_json(file, challenge) if _is_json(file) else _from_csv(file, challenge)
-    if not len(solution.ids):
-        raise DataError(f"{file} names no video.", hint=_EXPECTED.format(**_names(challenge)))
-    return solution
-
-
-def raise_if_sample(solution: Solution, challenge: Challenge) -> None:
-    """A file that calls every video 0 and has no Usage is a sample submission, not the truth. Raises DataError."""
-    if solution.usage is None and len(solution.ids) > 1 and not solution.labels.any():
-        negative = challenge.submission.negative
-        raise DataError(
-            f"{solution.path} calls all {len(solution.ids):,} videos {negative} (0), as a sample submission does.",
-            hint=f"Name the file with the truth. If all are {negative} indeed, say so with a column {USAGE}: Public.",
-        )
+    rows = read_label_rows(file, challenge)
+    columns = (challenge.submission.row_id, challenge.submission.label)
+    return Solution(file, rows.ids, rows.labels, rows.usage, columns, rows.notes)
 
 
 def find_solution(path: Path, challenge: Challenge) -> Path:
-    """The file that holds the truth: `path` itself, or the only one in the folder `path`. Raises DataMissingError."""
+    """The solution file: `path` itself, or the only one in the folder `path`. Raises DataMissingError."""
     if not path.is_dir():
         if not path.exists():
-            raise DataMissingError(f"There is no solution {path}.", hint=_EXPECTED.format(**_names(challenge)))
+            raise DataMissingError(f"File or folder not found: {path}", hint=expected_form(challenge))
         return path
     found = _in_folder(path, challenge)
     if not found:
-        raise DataMissingError(f"The folder {path} holds no solution.", hint=_EXPECTED.format(**_names(challenge)))
+        raise DataMissingError(f"The folder {path} contains no solution.", hint=expected_form(challenge))
     if len(found) > 1:
         names = ", ".join(str(file.relative_to(path)) for file in found)
         raise DataMissingError(
-            f"The folder {path} holds more than one solution: {names}.", hint="Name one of these files."
+            f"The folder {path} contains more than one solution: {names}.", hint="Name one of these files."
         )
     return found[0]
 
 
 def holds_solution(path: Path, challenge: Challenge) -> bool:
-    """Whether `path` tells the truth about videos, rather than only which rows a submission must have.
+    """Whether `path` has labels, rather than only the rows that a submission must have.
 
-    A folder with a solution in it, a JSON file, a CSV with a column Usage, or one with both 0 and 1 and nothing else
-    as labels (a sample submission has one value everywhere, a submission has others).
+    True for a folder with a solution in it, a JSON file, and a CSV with a column Usage, without the official columns,
+    or with both classes and nothing else as labels (a sample submission has one value, a submission has others).
     """
     if path.is_dir():
         return bool(_in_folder(path, challenge))
-    if _is_json(path):
+    if path.suffix.lower() == ".json":
         return True
-    text = read_csv(path)
-    label = text.column(challenge.submission.label)
-    return USAGE in text.header or (label is not None and set(np.unique(label).tolist()) == {b"0", b"1"})
+    text, columns = read_csv(path), challenge.submission
+    label = text.column(columns.label)
+    if any(name.strip().lower() == USAGE.lower() for name in text.header):
+        return True
+    if label is None or columns.row_id not in text.header:
+        return len(text.header) > 1 and bool(text.columns)
+    words = {value.lower() for value in np.unique(label).tolist()}
+    classes = {columns.negative.lower().encode(), columns.positive.lower().encode()}
+    return words == {b"0", b"1"} or (bool(words) and words <= classes)
 
 
 def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:
     solution = Path(challenge.data.solution)
-    places = (challenge.data.metadata, solution.name, "labels.csv", solution)
-    return [file for file in dict.fromkeys(folder / place for place in places) if file.is_file()]
-
-
-_EXPECTED = "Expected: a CSV {row_id},{label}[,Usage] with labels 0 and 1, or a {metadata}, or a folder that holds one."
-
-
-def _names(challenge: Challenge) -> dict[str, str]:
-    columns = challenge.submission
-    return {"row_id": columns.row_id, "label": columns.label, "metadata": challenge.data.metadata}
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix.lower() == ".json"
-
-
-def _from_json(path: Path, challenge: Challenge) -> Solution:
-    columns = challenge.submission
-    rows = read_metadata(path, challenge)
-    return Solution(
-        path=path,
-        ids=np.array([name.encode() for name in rows], np.bytes_),
-        labels=np.array([entry["label"] == columns.positive for entry in rows.values()], np.uint8),
-        usage=None,
-        columns=(columns.row_id, columns.label),
-    )
-
-
-def _from_csv(path: Path, challenge: Challenge) -> Solution:
-    columns = challenge.submission
-    text = read_csv(path)
-    raise_for(path, list(_file_faults(text, [columns.row_id, columns.label])))
-    ids, label, usage = text.column(columns.row_id), text.column(columns.label), text.column(USAGE)
-    assert ids is not None  # noqa: S101 - else it would be among the faults
-    assert label is not None  # noqa: S101
-    faults = [
-        *_row_faults(text, columns.row_id, ids, ids == b"", "a file name"),
-        *_row_faults(text, columns.row_id, ids, _repeated(ids), "each name once"),
-        *_row_faults(text, columns.label, label, ~np.isin(label, [b"0", b"1"]), f"0 ({columns.negative}) or 1"),
-    ]
-    if usage is not None:
-        wrong = ~np.isin(usage, [name.encode() for name in USAGES])
-        faults += _row_faults(text, USAGE, usage, wrong, ", ".join(USAGES))
-    raise_for(path, faults)
-    truth = (label == b"1").astype(np.uint8)
-    return Solution(path=path, ids=ids, labels=truth, usage=usage, columns=(columns.row_id, columns.label))
-
-
-def _file_faults(text: CsvText, wanted: list[str]) -> Iterator[str]:
-    for code, anomaly in text.anomalies.items():
-        if code not in HARMLESS:
-            line, seen = anomaly.first[0] if anomaly.first else (0, b"")
-            where = f"line {line}: " if line else ""
-            yield f"{where}{code}{f', seen {preview(seen)!r}' if seen else ''}"
-    if text.header_line:
-        for name in wanted:
-            if text.header.count(name) != 1:
-                yield f"line {text.header_line}: seen {','.join(text.header)!r:.80}, expected one column {name}"
-
-
-def _repeated(ids: Texts) -> npt.NDArray[np.bool_]:
-    """(n,) True for every row whose id stood before."""
-    order = np.argsort(ids, kind="stable")
-    found = np.zeros(len(ids), np.bool_)
-    found[order[1:][ids[order[1:]] == ids[order[:-1]]]] = True
-    return found
-
-
-def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.bool_], expected: str) -> Iterator[str]:
-    rows = np.flatnonzero(wrong)
-    for i in rows[:FIRST].tolist():
-        more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 and i == rows[0] else ""
-        yield f"line {text.lines[i]}, {name}: seen {preview(column[i])!r}, expected {expected}{more}"
+    names = (challenge.data.metadata, solution.name, LABELS_CSV, solution)
+    return [file for file in dict.fromkeys(folder / name for name in names) if file.is_file()]
 
 
 def read_solution_for(path: Path, challenge: Challenge, ids: Texts) -> Solution:
-    """The solution's rows with one of `ids` (n,), in the solution's own order. Raises DataError if it lacks some."""
-    solution = read_solution(path, challenge)
-    raise_if_sample(solution, challenge)
-    wanted = set(ids.tolist())
-    rows = np.array([row in wanted for row in solution.ids.tolist()])  # (n_solution,)
-    if rows.sum() < len(wanted):
-        missing = sorted(wanted.difference(solution.ids.tolist()))
-        lacking = f"{len(missing)} of {plural(len(ids), 'row')}, first: {b', '.join(missing[:3]).decode()}"
+    """The solution's rows with one of `ids` (n,), in the solution's order. Raises DataError if it lacks some."""
+    return solution_for(read_solution(path, challenge), ids)
+
+
+def solution_for(solution: Solution, ids: Texts) -> Solution:
+    """The rows of `solution` with one of `ids` (n,), in the solution's order. Raises DataError if it lacks some."""
+    rows = np.isin(solution.ids, ids)  # (n_solution,)
+    lacking = np.unique(ids[~np.isin(ids, solution.ids)])
+    hint = "Name the solution of this data set: --solution PATH"
+    if not rows.any():
         raise DataError(
-            f"{solution.path} lacks {lacking}.",
-            hint="Name the solution that belongs to the data: --solution PATH",
+            f"{solution.path} is another data set's solution: it has none of the {plural(len(ids), 'video')},"
+            f" such as {names_in(ids[:1].tolist())}; it has {names_in(solution.ids[:1].tolist())}.",
+            hint=hint,
         )
-    usage = None if solution.usage is None else solution.usage[rows]
-    return replace(solution, ids=solution.ids[rows], labels=solution.labels[rows], usage=usage)
+    if len(lacking):
+        seen = f"{len(lacking):,} of {plural(len(ids), 'video')}, first: {names_in(lacking[:3].tolist())}"
+        raise DataError(f"{solution.path} has no label for {seen}.", hint=hint)
+    return solution.take(rows)
 
 
 def labels_in_order(solution: Solution, ids: Texts) -> npt.NDArray[np.uint8]:
-    """The truth (n,) of `ids` (n,), which the solution has all."""
-    place = {row: at for at, row in enumerate(solution.ids.tolist())}
-    return solution.labels[[place[row] for row in ids.tolist()]]
+    """The labels (n,) of `ids` (n,), all of which the solution has."""
+    index = {row: at for at, row in enumerate(solution.ids.tolist())}
+    return solution.labels[[index[row] for row in ids.tolist()]]

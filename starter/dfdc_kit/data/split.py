@@ -1,11 +1,12 @@
-"""Training and validation that share no original; drawn so that no side ever moves, or so that the share is met.
+"""Split videos into training and validation folds that share no original.
 
-A group is a part of the full training set where there are parts (the stricter cut: people may come again within a
-part), else an original with all its fakes. A group's side comes from its own name, the seed and the share alone: what
-else is there makes no difference. Only where the nearest share is asked for, all groups are ranked by their draw.
+Videos are assigned in groups: a part of the full training set where there are parts (the stricter choice: people may
+appear again within a part), else an original with all its fakes. The fold of a group depends on its own name, the seed
+and the holdout fraction only, so a video never changes its fold when data is added. Only with `nearest` are all groups
+ranked together, to meet the fraction within half a group.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -14,26 +15,28 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.catalogue import NO_PART, Catalogue
-from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.errors import DataError, KitError, UsageError, suggest
+from dfdc_kit.formatting import plural
 
 TRAIN, VALIDATION, UNUSED = 0, 1, 2
-SIDES = ("train", "validation", "unused")
-BY = ("auto", "part", "original")
+FOLDS = ("train", "validation", "unused")
+BY = ("auto", "part", "original", "video")
 SEEDS_TRIED = 32  # for advice
-FAR = 0.02  # a share that misses by more is worth another seed
+FAR = 0.02  # a fraction that misses by more is worth another seed
 
-Sides = npt.NDArray[np.uint8]
+FoldArray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """How to cut.
+    """How to split.
 
-    share: of the videos, wanted in validation; by: "part", "original", or "auto"; balance: as many FAKE as REAL on each
-    side; nearest: meet the share within half a group, and let sides move when data is added.
+    holdout: fraction of the videos wanted in validation, above 0 and below 1; by: "part", "original", "video" (each on
+    its own, for labels that name no originals), or "auto"; balance: as many FAKE as REAL in each fold; nearest: meet
+    the fraction within half a group, but videos may change folds when data is added.
     """
 
-    share: float = 0.2
+    holdout: float = 0.2
     seed: int = 0
     by: str = "auto"
     balance: bool = False
@@ -41,96 +44,126 @@ class SplitPlan:
 
     def __post_init__(self) -> None:
         """Raises UsageError if a value does not fit."""
-        if not 0 < self.share < 1:
-            raise UsageError(f"--share: seen {self.share:g}, expected more than 0 and less than 1.")
+        if not 0 < self.holdout < 1:
+            raise UsageError(f"--holdout: seen {self.holdout:g}, expected more than 0 and less than 1.")
         if self.by not in BY:
-            raise UsageError(f"--by: seen {self.by!r}, expected {', '.join(BY)}.")
+            raise UsageError(f"--by: seen {self.by!r}.", hint=suggest(self.by, BY, label="Groups"))
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which side each video is on: sides (n,) of TRAIN, VALIDATION, UNUSED; groups (n,) names."""
+    """The fold of each video: folds (n,) of TRAIN, VALIDATION, UNUSED; groups (n,) names."""
 
     catalogue: Catalogue
     by: str
     groups: list[str]
-    sides: Sides
-    nearer_seed: int | None  # one whose share comes nearer, where that of this seed is far off
-    no_part: int  # videos left out because it is not known which part they belong to
-    public_test: int  # videos kept out of validation because the public test shows them
+    folds: FoldArray
+    nearer_seed: int | None  # one whose fraction comes nearer, where that of this seed is far off
+    no_part: int  # videos left out because their part is unknown
+    public_test: int  # videos kept out of validation because they are in the public test
+    copies: int  # videos kept out of training because validation has the same content under another name
 
-    def rows(self, side: int) -> list[int]:
-        """The videos on one side."""
-        return np.flatnonzero(self.sides == side).tolist()
+    def rows(self, fold: int) -> list[int]:
+        """The videos of one fold."""
+        return np.flatnonzero(self.folds == fold).tolist()
+
+    def classes(self, fold: int) -> set[bool]:
+        """The classes in a fold: True for FAKE."""
+        return set(self.catalogue.fake[self.folds == fold].tolist())
 
 
-def split(catalogue: Catalogue, plan: SplitPlan, challenge: Challenge, public_test: Set[str] = frozenset()) -> Split:
-    """Cut `catalogue` in two; `public_test` names videos that must not be validated on.
+def split(
+    catalogue: Catalogue,
+    plan: SplitPlan,
+    challenge: Challenge,
+    public_test: Set[str] = frozenset(),
+    copies: Sequence[Sequence[str]] = (),
+) -> Split:
+    """Split `catalogue`.
 
-    Raises UsageError if one side would be empty, DataError if the metadata cannot tell which videos belong together.
+    public_test: names of videos that must not be in validation; copies: groups of names with the same content. Raises
+    UsageError if a fold would be empty, DataError if the labels do not say which videos belong together.
     """
-    by = _by(catalogue, plan)
+    by = _resolve_by(catalogue, plan)
     _check_chains(catalogue)
     if by == "original":
-        _check_orphans(catalogue)
-    groups = _parts(catalogue) if by == "part" else catalogue.roots()
-    known = np.array([bool(group) for group in groups])  # (n,) False: of a sample, beside parts
+        _check_originals(catalogue)
+    groups = _group_names(catalogue, by)
+    known = np.array([bool(group) for group in groups])  # (n,) False: in a sample next to parts
     names, group, sizes = np.unique(np.array(groups, np.str_), return_inverse=True, return_counts=True)
-    unknown = int(not known.all())  # 1: the first group is "", which is on no side
+    unknown = int(not known.all())  # 1: the first group is "", which is in no fold
     draw = _Draw(names.tolist()[unknown:], sizes[unknown:], by, plan, challenge)
-    of_group = draw.nearest_sides() if plan.nearest else draw.sides(plan.seed)
-    sides = np.concatenate((np.full(unknown, UNUSED, np.uint8), of_group))[group]
-    draw.check(sides)
-    shown = np.array([name in public_test for name in catalogue.names]) & (sides == VALIDATION)
-    sides[shown] = UNUSED
+    of_group = draw.nearest_folds() if plan.nearest else draw.folds(plan.seed)
+    folds = np.concatenate((np.full(unknown, UNUSED, np.uint8), of_group))[group]
+    draw.check(folds)
+    held_public = np.array([name in public_test for name in catalogue.names]) & (folds == VALIDATION)
+    folds[held_public] = UNUSED
+    copied = _leave_out_copies(folds, catalogue, copies)
     if plan.balance:
-        _balance(sides, catalogue, plan.seed)
-    return Split(catalogue, by, groups, sides, draw.nearer(), int((~known).sum()), int(shown.sum()))
+        _balance(folds, catalogue, plan.seed)
+    return Split(catalogue, by, groups, folds, draw.nearer_seed(), int((~known).sum()), int(held_public.sum()), copied)
 
 
-def place_of(text: str, seed: int) -> float:
-    """A place from 0 to 1 for a text, always the same for the same seed, and as good as random over texts."""
+def find_working_plan(make: Callable[[SplitPlan], Split], plan: SplitPlan) -> SplitPlan | None:
+    """The first plan like `plan`, with other seeds and then larger fractions, that gives both classes in both folds."""
+    for holdout in sorted({plan.holdout, *(larger for larger in (0.3, 0.4, 0.5) if larger > plan.holdout)}):
+        for seed in range(SEEDS_TRIED):
+            tried = replace(plan, holdout=holdout, seed=seed)
+            try:
+                found = make(tried)
+            except KitError:
+                continue
+            if all(len(found.classes(fold)) == 2 for fold in (TRAIN, VALIDATION)):
+                return tried
+    return None
+
+
+def hash_fraction(text: str, seed: int) -> float:
+    """A number from 0 to 1 for a text: the same for the same seed on every machine, uniform over texts."""
     return int.from_bytes(blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()) / 2**64
 
 
-def _side(group: str, by: str, plan: SplitPlan, challenge: Challenge) -> int:
-    """Parts are a known set: the share is met exactly once all are there. Originals are not: each has its own draw."""
-    place = place_of(group, plan.seed)
-    parts = range(challenge.sizes.train_parts)
-    if by == "part" and group in map(str, parts):
-        before = sum(place_of(str(part), plan.seed) < place for part in parts)
-        return VALIDATION if before < round(plan.share * len(parts)) else TRAIN
-    return VALIDATION if place < plan.share else TRAIN
+def fakes_as_originals(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Videos whose original is made from another one, or FAKE (itself, for instance): name and original."""
+    source_of = dict(zip(catalogue.names, catalogue.source_videos(), strict=True))
+    fakes = {name for name, fake in zip(catalogue.names, catalogue.fake.tolist(), strict=True) if fake}
+    named = {name for name, original in zip(catalogue.names, catalogue.originals, strict=True) if original}
+    for name, source in source_of.items():
+        if name in named and (source_of.get(source, source) != source or source in fakes):
+            yield name, source
 
 
-def _by(catalogue: Catalogue, plan: SplitPlan) -> str:
+def _resolve_by(catalogue: Catalogue, plan: SplitPlan) -> str:
     parts = any(label_file.part != NO_PART for label_file in catalogue.label_files)
     if plan.by == "part" and not parts:
-        raise UsageError("There is no part of the full training set here.", hint="Add: --by original")
+        raise UsageError("No part of the full training set found.", hint="Use --by original instead of --by part.")
     return ("part" if parts else "original") if plan.by == "auto" else plan.by
 
 
-def _parts(catalogue: Catalogue) -> list[str]:
-    """(n,) the part of each video as text, "" where none is known. Raises DataError if an original is in two parts."""
+def _group_names(catalogue: Catalogue, by: str) -> list[str]:
+    """(n,) the group of each video, "" where its part is unknown. Raises DataError if an original is in two parts."""
+    if by != "part":
+        return catalogue.source_videos() if by == "original" else list(catalogue.names)
     numbers = [label_file.part for label_file in catalogue.label_files]
-    parts = [numbers[at] for at in catalogue.at.tolist()]
+    parts = [numbers[at] for at in catalogue.file_index.tolist()]
     part_of: dict[str, int] = {}
-    for root, part, name in zip(catalogue.roots(), parts, catalogue.names, strict=True):
-        if part != NO_PART and part_of.setdefault(root, part) != part:
+    for source, part, name in zip(catalogue.source_videos(), parts, catalogue.names, strict=True):
+        if part != NO_PART and part_of.setdefault(source, part) != part:
             raise DataError(
-                f"The original {root} of {name} (part {part}) has videos in part {part_of[root]}, too.",
-                hint="Parts do not keep originals apart here. Add: --by original",
+                f"The original {source} of {name} (part {part}) has videos in part {part_of[source]}, too.",
+                hint="These parts share originals: use --by original.",
             )
     return ["" if part == NO_PART else str(part) for part in parts]
 
 
-def _check_orphans(catalogue: Catalogue) -> None:
+def _check_originals(catalogue: Catalogue) -> None:
     orphans = [i for i in np.flatnonzero(catalogue.fake).tolist() if not catalogue.originals[i]]
     if orphans:
         raise DataError(
-            f"{len(orphans):,} FAKE videos name no original, the first is {catalogue.names[orphans[0]]}"
-            f" in {catalogue.place(orphans[0])}: nothing can keep them from standing on both sides.",
-            hint="Use the challenge's own metadata.json; a CSV with labels does not name originals.",
+            f"{plural(len(orphans), 'FAKE video')} without an original, first: {catalogue.names[orphans[0]]}"
+            f" in {catalogue.folder_name(orphans[0])}. A fake and its original could end up in both folds.",
+            hint="Use the challenge's metadata.json, or add a column `original` to the CSV. If the originals are"
+            " unknown, use --by video: it splits each video on its own.",
         )
 
 
@@ -140,24 +173,24 @@ def _check_chains(catalogue: Catalogue) -> None:
         name, original = chained[0]
         raise DataError(
             f"The original of {name} is {original}, which is FAKE or has an original of its own"
-            f" ({len(chained):,} such videos).",
-            hint="Get the metadata again: an original is a REAL video.",
+            f" ({plural(len(chained), 'such video')}).",
+            hint="An original is a REAL video. Correct the labels, or use --by video.",
         )
 
 
-def fakes_as_originals(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
-    """Videos whose original is made from another one, or FAKE (itself, for instance): name and original."""
-    roots = dict(zip(catalogue.names, catalogue.roots(), strict=True))
-    fakes = {name for name, fake in zip(catalogue.names, catalogue.fake.tolist(), strict=True) if fake}
-    named = {name for name, original in zip(catalogue.names, catalogue.originals, strict=True) if original}
-    for name, root in roots.items():
-        if name in named and (roots.get(root, root) != root or root in fakes):
-            yield name, root
+def _fold(group: str, by: str, plan: SplitPlan, challenge: Challenge) -> int:
+    """All parts are known, so the fraction is exact once all are present; other groups are drawn independently."""
+    fraction = hash_fraction(group, plan.seed)
+    parts = range(challenge.sizes.train_parts)
+    if by == "part" and group in map(str, parts):
+        before = sum(hash_fraction(str(part), plan.seed) < fraction for part in parts)
+        return VALIDATION if before < round(plan.holdout * len(parts)) else TRAIN
+    return VALIDATION if fraction < plan.holdout else TRAIN
 
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """How groups fall: names (n,) and sizes (n,) in videos."""
+    """Assigns groups to folds: names (n,) and sizes (n,) in videos."""
 
     names: list[str]
     sizes: npt.NDArray[np.int64]
@@ -165,61 +198,74 @@ class _Draw:
     plan: SplitPlan
     challenge: Challenge
 
-    def sides(self, seed: int) -> Sides:
-        """(n,) the side of each group, drawn for itself."""
+    def folds(self, seed: int) -> FoldArray:
+        """(n,) the fold of each group, drawn independently."""
         plan = replace(self.plan, seed=seed)
-        return np.array([_side(name, self.by, plan, self.challenge) for name in self.names], np.uint8)
+        return np.array([_fold(name, self.by, plan, self.challenge) for name in self.names], np.uint8)
 
-    def nearest_sides(self) -> Sides:
-        """(n,) the first groups by their draw, as many as meet the share most nearly; at least one on each side."""
-        order = np.argsort([place_of(name, self.plan.seed) for name in self.names], kind="stable")
-        miss = np.abs(np.cumsum(self.sizes[order]) - self.plan.share * self.sizes.sum())[:-1]  # (n - 1,) after each
-        sides = np.full(len(order), TRAIN, np.uint8)
+    def nearest_folds(self) -> FoldArray:
+        """(n,) the first groups by their draw, as many as meet the fraction best; at least one in each fold."""
+        order = np.argsort([hash_fraction(name, self.plan.seed) for name in self.names], kind="stable")
+        miss = np.abs(np.cumsum(self.sizes[order]) - self.plan.holdout * self.sizes.sum())[:-1]  # (n - 1,) after each
+        folds = np.full(len(order), TRAIN, np.uint8)
         if len(miss):
-            sides[order[: np.argmin(miss) + 1]] = VALIDATION
-        return sides
+            folds[order[: np.argmin(miss) + 1]] = VALIDATION
+        return folds
 
-    def check(self, sides: Sides) -> None:
-        """Raise UsageError, with a seed that does it, if one of the two sides got nothing."""
-        for side in (TRAIN, VALIDATION):
-            if not (sides == side).any():
-                n = len(self.names)
+    def check(self, folds: FoldArray) -> None:
+        """Raise UsageError, with a seed that works, if one of the two folds is empty."""
+        for fold in (TRAIN, VALIDATION):
+            if not (folds == fold).any():
                 raise UsageError(
-                    f"No video falls into {SIDES[side]}: {n} {self.by}{'s' * (n != 1)}, share {self.plan.share:g},"
-                    f" seed {self.plan.seed}.",
+                    f"The {FOLDS[fold]} fold is empty: {plural(len(self.names), self.by)},"
+                    f" holdout {self.plan.holdout:g}, seed {self.plan.seed}.",
                     hint=self._advice(),
                 )
 
-    def nearer(self) -> int | None:
-        """The seed of the first few that comes nearest to the share, if this one is far off and that one is not."""
+    def nearer_seed(self) -> int | None:
+        """The first seed that comes nearest to the fraction, if this one is far off and that one is not."""
         if self.plan.nearest or self._miss(self.plan.seed) <= FAR:
             return None
         seed = min(range(SEEDS_TRIED), key=self._miss)
         return seed if self._miss(seed) < self._miss(self.plan.seed) / 2 else None
 
     def _miss(self, seed: int) -> float:
-        held = self.sides(seed) == VALIDATION
-        return abs(float(self.sizes[held].sum() / self.sizes.sum()) - self.plan.share)
+        held = self.folds(seed) == VALIDATION
+        return abs(float(self.sizes[held].sum() / self.sizes.sum()) - self.plan.holdout)
 
     def _advice(self) -> str:
-        more = "add --by original" if self.by == "part" else "add videos"
+        more = "use --by original" if self.by == "part" else "add videos"
         if len(self.names) < 2:
-            return f"One group has one side: {more}."
-        seeds = (seed for seed in range(SEEDS_TRIED) if len(set(self.sides(seed).tolist())) == 2)
+            return f"One {self.by} cannot be split: {more}."
+        seeds = (seed for seed in range(SEEDS_TRIED) if len(set(self.folds(seed).tolist())) == 2)
         seed = next(seeds, None)
-        found = "Add" if seed is None else f"--seed {seed} fills both. Or add"
-        return f"{found} --nearest, if no more data is to come; or {more}."
+        found = "Use" if seed is None else f"Use --seed {seed}, or"
+        return f"{found} --nearest, if no data will be added later; or {more}."
 
 
-def _balance(sides: Sides, catalogue: Catalogue, seed: int) -> None:
-    """Set videos of the larger class aside on each side, as drawn by the seed, until both classes are as many."""
-    for side in (TRAIN, VALIDATION):
-        of_class = [np.flatnonzero((sides == side) & (catalogue.fake == fake)) for fake in (False, True)]
+def _leave_out_copies(folds: FoldArray, catalogue: Catalogue, copies: Sequence[Sequence[str]]) -> int:
+    """Where training has a copy of a validation video, mark it and all videos of its original UNUSED; how many."""
+    row_of = {name: i for i, name in enumerate(catalogue.names)}
+    sources = catalogue.source_videos()
+    spoiled: set[str] = set()
+    for names in copies:
+        rows = [row_of[name] for name in names if name in row_of]
+        if any(folds[row] == VALIDATION for row in rows):
+            spoiled |= {sources[row] for row in rows if folds[row] == TRAIN}
+    left_out = [i for i, source in enumerate(sources) if source in spoiled and folds[i] == TRAIN] if spoiled else []
+    folds[left_out] = UNUSED
+    return len(left_out)
+
+
+def _balance(folds: FoldArray, catalogue: Catalogue, seed: int) -> None:
+    """In each fold, mark videos of the larger class UNUSED, drawn by the seed, until both classes are equal."""
+    for fold in (TRAIN, VALIDATION):
+        of_class = [np.flatnonzero((folds == fold) & (catalogue.fake == fake)) for fake in (False, True)]
         few, many = sorted(of_class, key=len)
         if not len(few):
             raise UsageError(
-                f"{SIDES[side]} holds one class only: there is nothing to balance.",
-                hint="Leave out --balance, or choose another --share or --seed.",
+                f"The {FOLDS[fold]} fold has one class only: it cannot be balanced.",
+                hint="Leave out --balance, or choose another --holdout or --seed.",
             )
-        drawn = np.argsort([place_of(catalogue.names[i], seed) for i in many.tolist()], kind="stable")
-        sides[many[drawn[len(few) :]]] = UNUSED
+        drawn = np.argsort([hash_fraction(catalogue.names[i], seed) for i in many.tolist()], kind="stable")
+        folds[many[drawn[len(few) :]]] = UNUSED

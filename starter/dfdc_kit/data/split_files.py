@@ -1,10 +1,11 @@
-"""A split on disk: one CSV that says all, and a folder for each side that other commands and scripts can use."""
+"""A split on disk: `split.csv` with the fold of each video, and a folder for each fold that other commands can use."""
 
 import csv
 import os
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,108 +14,175 @@ import numpy as np
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import HARMLESS, as_text, preview, read_csv
-from dfdc_kit.data.catalogue import Catalogue, read_catalogue, reading, sample_csv, solution_csv
-from dfdc_kit.data.metadata import raise_for
-from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, Split, SplitPlan, split
+from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue, sample_csv, solution_csv
+from dfdc_kit.data.inspection import find_copies, list_videos
+from dfdc_kit.data.labels import raise_for_faults, translate_read_errors
+from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, Split, SplitPlan, find_working_plan, split
 from dfdc_kit.errors import DataMissingError, OutputError, UsageError
 from dfdc_kit.formatting import plural
 
 CSV_NAME = "split.csv"
-HEADER = ("filename", "folder", "label", "original", "side")
+HEADER = ("filename", "folder", "label", "original", "fold")
+OLD_FOLD_COLUMN = "side"  # in split.csv until 0.1.0
 
 
-class SideCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many videos one side has."""
+class FoldCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many videos one fold has."""
 
     videos: int
     fake: int
     real: int
     groups: int
-    linked: int  # videos that are there, and linked into the side's folder
+    linked: int  # videos that are present, and linked into the fold's folder
 
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was cut, and where it lies."""
+    """How the videos were split, and where the result is."""
 
     folder: str
     by: str
     seed: int
-    share_asked: float
-    share_reached: float  # of the videos that are used
+    holdout: float  # fraction asked for
+    holdout_reached: float  # of the videos that are used
     nearer_seed: int | None
-    sides: dict[str, SideCounts]
-    no_part: int  # videos left out because it is not known which part they belong to
-    public_test: int  # videos kept out of validation because the public test shows them
+    folds: dict[str, FoldCounts]
+    no_part: int  # videos left out because their part is unknown
+    public_test: int  # videos kept out of validation because they are in the public test
+    copies: int  # videos kept out of training because validation has the same content under another name
+    warnings: list[str]
+    notes: list[str]
 
 
 def make_split(paths: list[Path], out: Path, plan: SplitPlan, challenge: Challenge) -> SplitReport:
-    """Cut the videos of `paths` and write `out/split.csv`, `out/train/` and `out/validation/`, whole or not at all.
+    """Split the videos of `paths` and write `out/split.csv`, `out/train/` and `out/validation/`, atomically.
 
     `validation/` is laid out as `dfdc run --data` wants it, `train/` as the challenge's own training folder; videos
-    that are there are linked, not copied. An earlier split in `out` is replaced.
+    that are present are linked, not copied. An earlier split in `out` is replaced. Raises UsageError, with a command
+    that works, where a fold has one class only and another seed or fraction would give both.
     """
     for path in paths:
         _refuse_public_test(path, challenge)
-    with reading():
-        found = split(read_catalogue(paths, challenge), plan, challenge, public_test_names(paths, challenge))
-    with _folder(out, challenge) as part:
+    with translate_read_errors():
+        catalogue = read_catalogue(paths, challenge)
+        copies, public_copies = _copies(catalogue, paths, challenge)
+        public_test = public_test_names(paths, challenge) | public_copies
+
+    def make(plan: SplitPlan) -> Split:
+        return split(catalogue, plan, challenge, public_test, copies)
+
+    found = make(plan)
+    warnings = [*_one_class_warnings(found, plan, make, paths, out)]
+    if found.by == "video":
+        warnings.append("Each video was split on its own: a fake and its original may be in both folds.")
+    with translate_read_errors(), _folder(out, challenge) as part:
         _write_csv(part / CSV_NAME, found, challenge)
         linked = {
             TRAIN: _write_train(part / "train", found, challenge),
             VALIDATION: _write_validation(part / "validation", found, challenge),
         }
-    counts = {name: _counts(found, side, linked.get(side, 0)) for side, name in enumerate(SIDES)}
+    counts = {name: _counts(found, fold, linked.get(fold, 0)) for fold, name in enumerate(FOLDS)}
     train, validation = counts["train"].videos, counts["validation"].videos
     return SplitReport(
         folder=str(out),
         by=found.by,
         seed=plan.seed,
-        share_asked=plan.share,
-        share_reached=validation / (train + validation),
+        holdout=plan.holdout,
+        holdout_reached=validation / max(train + validation, 1),
         nearer_seed=found.nearer_seed,
-        sides=counts,
+        folds=counts,
         no_part=found.no_part,
         public_test=found.public_test,
+        copies=found.copies,
+        warnings=warnings,
+        notes=label_notes(catalogue),
     )
 
 
-def public_test_names(paths: Iterable[Path], challenge: Challenge) -> frozenset[str]:
-    """Names of the public test's videos, where the data folders show them: by their files, or the sample submission."""
-    names: set[str] = set()
+def _copies(catalogue: Catalogue, paths: list[Path], challenge: Challenge) -> tuple[list[list[str]], set[str]]:
+    """Groups of names with the same content, and the names whose content is in the public test."""
+    suffix, test_videos = challenge.data.video_suffix, challenge.data.test_videos
+    folders = [label_file.folder for label_file in catalogue.label_files]
+    folders += [folder / test_videos for folder in _data_folders(paths)]
+    files = [file for folder in dict.fromkeys(folders) for file in list_videos(folder, suffix).values()]
+    groups = find_copies(files)
+    public = {path.name for group in groups if any(_is_public(path, test_videos) for path in group) for path in group}
+    names = [sorted({path.name for path in group}) for group in groups]
+    return [group for group in names if len(group) > 1], public
+
+
+def _is_public(path: Path, test_videos: str) -> bool:
+    return path.parent.name == test_videos
+
+
+def _one_class_warnings(
+    found: Split, plan: SplitPlan, make: Callable[[SplitPlan], Split], paths: list[Path], out: Path
+) -> Iterator[str]:
+    """Raise UsageError where another plan would give both classes in both folds; warn where none does."""
+    faulty = [FOLDS[fold] for fold in (TRAIN, VALIDATION) if len(found.classes(fold)) < 2]
+    if not faulty:
+        return
+    what = f"The {' and the '.join(faulty)} fold has one class only"
+    if len(set(found.catalogue.fake.tolist())) == 2 and (other := find_working_plan(make, plan)):
+        raise UsageError(
+            f"{what}; a score on it says nothing about the other.", command=split_command(paths, out, other)
+        )
+    yield f"{what}: a score on it says nothing about the other class. Add labels of both classes."
+
+
+def split_command(paths: Iterable[Path], out: Path | None, plan: SplitPlan) -> str:
+    """The command line that makes this split; `out` None: in the default folder."""
+    options = [*map(str, paths), *([] if out is None else ["--out", str(out)])]
+    options += ["--seed", str(plan.seed)] * (plan.seed != 0) + ["--holdout", f"{plan.holdout:g}"] * (
+        plan.holdout != 0.2
+    )
+    options += ["--by", plan.by] * (plan.by != "auto") + ["--balance"] * plan.balance + ["--nearest"] * plan.nearest
+    return shlex.join(["dfdc", "data", "split", *options])
+
+
+def _data_folders(paths: Iterable[Path]) -> set[Path]:
+    """The folders that may have the public test in them: those of `paths`, and the ones above."""
     folders = {(path if path.is_dir() else path.parent).resolve() for path in paths}
-    for folder in folders | {folder.parent for folder in folders}:
-        videos, sample = folder / challenge.data.test_videos, folder / challenge.data.sample_submission
-        if videos.is_dir():
-            names |= {path.name for path in videos.iterdir() if path.suffix == challenge.data.video_suffix}
+    return folders | {folder.parent for folder in folders}
+
+
+def public_test_names(paths: Iterable[Path], challenge: Challenge) -> frozenset[str]:
+    """Names of the public test's videos: files in test_videos, and rows of the sample submission."""
+    names: set[str] = set()
+    for folder in _data_folders(paths):
+        sample = folder / challenge.data.sample_submission
+        names |= list_videos(folder / challenge.data.test_videos, challenge.data.video_suffix).keys()
         if sample.is_file():
             ids = read_csv(sample).column(challenge.submission.row_id)
             names |= set() if ids is None else set(as_text(ids))
     return frozenset(names)
 
 
-def read_sides(path: Path) -> dict[str, str]:
-    """Which side each video is on, by name, from a `split.csv` or the folder that holds one.
+def read_folds(path: Path) -> dict[str, str]:
+    """The fold of each video, by name, from a `split.csv` or the folder that contains one.
 
-    Raises DataMissingError if it is not there, DataError naming line, seen and expected if it is broken.
+    Raises DataMissingError if it is missing, DataError naming line, seen and expected if it is broken.
     """
     file = path / CSV_NAME if path.is_dir() else path
     if not file.is_file():
-        raise DataMissingError(f"There is no split {file}.", hint="Make one: dfdc data split DIR")
+        raise DataMissingError(f"File or folder not found: {file}", hint="Make a split: dfdc data split DIR")
     text = read_csv(file)
-    names, sides = text.column("filename"), text.column("side")
-    faults = [f"{code}" for code in text.anomalies if code not in HARMLESS]
-    if names is None or sides is None:
-        raise_for(file, [*faults, f"line 1: seen {','.join(text.header)!r:.80}, expected columns filename and side"])
+    names, folds = text.column("filename"), text.column("fold")
+    folds = text.column(OLD_FOLD_COLUMN) if folds is None else folds
+    hint = "Make it again: dfdc data split DIR"
+    faults = [code for code in text.anomalies if code not in HARMLESS]
+    if names is None or folds is None:
+        faults.append(f"line 1: seen {','.join(text.header)!r:.80}, expected columns filename and fold")
+        raise_for_faults(file, faults, hint)
     assert names is not None  # noqa: S101 - raised above
-    assert sides is not None  # noqa: S101
-    wrong = np.flatnonzero(~np.isin(sides, [side.encode() for side in SIDES]))
+    assert folds is not None  # noqa: S101
+    wrong = np.flatnonzero(~np.isin(folds, [fold.encode() for fold in FOLDS]))
     faults += [
-        f"line {text.lines[i]}, side: seen {preview(sides[i])!r}, expected {', '.join(SIDES)}" for i in wrong.tolist()
+        f"line {text.lines[i]}, fold: seen {preview(folds[i])!r}, expected {', '.join(FOLDS)}" for i in wrong.tolist()
     ]
-    found = dict(zip(as_text(names), as_text(sides), strict=True))
+    found = dict(zip(as_text(names), as_text(folds), strict=True))
     if len(found) < len(names):
         faults.append(f"{plural(len(names) - len(found), 'name')} more than once in it, expected each once")
-    raise_for(file, faults)
+    raise_for_faults(file, faults, hint)
     return found
 
 
@@ -122,22 +190,22 @@ def _refuse_public_test(path: Path, challenge: Challenge) -> None:
     folder = path if path.is_dir() else path.parent
     if folder.resolve().name == challenge.data.test_videos:
         raise UsageError(
-            f"{path}: the public {challenge.data.test_videos} are no validation set: they come from the training set,"
-            " and a model trained on it knows them.",
-            hint="Split the training videos: dfdc data split DIR, where DIR holds train_sample_videos or parts",
+            f"{path}: do not validate on the public {challenge.data.test_videos}: they are copies of training videos,"
+            " so a model trained on those has seen them.",
+            hint="Split the training videos: a folder that contains train_sample_videos or parts.",
         )
 
 
 @contextmanager
 def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place when the block ends well, and goes when it does not."""
+    """A new folder next to `out` that replaces it when the block succeeds, and is removed when it fails."""
     _check_ours(out, challenge)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
         raise OutputError(
-            f"Cannot write {out}: {error.strerror}.", hint="Choose a folder that can be written: --out"
+            f"Cannot write {out}: {error.strerror}.", hint="Choose a writable folder: --out DIR"
         ) from error
     try:
         part = room / "new"
@@ -146,14 +214,14 @@ def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
         _swap(out, part, room / "old")
     except OSError as error:
         raise OutputError(
-            f"Cannot write {out}: {error.strerror}.", hint="Free some space or choose another folder: --out"
+            f"Cannot write {out}: {error.strerror}.", hint="Free some space or choose another folder: --out DIR"
         ) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
 
 def _check_ours(out: Path, challenge: Challenge) -> None:
-    """Raise UsageError if `out` holds anything but an earlier split: what is in it would go."""
+    """Raise UsageError if `out` contains anything but an earlier split: it would be deleted."""
     if not out.exists():
         return
     layout = challenge.data
@@ -163,16 +231,17 @@ def _check_ours(out: Path, challenge: Challenge) -> None:
         Path("validation") / layout.solution,
         Path("validation") / layout.sample_submission,
     }
-    strangers = (
+    foreign = (
         path
         for folder, _, files in os.walk(out)
         for path in (Path(folder, name) for name in files)
         if not path.is_symlink() and path.relative_to(out) not in known
     )
-    stranger = next(strangers, None) if out.is_dir() else out
-    if stranger is not None:
+    first = next(foreign, None) if out.is_dir() else out
+    if first is not None:
         raise UsageError(
-            f"{out} is there and is no split of ours: {stranger} would be lost.", hint="Choose another folder: --out"
+            f"{out} exists and is not only an earlier split: {first} would be deleted.",
+            hint="Choose another folder: --out DIR",
         )
 
 
@@ -194,12 +263,12 @@ def _write_csv(path: Path, found: Split, challenge: Challenge) -> None:
         table.writerow(HEADER)
         rows = found.catalogue
         labels = [columns.positive if fake else columns.negative for fake in rows.fake.tolist()]
-        sides = [SIDES[side] for side in found.sides.tolist()]
-        table.writerows(sorted(zip(rows.names, rows.places(), labels, rows.originals, sides, strict=True)))
+        folds = [FOLDS[fold] for fold in found.folds.tolist()]
+        table.writerows(sorted(zip(rows.names, rows.folder_names(), labels, rows.originals, folds, strict=True)))
 
 
 def _write_train(folder: Path, found: Split, challenge: Challenge) -> int:
-    """Links and a metadata.json in the challenge's own form; how many videos are there."""
+    """Write links and a metadata.json in the challenge's own form; the number of links."""
     rows, catalogue, columns = found.rows(TRAIN), found.catalogue, challenge.submission
     metadata = {
         catalogue.names[i]: {
@@ -215,7 +284,7 @@ def _write_train(folder: Path, found: Split, challenge: Challenge) -> int:
 
 
 def _write_validation(folder: Path, found: Split, challenge: Challenge) -> int:
-    """Links, a sample submission and a solution; how many videos are there."""
+    """Write links, a sample submission and a solution; the number of links."""
     rows, catalogue = found.rows(VALIDATION), found.catalogue
     solution = folder / challenge.data.solution
     solution.parent.mkdir(parents=True)
@@ -226,23 +295,19 @@ def _write_validation(folder: Path, found: Split, challenge: Challenge) -> int:
 
 
 def _link(folder: Path, catalogue: Catalogue, rows: list[int]) -> int:
-    """Link the videos that are there into `folder`."""
-    there = [_names(label_file.folder) for label_file in catalogue.label_files]
+    """Link the videos that are present into `folder`; how many."""
+    present = [{path.name for path in label_file.folder.iterdir()} for label_file in catalogue.label_files]
     linked = 0
     for i in rows:
-        if catalogue.names[i] in there[catalogue.at[i]]:
+        if catalogue.names[i] in present[catalogue.file_index[i]]:
             (folder / catalogue.names[i]).symlink_to(catalogue.path(i))
             linked += 1
     return linked
 
 
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-def _counts(found: Split, side: int, linked: int) -> SideCounts:
-    on_side = found.sides == side
-    fake = int((on_side & found.catalogue.fake).sum())
-    groups = len({found.groups[i] for i in np.flatnonzero(on_side).tolist()})
-    videos = int(on_side.sum())
-    return SideCounts(videos=videos, fake=fake, real=videos - fake, groups=groups, linked=linked)
+def _counts(found: Split, fold: int, linked: int) -> FoldCounts:
+    in_fold = found.folds == fold
+    fake = int((in_fold & found.catalogue.fake).sum())
+    groups = len({found.groups[i] for i in np.flatnonzero(in_fold).tolist()})
+    videos = int(in_fold.sum())
+    return FoldCounts(videos=videos, fake=fake, real=videos - fake, groups=groups, linked=linked)

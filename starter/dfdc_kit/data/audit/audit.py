@@ -1,7 +1,6 @@
 """The audit: gather the evidence, apply every rule, worst findings first."""
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,26 +9,40 @@ import numpy as np
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import CsvText, read_csv
-from dfdc_kit.data.audit.evidence import SEVERITIES, AuditFinding, Evidence, Leak, measure
+from dfdc_kit.data.audit.container_leak import ContainerLeak, ExactTest, enough_originals, exact_tests, measure_leak
+from dfdc_kit.data.audit.evidence import SEVERITIES, AuditFinding, Evidence, RuleResult
 from dfdc_kit.data.audit.rules import RULES
-from dfdc_kit.data.catalogue import Catalogue, read_catalogue, reading
-from dfdc_kit.data.inspection import Inspection, Inspector, Progress, VideoFile, list_videos, silent
-from dfdc_kit.data.split_files import public_test_names, read_sides
+from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue
+from dfdc_kit.data.inspection import (
+    Inspection,
+    Inspector,
+    Progress,
+    VideoFile,
+    group_by_content,
+    list_videos,
+    no_progress,
+    same_size,
+)
+from dfdc_kit.data.labels import translate_read_errors
+from dfdc_kit.data.split_files import public_test_names, read_folds
 from dfdc_kit.errors import DataMissingError, UsageError
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, and what was found."""
+    """What was examined, what came out of each rule, and every finding."""
 
     sources: list[str]
-    videos: int  # that metadata names
+    videos: int  # that labels name
     fake: int
     real: int
     originals: int
-    files: int  # videos that were there and opened
-    leak: Leak | None  # None: no videos, or too few originals to tell
+    files: int  # videos that were opened
+    leak: ContainerLeak | None  # None: no videos, or too few originals
+    exact_tests: list[ExactTest]  # where there are too few originals for `leak`
     seconds: float
+    rules: list[RuleResult]
     findings: list[AuditFinding]
+    notes: list[str]
 
     @property
     def errors(self) -> int:
@@ -44,96 +57,106 @@ def audit(
     split: Path | None = None,
     submission: Path | None = None,
     open_videos: bool = True,
-    state: Path | None = None,
-    progress: Progress = silent,
+    cache: Path | None = None,
+    progress: Progress = no_progress,
 ) -> AuditReport:
-    """Audit the data in `paths` (metadata files, or folders that hold some), a `split` of it, and a `submission`.
+    """Audit the data in `paths` (label files, or folders that contain some), a `split` of it, and a `submission`.
 
-    Raises DataMissingError if something is not there, DataError if metadata or the split is broken.
+    Raises DataMissingError if something is missing, DataError if labels or the split are broken.
     """
     started = time.monotonic()
     catalogue = read_catalogue(paths, challenge)
-    with reading():
+    with translate_read_errors():
         files = _files(paths, catalogue, challenge)
         public_test = public_test_names(paths, challenge)
+        folds = None if split is None else read_folds(split)
     videos: dict[Path, Inspection] = {}
     if open_videos:
         root = paths[0] if paths[0].is_dir() else paths[0].parent
         every = [file for folder in files.values() for file in folder.values()]
-        with Inspector(root, state) as inspector:
-            videos = inspector.inspect(every, sha256_of=_of_same_size(every), progress=progress)
-    listed = {label_file.folder for label_file in catalogue.label_files}
-    sides = None if split is None else read_sides(split)
+        with Inspector(root, cache) as inspector:
+            videos = inspector.inspect(every, sha256_of=same_size(every), progress=progress)
+    labelled = {label_file.folder for label_file in catalogue.label_files}
+    leak, tests = _container_tests(catalogue, videos)
     evidence = Evidence(
+        paths=paths,
         challenge=challenge,
         catalogue=catalogue,
-        sides=sides,
-        side=[sides.get(name) if sides else None for name in catalogue.names],
+        folds=folds,
+        fold=[folds.get(name) if folds else None for name in catalogue.names],
         public_test=public_test,
-        on_disk={folder: frozenset(there) for folder, there in files.items() if folder in listed},
+        on_disk={folder: frozenset(present) for folder, present in files.items() if folder in labelled},
         videos=videos,
-        copies=_copies(videos),
-        leak=_leak(catalogue, videos),
+        copies=group_by_content({path: seen.sha256 for path, seen in videos.items() if seen.size_bytes}),
+        leak=leak,
+        exact_tests=tests,
         submission=None if submission is None else _read_submission(submission, challenge),
     )
-    found = [finding for rule in RULES for finding in rule(evidence)]
+    rules, findings = apply_rules(evidence)
     fake = int(catalogue.fake.sum())
     return AuditReport(
         sources=[str(label_file.file) for label_file in catalogue.label_files],
         videos=len(catalogue),
         fake=fake,
         real=len(catalogue) - fake,
-        originals=len(set(catalogue.roots())),
+        originals=len(set(catalogue.source_videos())),
         files=len(videos),
-        leak=evidence.leak,
+        leak=leak,
+        exact_tests=tests,
         seconds=time.monotonic() - started,
-        findings=sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)),
+        rules=rules,
+        findings=findings,
+        notes=label_notes(catalogue),
     )
 
 
+def apply_rules(evidence: Evidence) -> tuple[list[RuleResult], list[AuditFinding]]:
+    """The outcome of every rule, and all findings, worst first."""
+    results, findings = [], []
+    for rule in RULES:
+        if reason := rule.not_tested(evidence):
+            results.append(RuleResult(rule=rule.name, outcome="not tested", reason=reason))
+            continue
+        found = list(rule.check(evidence))
+        findings += found
+        results.append(RuleResult(rule=rule.name, outcome="found" if found else "passed"))
+    return results, sorted(findings, key=lambda found: SEVERITIES.index(found.severity))
+
+
 def _files(paths: Sequence[Path], catalogue: Catalogue, challenge: Challenge) -> dict[Path, dict[str, VideoFile]]:
-    """The videos on disk by folder and name: where metadata is about them, and the public test's."""
+    """The videos on disk by folder and name: in labelled folders and in the public test."""
     folders = [label_file.folder for label_file in catalogue.label_files]
     folders += [path.resolve() / challenge.data.test_videos for path in paths if path.is_dir()]
     return {folder: list_videos(folder, challenge.data.video_suffix) for folder in dict.fromkeys(folders)}
 
 
-def _of_same_size(files: Sequence[VideoFile]) -> frozenset[Path]:
-    """The files that could have the same content as another one: a digest costs reading the whole file."""
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for file in files:
-        by_size[file.size_bytes].append(file.path)
-    return frozenset(path for size, paths in by_size.items() if size and len(paths) > 1 for path in paths)
-
-
-def _copies(videos: Mapping[Path, Inspection]) -> list[list[Path]]:
-    """Groups of files with the same bytes; two names of one file on disk are no copies."""
-    by_content: dict[str, dict[Path, Path]] = defaultdict(dict)
-    for path, seen in videos.items():
-        if seen.sha256 and seen.size_bytes:
-            by_content[seen.sha256].setdefault(path.resolve(), path)
-    return [sorted(paths.values()) for paths in by_content.values() if len(paths) > 1]
-
-
-def _leak(catalogue: Catalogue, videos: Mapping[Path, Inspection]) -> Leak | None:
-    """The two-field model of all labelled videos whose header could be read."""
-    roots, headers, rows = catalogue.roots(), [], []
+def _container_tests(
+    catalogue: Catalogue, videos: Mapping[Path, Inspection]
+) -> tuple[ContainerLeak | None, list[ExactTest]]:
+    """The two-field model of all labelled videos with a readable header; exact tests where there are too few."""
+    headers, rows = [], []
     for i in range(len(catalogue)) if videos else ():
         seen = videos.get(catalogue.path(i))
         if seen and seen.header:
             headers.append(seen.header)
             rows.append(i)
-    return measure(headers, catalogue.fake[np.array(rows, np.intp)], [roots[i] for i in rows]) if rows else None
+    if not rows:
+        return None, []
+    sources, fake = catalogue.source_videos(), catalogue.fake[np.array(rows, np.intp)]
+    originals = [sources[i] for i in rows]
+    if enough_originals(fake, originals):
+        return measure_leak(headers, fake, originals), []
+    return None, exact_tests(headers, fake)
 
 
 def _read_submission(path: Path, challenge: Challenge) -> CsvText:
     if not path.is_file():
-        raise DataMissingError(f"There is no submission {path}.")
+        raise DataMissingError(f"File or folder not found: {path}")
     text = read_csv(path)
     columns = challenge.submission
     if text.column(columns.row_id) is None or text.column(columns.label) is None:
         raise UsageError(
             f"{path}: seen the columns {','.join(text.header)!r:.80}, expected {columns.row_id} and {columns.label}.",
-            hint=f"See what is wrong with it: dfdc validate {path}",
+            command=f"dfdc validate {path}",
         )
     return text

@@ -1,41 +1,56 @@
-"""Rules about files: copies, what is broken or not there, and what their containers give away."""
+"""The audit's rules about files and labels, and the table of all rules."""
 
+import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.data.audit.evidence import FIRST, AuditFinding, Evidence, Severity, audit_finding
-from dfdc_kit.data.split import SIDES, TRAIN, VALIDATION, fakes_as_originals
+from dfdc_kit.data.audit.container_leak import MIN_ORIGINALS, ExactTest
+from dfdc_kit.data.audit.evidence import AuditFinding, Evidence, Severity, finding, split_advice
+from dfdc_kit.data.audit.split_rules import (
+    BOTH_FOLDS,
+    SPLIT_AGAIN,
+    original_in_both_folds,
+    part_in_both_folds,
+    public_test_as_validation,
+    split_matches_labels,
+)
+from dfdc_kit.data.split import FOLDS, VALIDATION, fakes_as_originals
 
-_NAMED = 3  # files of a group of copies
-_BOTH_SIDES = {SIDES[TRAIN], SIDES[VALIDATION]}
+_NAMED_COPIES = 3  # files of a group that are named
+_MAX_IMBALANCE = 0.05  # distance of the fraction of FAKE from a half
+
+
+# ----------------------------------------------------------------------------------------------------------- the files
+
 _COPIES: dict[str, tuple[str, Severity, str, str]] = {
-    "across": (
-        "copy-on-both-sides",
+    "folds": (
+        "copy-in-both-folds",
         "error",
         "videos are in training and, byte for byte, in validation under another name",
-        "Keep one copy, then cut again: dfdc data split DIR",
+        SPLIT_AGAIN,
     ),
     "labels": (
         "copy-with-another-label",
         "error",
         "groups of videos have the same bytes and different labels",
-        "Find out which label is right, and leave the others out.",
+        "Find out which label is right, and remove the other rows from the labels.",
     ),
     "test": (
         "public-test-in-training",
         "warning",
         "videos of the public test are, byte for byte, in the training data",
-        "Never take a score on test_videos for a result.",
+        "Do not validate on test_videos: use a split, which never has them in validation.",
     ),
     "plain": (
         "copies",
         "warning",
         "groups of videos have the same bytes under different names",
-        "Keep one of each.",
+        "Remove all but one of each from the labels; a split leaves copies of validation videos out of training.",
     ),
 }
 
@@ -44,283 +59,266 @@ def copies(evidence: Evidence) -> Iterator[AuditFinding]:
     """Files with the same bytes under other names."""
     catalogue = evidence.catalogue
     fake = dict(zip(catalogue.names, catalogue.fake.tolist(), strict=True))
-    sides = evidence.sides or {}
+    folds = evidence.folds or {}
     test_videos = evidence.challenge.data.test_videos
-    said: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = defaultdict(list)
     for paths in evidence.copies:
         names = {path.name for path in paths}
         in_test = [path.parent.name == test_videos for path in paths]
         kinds = [
-            ("across", {sides.get(name) for name in names} >= _BOTH_SIDES),
+            ("folds", {folds.get(name) for name in names} >= BOTH_FOLDS),
             ("labels", len({fake[name] for name in names if name in fake}) == 2),
             ("test", any(in_test) and not all(in_test)),
         ]
-        worse = [kind for kind, is_so in kinds if is_so]
-        for kind in worse or ["plain"] * (len(names) > 1):
-            said[kind].append(_shown(paths))
-    for kind, (code, severity, what, mend) in _COPIES.items():
-        if said[kind]:
-            yield audit_finding(code, severity, what, said[kind], mend)
+        serious = [kind for kind, applies in kinds if applies]
+        for kind in serious or ["plain"] * (len(names) > 1):
+            found[kind].append(_name_copies(paths))
+    for kind, (code, severity, what, fix) in _COPIES.items():
+        if found[kind]:
+            advice = (fix, "") if kind == "labels" else split_advice(evidence, fix)
+            yield finding(code, severity, what, found[kind], *advice)
+
+
+def _name_copies(paths: list[Path]) -> str:
+    """A group of files, of which the first few are named."""
+    names = [f"{path.parent.name}/{path.name}" for path in paths[:_NAMED_COPIES]]
+    return ", ".join(names) + (f" and {len(paths) - _NAMED_COPIES:,} more" if len(paths) > _NAMED_COPIES else "")
 
 
 def broken_files(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Files that cannot be used, are not there, or have no label."""
-    broken = [
-        f"{path.parent.name}/{path.name}: {seen.fault.code}, {seen.fault.seen}"
-        for path, seen in sorted(evidence.videos.items())
-        if seen.fault
-    ]
+    """Files that cannot be read as videos."""
+    broken = {path: seen.fault for path, seen in sorted(evidence.videos.items()) if seen.fault}
     if broken:
-        yield audit_finding(
+        yield finding(
             "broken-file",
             "warning",
             "files cannot be read as videos",
-            broken,
-            "Look closer: dfdc data verify DIR --deep",
+            [f"{path.parent.name}/{path.name}: {fault.code}, {fault.seen}" for path, fault in broken.items()],
+            "Decode them to the end, then download them again.",
+            shlex.join(["dfdc", "data", "verify", str(next(iter(broken)).parent), "--deep"]),
         )
+
+
+def missing_files(evidence: Evidence) -> Iterator[AuditFinding]:
+    """Listed videos that are missing, and videos without a label."""
     missing: list[str] = []
     unlabelled: list[str] = []
+    folder = ""
     for label_file in evidence.catalogue.label_files:
-        there = evidence.on_disk.get(label_file.folder, frozenset())
-        if there & set(label_file.names):
-            missing += [f"{label_file.place}/{name}" for name in sorted(set(label_file.names) - there)]
+        present = evidence.on_disk.get(label_file.folder, frozenset())
+        if present & set(label_file.names):
+            lacking = sorted(set(label_file.names) - present)
+            missing += [f"{label_file.folder_name}/{name}" for name in lacking]
+            folder = folder or (str(label_file.folder) if lacking else "")
     labelled = set(evidence.catalogue.names)
-    for folder, names in evidence.on_disk.items():
-        unlabelled += [f"{folder.name}/{name}" for name in sorted(names - labelled)]
+    for path, names in evidence.on_disk.items():
+        unlabelled += [f"{path.name}/{name}" for name in sorted(names - labelled)]
     if missing:
-        yield audit_finding(
-            "missing-file",
-            "warning",
-            "videos that metadata names are not there",
-            missing,
-            "Get them: dfdc data status DIR",
-        )
+        command = shlex.join(["dfdc", "data", "status", folder])
+        yield finding("missing-file", "warning", "listed videos are missing", missing, "Download them.", command)
     if unlabelled:
-        yield audit_finding(
-            "unlabelled-file", "warning", "videos have no label", unlabelled, "Get the folder's metadata.json again."
-        )
+        fix = f"Add them to the labels, or use the folder's own {evidence.challenge.data.metadata}."
+        yield finding("unlabelled-file", "warning", "videos have no label", unlabelled, fix)
 
 
 def container_leak(evidence: Evidence) -> Iterator[AuditFinding]:
     """Labels that the container's metadata gives away."""
+    fix = (
+        "Give a model pixels and audio only, never container fields. What they are worth: baselines/container-metadata"
+    )
     leak = evidence.leak
-    if leak is None or not leak.is_one:
-        return
-    yield AuditFinding(
-        code="container-leak",
-        severity="warning",
-        what=f"containers give labels away: display aspect ratio and time base of the sound alone score"
-        f" {leak.log_loss:.4f} (+/- {leak.standard_error:.4f}) on held-out originals, the constant {leak.constant:.4f}",
-        count=leak.videos,
-        examples=[
-            f"aspect ratio {cell.display_aspect_ratio or 'not said'}, sound {cell.audio_time_base or 'none'}:"
-            f" {cell.fake:,} FAKE, {cell.real:,} REAL, so {cell.probability:.2f}"
-            for cell in leak.cells[:FIRST]
-        ],
-        mend="Show a model pixels and sound only, never the container. What it is worth: baselines/container-metadata",
-    )
-
-
-def _shown(paths: list[Path]) -> str:
-    """A group of files, of which the first few are named."""
-    names = [f"{path.parent.name}/{path.name}" for path in paths[:_NAMED]]
-    return ", ".join(names) + (f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else "")
-
-
-_TRAIN, _VALIDATION = SIDES[TRAIN], SIDES[VALIDATION]
-_SPLIT_AGAIN = "Cut by original: dfdc data split DIR"
-_UNEVEN = 0.05  # share of FAKE this far from a half
-
-
-def original_on_both_sides(evidence: Evidence) -> Iterator[AuditFinding]:
-    """An original, or two of its fakes, on both sides of the split."""
-    if evidence.sides is None:
-        return
-    found = _groups_on_both_sides(evidence, evidence.catalogue.roots())
-    if found:
-        yield audit_finding(
-            "original-on-both-sides",
-            "error",
-            "originals have videos in training and in validation: the model has seen what it is tested on",
-            [f"{root}: {train} in training, {held} in validation" for root, (train, held) in found.items()],
-            _SPLIT_AGAIN,
+    if leak is not None and leak.is_significant:
+        yield AuditFinding(
+            code="container-leak",
+            severity="warning",
+            what=f"containers give labels away: display aspect ratio and audio time base alone score"
+            f" {leak.log_loss:.4f} (+/- {leak.standard_error:.4f}) on held-out originals, 0.5 {leak.constant:.4f}",
+            count=leak.videos,
+            examples=[
+                f"aspect ratio {cell.display_aspect_ratio or 'not stated'}, audio {cell.audio_time_base or 'none'}:"
+                f" {cell.fake:,} FAKE, {cell.real:,} REAL, so {cell.probability:.2f}"
+                for cell in leak.cells
+            ],
+            fix=fix,
+        )
+    significant = [test for test in evidence.exact_tests if test.is_significant]
+    if significant:
+        yield AuditFinding(
+            code="container-leak",
+            severity="warning",
+            what="containers give labels away (Fisher's exact test, p ="
+            f" {significant[0].p_value:.1g} after correction for {len(evidence.exact_tests)} tests)",
+            count=significant[0].fake_total + significant[0].real_total,
+            examples=[_describe(test) for test in significant],
+            fix=fix,
         )
 
 
-def part_on_both_sides(evidence: Evidence) -> Iterator[AuditFinding]:
-    """A part on both sides: its people are."""
-    if evidence.sides is None:
-        return
-    catalogue = evidence.catalogue
-    parts = {label_file.place for label_file in catalogue.label_files if label_file.part >= 0}
-    places = _groups_on_both_sides(evidence, catalogue.places())
-    found = {place: seen for place, seen in places.items() if place in parts}
-    if found:
-        yield audit_finding(
-            "part-on-both-sides",
-            "note",
-            "parts have videos on both sides: the same people may be in training and validation",
-            [f"{place}: {train:,} in training, {held:,} in validation" for place, (train, held) in found.items()],
-            "With two parts or more: dfdc data split DIR --by part",
-        )
+def _describe(test: ExactTest) -> str:
+    value = test.value or "not stated"
+    counts = f"{test.fake} of {test.fake_total} FAKE, {test.real} of {test.real_total} REAL"
+    return f"{test.field} {value}: {counts}, p = {test.p_value:.1g}"
 
 
-def public_test_as_validation(evidence: Evidence) -> Iterator[AuditFinding]:
-    """The public test's videos, by name or by content, in validation."""
-    if evidence.sides is None:
-        return
-    held = {name for name, side in evidence.sides.items() if side == _VALIDATION}
-    found = held & evidence.public_test
-    folder = evidence.challenge.data.test_videos
-    for copies in evidence.copies:
-        if any(path.parent.name == folder for path in copies):
-            found |= {path.name for path in copies} & held
-    if found:
-        yield audit_finding(
-            "public-test-as-validation",
-            "error",
-            "videos of the public test are in validation: they come from the training set, a score there is worthless",
-            sorted(found),
-            _SPLIT_AGAIN,
-        )
-
-
-def split_out_of_step(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Names in the split that no metadata knows, and videos that the split does not name."""
-    if evidence.sides is None:
-        return
-    known = set(evidence.catalogue.names)
-    if unknown := sorted(evidence.sides.keys() - known - evidence.public_test):
-        yield audit_finding(
-            "unknown-in-split",
-            "warning",
-            "videos of the split are in no metadata: what they are made from is not known",
-            unknown,
-            "Name all metadata that the split was cut from: dfdc audit PATH PATH ...",
-        )
-    if left_out := sorted(known - evidence.sides.keys()):
-        yield audit_finding(
-            "not-in-split", "note", "videos are on no side of the split", left_out, "Cut again: dfdc data split DIR"
-        )
-
-
-def class_balance(evidence: Evidence) -> Iterator[AuditFinding]:
-    """A validation, or data, that is not half and half as the tests are."""
-    catalogue, sides = evidence.catalogue, evidence.sides
-    held = np.array([sides is None or side == _VALIDATION for side in evidence.side])
-    if not held.any() or abs((share := float(catalogue.fake[held].mean())) - 0.5) <= _UNEVEN:
-        return
-    of_class = [int((held & (catalogue.fake == fake)).sum()) for fake in (True, False)]
-    what = "the data" if sides is None else "validation"
-    yield AuditFinding(
-        code="class-balance",
-        severity="note" if sides is None else "warning",
-        what=f"{what} is {share:.1%} FAKE, the tests are half and half: a log loss on it does not compare with theirs",
-        count=int(held.sum()),
-        examples=[f"{of_class[0]:,} FAKE, {of_class[1]:,} REAL"],
-        mend="Cut half and half: dfdc data split DIR --balance. Or weigh both classes the same.",
-    )
-
-
-def _groups_on_both_sides(evidence: Evidence, groups: list[str]) -> dict[str, tuple[int, int]]:
-    """Groups with videos on both sides, and how many on each; groups (n,) of the catalogue's videos."""
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for side, group in zip(evidence.side, groups, strict=True):
-        if side in (_TRAIN, _VALIDATION):
-            counts[group][side == _VALIDATION] += 1
-    return {group: (train, held) for group, (train, held) in sorted(counts.items()) if train and held}
+# ---------------------------------------------------------------------------------------------------------- the labels
 
 
 def originals(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Originals that are not there, not named, or fakes themselves."""
+    """Originals that are missing, not named, or fakes themselves."""
     catalogue = evidence.catalogue
     known = set(catalogue.names)
     fakes = [catalogue.names[i] for i in np.flatnonzero(catalogue.fake).tolist()]
     original_of = dict(zip(catalogue.names, catalogue.originals, strict=True))
     if orphans := sorted(name for name in fakes if not original_of[name]):
-        yield audit_finding(
+        yield finding(
             "no-original-named",
             "warning",
-            "FAKE videos name no original: nobody can tell what must stay on one side with them",
+            "FAKE videos name no original, so a split cannot keep them in one fold with it",
             orphans,
-            "Use the challenge's own metadata.json, which names them.",
+            *split_advice(
+                evidence,
+                f"Use the challenge's {evidence.challenge.data.metadata}, add a column `original`, or split by video.",
+                by="video",
+            ),
         )
     if missing := sorted({original_of[name] for name in fakes if original_of[name]} - known):
-        yield audit_finding(
+        yield finding(
             "missing-original",
             "note",
             "originals of FAKE videos are not in this data; splits still keep their fakes together",
             missing,
-            "Nothing, for a split. For pairs of REAL and FAKE, use full parts: each holds its own originals.",
+            "Nothing, for a split. For pairs of REAL and FAKE, use full parts: each has its own originals.",
         )
     if chained := sorted(fakes_as_originals(catalogue)):
-        yield audit_finding(
+        yield finding(
             "original-is-no-original",
             "error",
-            "videos are made from one that is FAKE, or itself made from another: groups cannot be told apart",
+            "videos are made from one that is FAKE, or itself made from another, so groups are undefined",
             [f"{name} from {original}" for name, original in chained],
-            "Get the metadata again: an original is a REAL video.",
+            "Correct the labels: an original is a REAL video.",
         )
 
 
 def one_class(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Labels of one kind only: a sample submission taken for labels, for instance."""
+    """Labels of one class only."""
+    columns = evidence.challenge.submission
     for label_file in evidence.catalogue.label_files:
-        if label_file.fake.any() and label_file.fake.all():
-            mend = "Use labels that tell both classes apart."
-            yield audit_finding(
-                "one-class", "warning", f"videos of {label_file.file}, all of them, are FAKE", label_file.names, mend
-            )
-        elif not label_file.fake.any():
-            what = f"videos of {label_file.file}, all of them, are REAL: is it a sample submission with 0 in every row?"
-            yield audit_finding("one-class", "error", what, label_file.names, "Use labels, such as a metadata.json.")
+        if len(set(label_file.fake.tolist())) == 1:
+            name = columns.positive if label_file.fake[0] else columns.negative
+            what = f"videos of {label_file.file}, all of them, are {name}"
+            yield finding("one-class", "warning", what, label_file.names, "Use labels with both classes.")
 
 
-def in_two_places(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Videos that two metadata files name."""
-    if evidence.catalogue.again:
-        yield audit_finding(
+def class_balance(evidence: Evidence) -> Iterator[AuditFinding]:
+    """Validation, or data, that is not half FAKE and half REAL as the tests are."""
+    catalogue, folds = evidence.catalogue, evidence.folds
+    held = np.array([folds is None or fold == FOLDS[VALIDATION] for fold in evidence.fold])
+    if not held.any() or abs((fraction := float(catalogue.fake[held].mean())) - 0.5) <= _MAX_IMBALANCE:
+        return
+    fake, real = (int((held & (catalogue.fake == is_fake)).sum()) for is_fake in (True, False))
+    what = "the data" if folds is None else "validation"
+    fix, command = split_advice(evidence, "Weight both classes equally, or balance the split.", balance=True)
+    yield AuditFinding(
+        code="class-balance",
+        severity="note" if folds is None else "warning",
+        what=f"{what} is {fraction:.1%} FAKE, the tests are half and half: its log loss is not comparable with theirs",
+        count=int(held.sum()),
+        examples=[f"{fake:,} FAKE, {real:,} REAL"],
+        fix=fix,
+        command=command,
+    )
+
+
+def in_two_folders(evidence: Evidence) -> Iterator[AuditFinding]:
+    """Videos that two label files name."""
+    if evidence.catalogue.duplicates:
+        yield finding(
             "in-two-folders",
             "note",
-            "videos are named by more than one metadata file, with the same label",
-            [f"{name}: {', '.join(places)}" for name, places in sorted(evidence.catalogue.again.items())],
+            "videos are in more than one label file, with the same label",
+            [f"{name}: {', '.join(folders)}" for name, folders in sorted(evidence.catalogue.duplicates.items())],
             "Train on one of the folders only, or count each video once.",
         )
 
 
 def untouched_rows(evidence: Evidence) -> Iterator[AuditFinding]:
-    """Rows of a submission that still hold the sample's 0."""
-    if evidence.submission is None:
-        return
-    columns = evidence.challenge.submission
-    ids, labels = evidence.submission.column(columns.row_id), evidence.submission.column(columns.label)
-    if ids is None or labels is None:
+    """Rows of a submission that still have the sample submission's 0."""
+    columns, submission = evidence.challenge.submission, evidence.submission
+    ids = None if submission is None else submission.column(columns.row_id)
+    labels = None if submission is None else submission.column(columns.label)
+    if submission is None or ids is None or labels is None:
         return
     untouched = as_text(ids[labels == b"0"])
-    sure = f": each costs 34.5 where the video is {columns.positive}"
-    cost = sure if evidence.challenge.metric.is_log_loss else ""
+    is_log_loss = evidence.challenge.metric.is_log_loss
+    cost = f": each costs 34.5 where the video is {columns.positive}" if is_log_loss else ""
     if untouched:
-        yield audit_finding(
+        yield finding(
             "untouched-rows",
             "error",
-            f"rows still hold the sample's 0, of {len(ids):,} in {evidence.submission.path}{cost}",
+            f"rows still have the sample submission's 0, of {len(ids):,} in {submission.path}{cost}",
             untouched,
-            "Predict every row; where that fails, write 0.5. More: dfdc validate FILE --against sample_submission.csv",
+            "Predict every row; where that fails, write 0.5.",
+            shlex.join(["dfdc", "validate", str(submission.path)]),
         )
 
 
-Rule = Callable[[Evidence], Iterator[AuditFinding]]
-RULES: tuple[Rule, ...] = (
-    original_on_both_sides,
-    public_test_as_validation,
-    copies,
-    originals,
-    untouched_rows,
-    container_leak,
-    broken_files,
-    one_class,
-    class_balance,
-    split_out_of_step,
-    part_on_both_sides,
-    in_two_places,
+# ------------------------------------------------------------------------------------------------------------ the table
+
+
+def _always(_: Evidence) -> str:
+    return ""
+
+
+def _needs_split(evidence: Evidence) -> str:
+    return "" if evidence.folds is not None else "no --split given"
+
+
+def _needs_parts(evidence: Evidence) -> str:
+    has_parts = any(label_file.part >= 0 for label_file in evidence.catalogue.label_files)
+    return _needs_split(evidence) or ("" if has_parts else "no part of the full training set")
+
+
+def _needs_submission(evidence: Evidence) -> str:
+    return "" if evidence.submission is not None else "no --submission given"
+
+
+def _needs_videos(evidence: Evidence) -> str:
+    return "" if evidence.videos else "no video was opened"
+
+
+def _needs_headers(evidence: Evidence) -> str:
+    if reason := _needs_videos(evidence):
+        return reason
+    if evidence.leak is None and not evidence.exact_tests:
+        return f"too few videos of each class with a readable header; {MIN_ORIGINALS} originals of each are enough"
+    return ""
+
+
+def _needs_files(evidence: Evidence) -> str:
+    return "" if any(evidence.on_disk.values()) else "no video is present"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRule:
+    """A rule: its name, why it cannot be tested on this evidence (empty: it can), and its check."""
+
+    name: str
+    not_tested: Callable[[Evidence], str]
+    check: Callable[[Evidence], Iterable[AuditFinding]]
+
+
+RULES: tuple[AuditRule, ...] = (
+    AuditRule("original in both folds", _needs_split, original_in_both_folds),
+    AuditRule("public test as validation", _needs_split, public_test_as_validation),
+    AuditRule("copies", _needs_videos, copies),
+    AuditRule("originals", _always, originals),
+    AuditRule("untouched rows", _needs_submission, untouched_rows),
+    AuditRule("container leak", _needs_headers, container_leak),
+    AuditRule("broken files", _needs_videos, broken_files),
+    AuditRule("missing files", _needs_files, missing_files),
+    AuditRule("one class", _always, one_class),
+    AuditRule("class balance", _always, class_balance),
+    AuditRule("split matches labels", _needs_split, split_matches_labels),
+    AuditRule("part in both folds", _needs_parts, part_in_both_folds),
+    AuditRule("in two folders", _always, in_two_folders),
 )

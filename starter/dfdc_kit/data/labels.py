@@ -1,0 +1,287 @@
+"""Read labels: from a `metadata.json` of the challenge, or from a CSV as people keep them.
+
+A CSV needs a column of file names and a column of labels. The official column names come first; common other names,
+such as `videoname` and `is_fake`, are accepted where only one column has one. `LabelRows.notes` says what was assumed.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.csv_text import HARMLESS, CsvText, Texts, preview, read_csv
+from dfdc_kit.errors import DataError, DataMissingError, KitError
+from dfdc_kit.formatting import join_names, plural
+
+USAGE = "Usage"
+USAGES = ("Public", "Private", "Ignored")
+IGNORED = b"Ignored"
+FIRST_FAULTS = 5
+NAME_COLUMNS = {
+    "name",
+    "videoname",
+    "video",
+    "videopath",
+    "path",
+    "file",
+    "filename",
+    "filepath",
+    "clip",
+    "videoid",
+    "id",
+}
+LABEL_COLUMNS = {"label", "labels", "isfake", "fake", "target", "class", "groundtruth", "truth"}
+BOOLEAN_COLUMNS = {"isfake", "fake"}  # `true` means FAKE in these only
+NOT_FILE_NAMES = ("", ".", "..")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRows:
+    """Labelled videos: ids (n,) unique file names; labels (n,) uint8, 1 for the positive class.
+
+    usage (n,) Public, Private or Ignored, None if the file does not say; originals (n,), b"" where unknown; notes: how
+    columns and names that are not the official ones were interpreted, one sentence each.
+    """
+
+    ids: Texts
+    labels: npt.NDArray[np.uint8]
+    usage: Texts | None
+    originals: Texts
+    notes: tuple[str, ...] = ()
+
+
+def read_label_rows(path: Path, challenge: Challenge) -> LabelRows:
+    """Read the labels in `path`, a JSON or CSV file.
+
+    Raises DataMissingError if it cannot be read; DataError, with the first faults and their line numbers, if it is
+    broken, names no video, or is a sample submission.
+    """
+    rows = _from_json(path, challenge) if path.suffix.lower() == ".json" else _from_csv(path, challenge)
+    if not len(rows.ids):
+        raise DataError(f"{path} has no labelled video.", hint=expected_form(challenge))
+    return rows
+
+
+@contextmanager
+def translate_read_errors() -> Iterator[None]:
+    """Raise DataMissingError, with path and reason, for whatever this machine does not let us read."""
+    try:
+        yield
+    except KitError:
+        raise
+    except OSError as error:
+        raise DataMissingError(
+            f"Cannot read {error.filename}: {error.strerror}.", hint="Check the permissions of it and of its folders."
+        ) from error
+
+
+def expected_form(challenge: Challenge) -> str:
+    """The hint that says what a file of labels looks like."""
+    columns = challenge.submission
+    return (
+        f"Expected: a CSV {columns.row_id},{columns.label}[,{USAGE}] with labels 0 and 1 or {columns.negative} and"
+        f" {columns.positive}, or a {challenge.data.metadata}, or a folder that contains one."
+    )
+
+
+def raise_for_faults(path: Path, faults: list[str], hint: str, count: int | None = None) -> None:
+    """Raise DataError with the first of the `faults` of a file and how many there are, if there are any."""
+    if faults:
+        more = (len(faults) if count is None else count) - len(faults[:FIRST_FAULTS])
+        lines = [*faults[:FIRST_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
+        raise DataError(f"{path} is not valid:\n  " + "\n  ".join(lines), hint=hint)
+
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+def _from_json(path: Path, challenge: Challenge) -> LabelRows:
+    """`{name: {"label": "FAKE" | "REAL", ...}}`; a REAL video may have `original: null` or no such key."""
+    positive, negative = challenge.submission.positive, challenge.submission.negative
+    entry = f'{{"label": "{positive}" or "{negative}", "original": NAME}}'
+    hint = f'Expected: {{"NAME{challenge.data.video_suffix}": {entry}, ...}}'
+    videos = _json_object(path, hint)
+    faults = [
+        f"{name!r:.60}: {fault}" for name, entry in videos.items() if (fault := _entry_fault(name, entry, challenge))
+    ]
+    raise_for_faults(path, faults, hint)
+    return LabelRows(
+        ids=np.array([name.encode() for name in videos], np.bytes_),
+        labels=np.array([entry["label"] == positive for entry in videos.values()], np.uint8),
+        usage=None,
+        originals=np.array([(entry.get("original") or "").encode() for entry in videos.values()], np.bytes_),
+    )
+
+
+def _json_object(path: Path, hint: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+    except OSError as error:
+        raise DataMissingError(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
+        raise DataError(f"{path} is not valid JSON: {error}.", hint=hint) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=hint
+        )
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r:.60} is in it more than once")
+    return found
+
+
+def _entry_fault(name: str, entry: Any, challenge: Challenge) -> str:
+    labels = (challenge.submission.positive, challenge.submission.negative)
+    if not name.isprintable() or len(name.encode()) > 255 or name in NOT_FILE_NAMES or "/" in name or "\\" in name:
+        return "seen as a name, expected a file name"
+    if not isinstance(entry, dict) or "label" not in entry:
+        return f"seen {entry!r:.40}, expected an object with a label"
+    if entry["label"] not in labels:
+        return f"label: seen {entry['label']!r:.40}, expected {' or '.join(labels)}"
+    original = entry.get("original")
+    return "" if original is None or isinstance(original, str) else f"original: seen {original!r:.40}, expected a name"
+
+
+# ----------------------------------------------------------------------------------------------------------------- CSV
+
+
+def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
+    text, columns, hint = read_csv(path), challenge.submission, expected_form(challenge)
+    if "file-missing" in text.anomalies:
+        raise DataMissingError(f"File or folder not found: {path}", hint=hint)
+    raise_for_faults(path, list(_file_faults(text)), hint)
+    notes: list[str] = []
+    raw_names = _find_column(text, columns.row_id, NAME_COLUMNS, "file names", notes)
+    raw_labels = _find_column(
+        text, columns.label, LABEL_COLUMNS, f"labels ({columns.negative}, {columns.positive})", notes
+    )
+    usage_name = next((name for name in text.header if name.strip().lower() == USAGE.lower()), "")
+    usage = text.column(usage_name) if usage_name else None
+    originals = text.column("original")
+    if usage_name not in ("", USAGE):
+        notes.append(f"column {usage_name!r} read as {USAGE}")
+    ids = _file_names(text.columns[raw_names], challenge.data.video_suffix, notes)
+    labels, label_names = text.columns[raw_labels], text.header[raw_labels]
+    values = _label_values(labels, label_names, challenge)
+    expected = f"0 or {columns.negative}, 1 or {columns.positive}"
+    faults = [
+        *_row_faults(text, text.header[raw_names], ids, ids == b"", "a file name"),
+        *_row_faults(text, label_names, labels, values == UNKNOWN, expected),
+        *_duplicates(text, ids, values),
+    ]
+    if usage is not None:
+        usage = np.strings.capitalize(np.strings.strip(usage))
+        wrong = ~np.isin(usage, [name.encode() for name in USAGES])
+        faults += _row_faults(text, usage_name, usage, wrong, ", ".join(USAGES))
+    raise_for_faults(path, faults, hint)
+    if usage is not None and len(usage) and (usage == IGNORED).all():
+        raise DataError(
+            f"{path}: every row is Ignored, so no row counts.", hint=f"Expected: {USAGE} Public or Private."
+        )
+    if usage is None and len(ids) > 1 and (np.strings.strip(labels) == b"0").all():
+        _raise_sample(path, len(ids), challenge)
+    unknown = np.zeros(len(ids), "S1")
+    return LabelRows(ids, values.astype(np.uint8), usage, unknown if originals is None else originals, tuple(notes))
+
+
+def _raise_sample(path: Path, rows: int, challenge: Challenge) -> None:
+    negative = challenge.submission.negative
+    raise DataError(
+        f"{path} is a sample submission, not labels: all {rows:,} labels are 0.",
+        hint=f"Name the file with the labels. If every video is {negative}, write {negative} instead of 0.",
+    )
+
+
+UNKNOWN = 2  # a label that is neither class
+
+
+def _label_values(labels: Texts, column: str, challenge: Challenge) -> npt.NDArray[np.uint8]:
+    """(n,) 0, 1 or UNKNOWN."""
+    columns = challenge.submission
+    words = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, columns.negative.lower(): 0, columns.positive.lower(): 1}
+    if _plain_name(column) in BOOLEAN_COLUMNS:
+        words |= {"false": 0, "true": 1}
+    seen, where = np.unique(labels, return_inverse=True)
+    read = [words.get(text.decode("utf-8", "replace").strip().lower(), UNKNOWN) for text in seen.tolist()]
+    return np.array(read, np.uint8)[where] if len(labels) else np.zeros(0, np.uint8)
+
+
+def _find_column(text: CsvText, official: str, others: set[str], content: str, notes: list[str]) -> int:
+    """The index of the column with `content`. Raises DataError, naming the column to rename, if it is ambiguous."""
+    plain = [_plain_name(name) for name in text.header]
+    exact = [i for i, name in enumerate(text.header) if name.strip() == official]
+    found = exact or [i for i, name in enumerate(plain) if name in others]
+    if len(found) == 1:
+        if not exact:
+            notes.append(f"column {text.header[found[0]]!r} read as {official}")
+        return found[0]
+    seen = f"{text.path}, line {text.header_line}: columns {preview(','.join(text.header).encode())!r}"
+    if not found:
+        raise DataError(
+            f"{seen}, expected a column {official}.", hint=f"Rename the column with the {content} to {official}."
+        )
+    names = " and ".join(repr(text.header[i]) for i in found)
+    raise DataError(
+        f"{seen}: {names} could both be {official}.", hint=f"Rename one of them: only one may be {official}."
+    )
+
+
+def _plain_name(column: str) -> str:
+    return column.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _file_names(raw: Texts, suffix: str, notes: list[str]) -> Texts:
+    """File names (n,) without folders and blanks, with the suffix of videos where there is no other."""
+    names = np.strings.strip(raw)
+    paths = (np.strings.find(names, b"/") >= 0) | (np.strings.find(names, b"\\") >= 0)
+    if paths.any():
+        notes.append(f"{plural(int(paths.sum()), 'path')} read as file names, without the folders")
+        bare = [name.replace(b"\\", b"/").rstrip(b"/").rpartition(b"/")[2] for name in names[paths].tolist()]
+        names[paths] = bare
+    lacking = (np.strings.find(names, b".") < 0) & (names != b"")
+    if lacking.any():
+        notes.append(f"{suffix} added to {plural(int(lacking.sum()), 'name')} without it")
+        names = np.where(lacking, np.strings.add(names, suffix.encode()), names)
+    return names
+
+
+def _file_faults(text: CsvText) -> Iterator[str]:
+    for code, anomaly in text.anomalies.items():
+        if code not in HARMLESS:
+            line, seen = anomaly.first[0] if anomaly.first else (0, b"")
+            where = f"line {line}: " if line else ""
+            times = f" ({anomaly.count:,} lines)" if anomaly.count > 1 else ""
+            yield f"{where}{code}{f', seen {preview(seen)!r}' if seen else ''}{times}"
+
+
+def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.bool_], expected: str) -> Iterable[str]:
+    rows = np.flatnonzero(wrong).tolist()
+    return [f"line {text.lines[i]}, {name}: seen {preview(column[i])!r}, expected {expected}" for i in rows]
+
+
+def _duplicates(text: CsvText, ids: Texts, values: npt.NDArray[np.uint8]) -> Iterator[str]:
+    """One fault for each row whose name an earlier row has, saying whether the labels differ."""
+    order = np.argsort(ids, kind="stable")
+    again = np.flatnonzero(ids[order[1:]] == ids[order[:-1]]) + 1
+    first_of: dict[bytes, int] = {}
+    for i, before in sorted(zip(order[again].tolist(), order[again - 1].tolist(), strict=True)):
+        first = first_of.setdefault(ids[i], before)
+        if ids[i] != b"":
+            label = "the same label" if values[i] == values[first] else "another label"
+            yield f"line {text.lines[i]}: {preview(ids[i])!r} again, with {label} as on line {text.lines[first]}"
+
+
+def names_in(values: Iterable[bytes], most: int = 3) -> str:
+    """The first few names, for a message."""
+    return join_names((preview(value) for value in values), most)
