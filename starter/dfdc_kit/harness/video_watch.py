@@ -45,6 +45,7 @@ class VideoWatch:
         self._closed: dict[str, float] = {}  # name -> last closed
         self._open_now: dict[str, int] = {}
         self._stop = threading.Event()
+        self._wake: tuple[int, int] = (-1, -1)  # a pipe: ends the wait of the watching thread
 
     def __enter__(self) -> Self:
         try:
@@ -53,6 +54,7 @@ class VideoWatch:
             self._inotify = -1
             self.caveat = f"open files are polled every {POLL_S:g} s, so short reads are missed (no inotify: {error})"
         target = self._poll if self._inotify < 0 else self._follow
+        self._wake = os.pipe()
         self._thread = threading.Thread(target=target, name="video-watch", daemon=True)
         self._started, self._started_unix_s = time.monotonic(), time.time()
         self._thread.start()
@@ -60,7 +62,9 @@ class VideoWatch:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        os.close(self._wake[1])
         self._thread.join()
+        os.close(self._wake[0])
         if self._inotify >= 0:
             os.close(self._inotify)
 
@@ -81,7 +85,8 @@ class VideoWatch:
         last_round = False
         while not last_round:
             last_round = self._stop.is_set()  # the queue still has events from before the stop
-            if select.select([self._inotify], [], [], 0 if last_round else POLL_S)[0]:
+            wait = [self._inotify] if last_round else [self._inotify, self._wake[0]]
+            if self._inotify in select.select(wait, [], [], 0 if last_round else None)[0]:
                 self._note(os.read(self._inotify, 1 << 16), time.monotonic() - self._started)
                 last_round = False
 

@@ -1,9 +1,10 @@
 """The packages that a submission names, with versions or without, as in `torch>=2.0`, beside what is installed."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 NOT_INSTALLED = "not installed"
 
@@ -30,13 +31,17 @@ def unmet(packages: Iterable[str], versions: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _needed(packages: Iterable[str]) -> Iterator[Requirement]:
+def _needed(packages: Iterable[str]) -> "Iterator[Requirement]":
+    from packaging.requirements import Requirement
+
     for needed in map(Requirement, packages):
         if needed.marker is None or needed.marker.evaluate():
             yield needed
 
 
 def _is_requirement(package: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         Requirement(package)
     except InvalidRequirement:
@@ -44,7 +49,9 @@ def _is_requirement(package: str) -> bool:
     return True
 
 
-def _is_met(needed: Requirement, version: str) -> bool:
+def _is_met(needed: "Requirement", version: str) -> bool:
+    from packaging.version import InvalidVersion
+
     try:
         return not needed.specifier or needed.specifier.contains(version, prereleases=True)
     except InvalidVersion:
