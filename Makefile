@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_LINES := sed -un -e 's/^Collecting \([^ ]*\).*/  fetching \1/p' -e 's/^Installing collected.*/  installing .../p' -e '/^ERROR/p'
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
 
-.PHONY: help setup demo test test-slow test-as-user lint docs bench wheel clean
+.PHONY: help setup demo test test-slow test-as-user lint docs baselines-sync bench wheel clean
 
 help:
 	@echo "make demo          install, run a baseline on the sample, print its score"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-as-user  as root: the tests about permissions, as an ordinary user"
 	@echo "make lint          ruff and mypy"
 	@echo "make docs          generate the reference pages"
+	@echo "make baselines-sync  copy baselines/_shared into the baselines that use it"
 	@echo "make bench         run the benchmarks"
 	@echo "make wheel         build the wheel into dist/"
 
@@ -56,6 +57,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+baselines-sync:
+	$(PYTHON) baselines/_shared/sync.py
 
 bench: $(VENV)/.dev
 	$(BIN)/pytest tests/benchmarks --benchmark-only

@@ -1,7 +1,7 @@
-"""Exact frames against those of the fast mode:  python docs/compare_reading.py [DATA_FOLDER].
+"""Compare exact frames with the fast mode:  python docs/compare_reading.py [DATA_FOLDER].
 
-face-stats is fitted and asked twice: on the evenly spaced frames of whole videos, and on what the fast mode of
-frames.py gives instead. DATA_FOLDER: as for compare_rules.py; default: the bundled sample.
+face-stats is fitted and evaluated twice: on evenly spaced frames of the full videos, and on the frames that the fast
+mode of frames.py reads instead. DATA_FOLDER: as for compare_rules.py; default: the bundled sample.
 """
 
 import sys
@@ -12,9 +12,9 @@ from unittest.mock import patch
 from compare_rules import ROOT
 from side_by_side import compare
 
-# compare_rules has put the folder of face-stats on the path
+# compare_rules has put the folder of face-stats on sys.path
 import main as face_stats  # isort: skip
-from faces import follow  # isort: skip
+from faces import track_faces  # isort: skip
 
 
 def main() -> None:
@@ -23,11 +23,11 @@ def main() -> None:
         raise SystemExit(__doc__)
     folder = Path(sys.argv[1]) if len(sys.argv) == 2 else ROOT / "sample_data"
 
-    def follow_fast(path, look, count, **_):
-        return follow(path, look, count, fast=True)
+    def track_fast(path, measure, count, **_):
+        return track_faces(path, measure, count, fast=True)
 
-    ways = {"exact frames": nullcontext, "fast mode": lambda: patch.object(face_stats, "follow", follow_fast)}
-    print(compare(ways, folder))
+    variants = {"exact frames": nullcontext, "fast mode": lambda: patch.object(face_stats, "track_faces", track_fast)}
+    print(compare(variants, folder))
 
 
 if __name__ == "__main__":

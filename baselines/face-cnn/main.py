@@ -1,8 +1,9 @@
-"""A small network looks at crops of the faces in 16 frames of a video; the face most like a fake decides.
+"""A small CNN classifies crops of the faces in 16 frames of a video; the face most like a fake decides.
 
-Videos are read and searched for faces on every core (frames.py, faces.py, crops.py) while the network (model.py) looks
-at batches of crops of earlier videos (predict.py), on the GPU if there is one. How far an answer may leave 0.5 was
-measured on held-out originals by train.py. `weights.npz` and `model.json` are what train.py leaves.
+All code and weights it needs are in `model/`. Videos are decoded and searched for faces on every core (frames.py,
+faces.py, crops.py) while the network (network.py) classifies batches of crops of earlier videos (predict.py), on the
+GPU if there is one. `training/train.py` writes `model/weights.npz` and `model/model.json`, and measures on held-out
+originals how far predictions may move away from 0.5.
 """
 
 import csv
@@ -17,36 +18,38 @@ from pathlib import Path
 MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
-EVERY = 50  # videos between two lines of progress
+PROGRESS_EVERY = 50  # videos
 
 
-def own_folder() -> Path:
-    """Where the files lie that travel with this script: beside it, or on Kaggle in an attached dataset."""
+def model_folder() -> Path:
+    """The folder model/: next to this script, or on Kaggle in an attached data set."""
     attached = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))
     for folder in (BESIDE, *attached):
-        if (folder / "weights.npz").is_file():
-            return folder
-    raise FileNotFoundError("weights.npz is neither beside main.py nor in a dataset under /kaggle/input")
+        if (folder / "model/weights.npz").is_file():
+            return folder / "model"
+    raise FileNotFoundError(
+        "model/weights.npz is missing: neither next to main.py nor in a data set under /kaggle/input"
+    )
 
 
-sys.path.insert(0, str(own_folder()))
+sys.path.insert(0, str(model_folder()))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from calibrate import PRIOR, shrink_and_clip  # noqa: E402
+from calibrate import FALLBACK, to_probability  # noqa: E402
 from crops import crops_of  # noqa: E402
-from frames import UnusableError, cores, in_order  # noqa: E402
-from model import load  # noqa: E402
+from frames import UnusableVideoError, cpu_count, map_in_order  # noqa: E402
+from network import load  # noqa: E402
 from predict import Faces, Scorer, video_logit  # noqa: E402
 
 
 def faces_of(path: Path, *, fast: bool) -> Faces:
-    """The crops of each face of a video; `fast` as for `stills` of frames.py. Raises UnusableError."""
+    """The crops of each face of a video; `fast` as for `sample_frames`. Raises UnusableVideoError."""
     return [[crop.rgb for crop in crops] for crops in crops_of(path, fast=fast)]
 
 
 def write_csv(name: str, header: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
-    """Into the working folder, under its final name only when whole."""
+    """Write a CSV file into the working folder, atomically."""
     part = Path(f"{name}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -55,8 +58,8 @@ def write_csv(name: str, header: tuple[str, str], rows: Iterable[tuple[str, obje
     part.replace(name)
 
 
-class Ledger:
-    """What became of each video so far, and a line about it now and then."""
+class Predictions:
+    """Predictions and fallbacks so far; prints progress."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
@@ -64,26 +67,26 @@ class Ledger:
         self.fallbacks: dict[str, str] = {}
         self.started = time.perf_counter()
 
-    def usable(self, results: Iterable[Faces | UnusableError]) -> Iterator[tuple[str, Faces]]:
-        """Name and faces of each video that has some; the others get the prior, and a line in fallbacks.csv."""
+    def usable(self, results: Iterable[Faces | UnusableVideoError]) -> Iterator[tuple[str, Faces]]:
+        """Name and faces of each usable video; the others get the fallback prediction and a line in fallbacks.csv."""
         for name, result in zip(self.names, results, strict=True):
-            if isinstance(result, UnusableError):
-                print(f"{name}: {result}, predicted the prior {PRIOR}", flush=True)
+            if isinstance(result, UnusableVideoError):
+                print(f"{name}: {result}, used the fallback prediction {FALLBACK}", flush=True)
                 self.fallbacks[name] = str(result)
-                self.put(name, PRIOR)
+                self.add(name, FALLBACK)
             else:
                 yield name, result
 
-    def put(self, name: str, label: float) -> None:
-        """One video more."""
+    def add(self, name: str, label: float) -> None:
+        """Add the prediction of one video."""
         self.labels[name] = label
         done = len(self.labels)
-        if done % EVERY == 0 or done == len(self.names):
+        if done % PROGRESS_EVERY == 0 or done == len(self.names):
             seconds = (time.perf_counter() - self.started) / done
-            print(f"{done}/{len(self.names)}, {seconds:.2f} s a video, {len(self.fallbacks)} fallbacks", flush=True)
+            print(f"{done}/{len(self.names)}, {seconds:.2f} s per video, {len(self.fallbacks)} fallbacks", flush=True)
 
     def write(self) -> None:
-        """Rows in the order of the sample submission."""
+        """Write both CSV files, rows in the order of the sample submission."""
         rows = [(name, self.labels[name]) for name in self.names]
         write_csv("fallbacks.csv", ("filename", "reason"), self.fallbacks.items())
         write_csv("submission.csv", ("filename", "label"), rows)
@@ -91,20 +94,20 @@ class Ledger:
 
 def main() -> None:
     """One row for each row of the mounted sample_submission.csv, which the hidden rerun replaces."""
-    folder = own_folder()
+    folder = model_folder()
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(1)  # on a processor, every core has a batch of its own
-    scorer = Scorer(load(folder / "weights.npz"), device, cores())
+    torch.set_num_threads(1)  # on CPU, each core computes a batch of its own
+    scorer = Scorer(load(folder / "weights.npz"), device, cpu_count())
     with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
-        ledger = Ledger([row["filename"] for row in csv.DictReader(file)])
-    results = in_order(
-        partial(faces_of, fast=model.get("fast", False)), (INPUT / "test_videos" / name for name in ledger.names)
+        predictions = Predictions([row["filename"] for row in csv.DictReader(file)])
+    results = map_in_order(
+        partial(faces_of, fast=model.get("fast", False)), (INPUT / "test_videos" / name for name in predictions.names)
     )
-    for name, logits in scorer.videos(ledger.usable(results)):
+    for name, logits in scorer.videos(predictions.usable(results)):
         logit = np.array(video_logit(logits))
-        ledger.put(name, float(shrink_and_clip(logit, model["shrinkage"], model["clip"])))
-    ledger.write()
+        predictions.add(name, float(to_probability(logit, model["shrinkage"], model["clip"])))
+    predictions.write()
 
 
 if __name__ == "__main__":

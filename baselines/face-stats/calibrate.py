@@ -1,15 +1,16 @@
-"""How far answers may leave 0.5: chosen on videos that were held out, and hardly at all where those do not tell.
+"""How far predictions may move away from 0.5: chosen on held-out videos, and hardly at all without evidence.
 
-A constant 0.5 costs 0.6931, whatever the labels. A network that ranks well can still cost more, by being too sure:
-on 400 videos one is reported at 1.05. So logits are multiplied by a shrinkage of at most 1, the answers are clipped,
-and both are taken only if they beat the constant on held-out videos by more than CAUTION standard errors, and would
-still do so with one more original on which the surest answer is wrong: ten videos cannot show that an answer of 0.99
-is deserved. Else answers stay so near 0.5 that they keep their order and cost at most 0.008 more than the constant,
-whatever the labels. Where something was chosen, it holds for videos like the held-out ones; nobody can promise more.
+A constant 0.5 costs 0.6931, whatever the labels. A network that ranks well can still cost more by being overconfident:
+one trained on 400 videos is reported at 1.05. So logits are multiplied by a shrinkage of at most 1 (1 / temperature)
+and probabilities are clipped. A setting is used only if it beats the constant on held-out videos by more than
+STANDARD_ERRORS, and would still do so with one more original on which the most confident prediction is wrong: ten
+videos cannot show that 0.99 is deserved. Otherwise the safe setting keeps predictions so close to 0.5 that they keep
+their order and cost at most 0.008 more than the constant, whatever the labels. All this holds for videos like the
+held-out ones.
 
 Both classes weigh the same in every loss, because the tests are half FAKE and half REAL and training folders are not.
-Videos of one original are one observation: they stand or fall together.
-This file is the same, byte for byte, in every baseline that learns.
+Videos of one original count as one observation, because their losses are correlated.
+Copied from baselines/_shared by `make baselines-sync`: change it there, not in a bundled baseline.
 """
 
 import itertools
@@ -19,64 +20,64 @@ from typing import NamedTuple
 
 import numpy as np
 
-PRIOR = 0.5
-LN2 = math.log(2)  # what the prior costs, whatever the labels
+FALLBACK = 0.5  # prediction for a video that cannot be used
+LN2 = math.log(2)  # loss of the constant 0.5, whatever the labels
 SHRINKAGES = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)  # 1 / temperature
-CLIPS = (0.1, 0.05, 0.02, 0.01)  # where the held-out videos do not tell, the first
-TIMID = 0.496  # the clip where there is no evidence: ln(0.5 / 0.496) = 0.008
-CAUTION = 1.0  # standard errors: the best of many settings flatters itself
+CLIPS = (0.1, 0.05, 0.02, 0.01)  # most careful first
+SAFE_CLIP = 0.496  # without evidence: ln(0.5 / 0.496) = 0.008
+STANDARD_ERRORS = 1.0  # margin over the constant, because the best of many settings is optimistic
 RESAMPLES = 2000  # of the bootstrap
 
 
 class Setting(NamedTuple):
-    """What was chosen: one of the models offered, and how far it is trusted."""
+    """A model and how far its predictions are trusted."""
 
     model: Hashable
-    shrinkage: float  # 1 trusts the logits, 0 answers the prior
-    clip: float  # no answer is surer than 1 - clip
+    shrinkage: float  # 1 uses the logits as they are, 0 predicts 0.5
+    clip: float  # predictions stay between clip and 1 - clip
 
 
-def shrink_and_clip(logits: np.ndarray, shrinkage: float, clip: float) -> np.ndarray:
-    """Probabilities of FAKE: shrinkage 1 trusts the logits, 0 answers the prior 0.5; none is surer than 1 - clip."""
+def to_probability(logits: np.ndarray, shrinkage: float, clip: float) -> np.ndarray:
+    """FAKE probabilities between clip and 1 - clip: shrinkage 1 uses the logits as they are, 0 predicts 0.5."""
     return np.clip(1 / (1 + np.exp(-shrinkage * np.clip(logits, -50, 50))), clip, 1 - clip)
 
 
-def choose(guesses: Mapping[Hashable, np.ndarray], y: np.ndarray, originals: np.ndarray) -> Setting:
-    """The setting whose gain over the constant is largest when seen pessimistically (`upper_bound`); else a timid one.
+def choose(candidates: Mapping[Hashable, np.ndarray], y: np.ndarray, originals: np.ndarray) -> Setting:
+    """The setting with the best pessimistic gain over the constant (`upper_bound`); the safe setting if none gains.
 
-    guesses: for each model offered, simplest first, logits (n,) of videos whose original it was not fitted on.
-    y: (n,) 1 = FAKE; originals: (n,), a REAL video being its own.
+    candidates: for each model, simplest first, logits (n,) of videos whose original it was not fitted on.
+    y: (n,) 1 = FAKE; originals: (n,) names, a REAL video being its own original.
     """
-    best, best_bound = timid(*next(iter(guesses.items()))), 0.0
+    best, best_bound = safe_setting(*next(iter(candidates.items()))), 0.0
     group = np.unique(originals, return_inverse=True)[1]  # (n,) numbers of the originals
-    for model, logits in guesses.items() if len(set(y)) == 2 else ():
+    for model, logits in candidates.items() if len(set(y)) == 2 else ():
         for shrinkage, clip in itertools.product(SHRINKAGES, CLIPS):
-            bound = upper_bound(shrink_and_clip(logits, shrinkage, clip), y, group)
+            bound = upper_bound(to_probability(logits, shrinkage, clip), y, group)
             if bound < best_bound:
                 best, best_bound = Setting(model, shrinkage, clip), bound
     return best
 
 
-def timid(model: Hashable, logits: np.ndarray) -> Setting:
-    """A setting for a model of unknown worth: the surest of its answers is as far from 0.5 as TIMID allows."""
-    surest = float(np.abs(logits).max(initial=0.0))
-    return Setting(model, min(math.log((1 - TIMID) / TIMID) / surest, 1.0) if surest else 0.0, TIMID)
+def safe_setting(model: Hashable, logits: np.ndarray) -> Setting:
+    """For a model without evidence: shrinks the most confident of its logits (n,) to SAFE_CLIP."""
+    largest = float(np.abs(logits).max(initial=0.0))
+    return Setting(model, min(math.log((1 - SAFE_CLIP) / SAFE_CLIP) / largest, 1.0) if largest else 0.0, SAFE_CLIP)
 
 
 def upper_bound(p: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
-    """What answers (n,) cost over the constant, seen pessimistically; below 0: they are better beyond doubt."""
+    """Pessimistic estimate of the loss of p (n,) minus that of the constant; below 0: better than the constant."""
     excess = losses(y, p) - LN2  # (n,)
-    share = weights(y) * excess
-    of_class = np.bincount(y, share)  # (2,) halves of the classes' means
-    deviation = np.bincount(group, share - weights(y) * 2 * of_class[y])  # (n_originals,)
+    weighted = weights(y) * excess
+    of_class = np.bincount(y, weighted)  # (2,) half of each class's mean
+    deviation = np.bincount(group, weighted - weights(y) * 2 * of_class[y])  # (n_originals,)
     n = len(deviation)
     error = math.sqrt((deviation**2).sum() * n / max(n - 1, 1))
-    worst = -math.log(np.minimum(p, 1 - p).min()) - LN2  # an original not seen yet, on which the surest answer is wrong
-    return (n * float(of_class.sum()) + worst) / (n + 1) + CAUTION * error
+    worst = -math.log(np.minimum(p, 1 - p).min()) - LN2  # a new original: the most confident prediction is wrong
+    return (n * float(of_class.sum()) + worst) / (n + 1) + STANDARD_ERRORS * error
 
 
 def weights(y: np.ndarray) -> np.ndarray:
-    """(n,), summing to 1: half of it on FAKE, half on REAL."""
+    """(n,), summing to 1: half for FAKE, half for REAL."""
     return 0.5 / np.bincount(y, minlength=2)[y]
 
 
@@ -86,7 +87,7 @@ def losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def interval(loss: np.ndarray, y: np.ndarray, originals: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval of the weighted mean loss, resampling originals."""
+    """95 % bootstrap interval of the class-balanced mean loss, resampling originals."""
     rng = np.random.default_rng(seed)
     _, group = np.unique(originals, return_inverse=True)
     n = group.max() + 1

@@ -1,28 +1,28 @@
-"""One probability for a video from those of its stills: the rules that winners of the challenge used, and plain ones.
+"""One probability per video from those of its frames: the rules of the challenge's winners, and simple ones.
 
-Each takes p (n,), n >= 1, probabilities of FAKE of one face over the stills of a video, and returns one. They differ
-in what a few odd stills may do: a blurred one, a turned head, a fake that shows in three frames of thirty.
-This file is the same, byte for byte, in every baseline that uses it.
+Each rule takes p (n,), n >= 1, the FAKE probabilities of one face in the sampled frames of a video, and returns one
+probability. They differ in how much a few odd frames count: blur, a turned head, a fake that shows in 3 of 30 frames.
+Copied from baselines/_shared by `make baselines-sync`: change it there, not in a bundled baseline.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-SURE_FAKE, SURE_REAL = 0.8, 0.2  # what the confident mean calls so
+CONFIDENT_FAKE, CONFIDENT_REAL = 0.8, 0.2  # thresholds of the confident mean
 POWER = 0.65  # of the power-weighted mean
-LEAST_WEIGHT = 1e-6  # so that stills of exactly 0.5 have a mean
-TRIMMED = 0.2  # of the stills, at each end
+MIN_WEIGHT = 1e-6  # so that frames of exactly 0.5 have a mean
+TRIMMED = 0.2  # of the frames, at each end
 
 
 def mean(p: np.ndarray) -> float:
-    """Of all stills: second place's rule."""
+    """Mean over all frames: the rule of second place."""
     return float(p.mean())
 
 
 def confident_mean(p: np.ndarray) -> float:
-    """Of the sure stills, if enough agree: more than 40 % surely fake, or more than 90 % surely real. First place's."""
-    fake, real = p > SURE_FAKE, p < SURE_REAL
+    """First place's rule: if more than 40 % are confidently fake, their mean; else if 90 % are confidently real."""
+    fake, real = p > CONFIDENT_FAKE, p < CONFIDENT_REAL
     if fake.mean() > 0.4:
         return float(p[fake].mean())
     if real.mean() > 0.9:
@@ -31,25 +31,25 @@ def confident_mean(p: np.ndarray) -> float:
 
 
 def power_weighted_mean(p: np.ndarray) -> float:
-    """Sharpened by a power of the distance from 0.5, sure stills weighing more: after third place's rule."""
+    """After third place's rule: sharpened by a power of the distance from 0.5, confident frames weighing more."""
     distance = np.abs(2 * p - 1)  # (n,) 0 to 1
     sharpened = 0.5 + np.sign(p - 0.5) * distance**POWER / 2
-    return float(np.average(sharpened, weights=distance + LEAST_WEIGHT))
+    return float(np.average(sharpened, weights=distance + MIN_WEIGHT))
 
 
 def trimmed_mean(p: np.ndarray) -> float:
-    """Of the stills left when a fifth is taken off at each end."""
-    off = int(TRIMMED * len(p))
-    return float(np.sort(p)[off : len(p) - off].mean())
+    """Mean without the lowest and the highest fifth of the frames."""
+    cut = int(TRIMMED * len(p))
+    return float(np.sort(p)[cut : len(p) - cut].mean())
 
 
 def median(p: np.ndarray) -> float:
-    """Half of the stills are below."""
+    """Median of the frames."""
     return float(np.median(p))
 
 
 def mean_logit(p: np.ndarray) -> float:
-    """The probability of the mean logit: stills as independent witnesses, each with an n-th of a voice."""
+    """Probability of the mean logit."""
     clipped = np.clip(p, 1e-6, 1 - 1e-6)
     return float(1 / (1 + np.exp(-np.log(clipped / (1 - clipped)).mean())))
 

@@ -1,8 +1,8 @@
-"""Noise residuals inside a face, on its rim and around it, over 32 stills; a logistic regression of 27 numbers.
+"""Noise residuals inside a face, on its rim and around it, in 32 frames; a logistic regression of 27 features.
 
-`frames.py` reads the video, `faces.py` finds and follows the main face, `mesh.py` draws its outline, `residuals.py`
-measures it at full resolution, `combine.py` makes one probability of those of the stills. `train.py` measures how far
-the answer may leave 0.5, on held-out originals (`calibrate.py`). Only pixels are used, and no scikit-learn here.
+`frames.py` reads the video, `faces.py` detects and tracks the main face, `mesh.py` finds its outline, `residuals.py`
+computes the features at full resolution, `combine.py` makes one probability of those of the frames. `train.py` measures
+on held-out originals how far predictions may move away from 0.5 (`calibrate.py`). Only pixels are used.
 """
 
 import csv
@@ -20,65 +20,65 @@ import numpy as np
 MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
-# Everything else of this folder lies beside it, or on Kaggle in an attached dataset; the second place is today's
+# The other files are next to this script, or on Kaggle in an attached data set; the second pattern is today's
 ATTACHED = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))
 HOME = next((folder for folder in (BESIDE, *ATTACHED) if (folder / "residuals.py").is_file()), BESIDE)
 sys.path.insert(0, str(HOME))
 
-from calibrate import shrink_and_clip  # noqa: E402
+from calibrate import to_probability  # noqa: E402
 from combine import mean  # noqa: E402
-from faces import Face, follow  # noqa: E402
-from frames import Still, UnusableError, in_order  # noqa: E402
+from faces import Face, track_faces  # noqa: E402
+from frames import Frame, UnusableVideoError, map_in_order  # noqa: E402
 from mesh import outline  # noqa: E402
 from residuals import FEATURES, statistics  # noqa: E402
 
-STILLS = 32
-MAX_Z = 4.0  # standard deviations: a face unlike all of the training set shall not buy certainty
+FRAMES = 32  # evenly spaced
+MAX_Z = 4.0  # standard deviations: an unusual face must not give a confident prediction
 
 
 def features(path: Path, *, fast: bool = False) -> np.ndarray:
-    """(n, len(FEATURES)): the main face in each still that shows it, n >= 1; `fast` as for `stills` of frames.py.
+    """(n, len(FEATURES)): the main face in each frame that shows it, n >= 1; `fast` as for `sample_frames`.
 
-    Raises UnusableError.
+    Raises UnusableVideoError.
     """
-    main_face = follow(path, measured, STILLS, fast=fast)[0]
-    rows = [row for row in main_face.seen if not isinstance(row, str)]
+    main_face = track_faces(path, face_features, FRAMES, fast=fast)[0]
+    rows = [row for row in main_face.measured if not isinstance(row, str)]
     if not rows:
-        raise UnusableError(Counter(main_face.seen).most_common(1)[0][0])
+        raise UnusableVideoError(Counter(main_face.measured).most_common(1)[0][0])
     return np.array(rows)
 
 
-def measured(still: Still, face: Face) -> np.ndarray | str:
-    """(len(FEATURES),) of one face, or the reason why there are none."""
-    drawn = outline(still, face)
-    if drawn is None:
+def face_features(frame: Frame, face: Face) -> np.ndarray | str:
+    """(len(FEATURES),) of one face in one frame, or the reason code why there are none."""
+    polygon = outline(frame, face)
+    if polygon is None:
         return "doubtful-face"
-    values = statistics(still, face, drawn)
+    values = statistics(frame, face, polygon)
     return "face-too-small" if values is None else values
 
 
 def standardise(values: np.ndarray, model: dict) -> np.ndarray:
-    """(n, n_features), in standard deviations of the training set, bounded."""
+    """(n, n_features), in standard deviations of the training set, clipped."""
     return np.clip((values - np.array(model["mean"])) / np.array(model["scale"]), -MAX_Z, MAX_Z)
 
 
 def logit(values: np.ndarray, model: dict) -> float:
-    """Of a video with the features `values` of its stills, before shrinkage."""
-    of_stills = standardise(values, model) @ np.array(model["coefficients"]) + model["intercept"]  # (n,)
-    p = mean(1 / (1 + np.exp(-of_stills)))
+    """Logit of a video with the features `values` (n, n_features) of its frames, before shrinkage."""
+    frame_logits = standardise(values, model) @ np.array(model["coefficients"]) + model["intercept"]  # (n,)
+    p = mean(1 / (1 + np.exp(-frame_logits)))
     return float(np.log(p / (1 - p)))
 
 
 def load_model() -> dict:
-    """`model.json`, which must be made for the features that residuals.py computes."""
+    """`model.json`. Raises ValueError if it was made for other features than residuals.py computes."""
     model = json.loads((HOME / "model.json").read_text(encoding="utf-8"))
     if tuple(model["features"]) != FEATURES:
-        raise ValueError("model.json was made for other features than residuals.py computes: run train.py again")
+        raise ValueError("model.json was made for other features than residuals.py computes. Run train.py again.")
     return model
 
 
 def write_csv(name: str, header: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
-    """Into the working folder, under its final name only when whole."""
+    """Write a CSV file into the working folder, atomically."""
     part = Path(f"{name}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -95,20 +95,20 @@ def main() -> None:
         names = [row["filename"] for row in csv.DictReader(file)]
     predictions: list[tuple[str, float]] = []
     fallbacks: list[tuple[str, str]] = []
-    results = in_order(
+    results = map_in_order(
         partial(features, fast=model.get("fast", False)), (INPUT / "test_videos" / name for name in names)
     )
     for name, result in zip(names, results, strict=True):
-        if isinstance(result, UnusableError):
-            print(f"{name}: {result}, predicted the prior {model['prior']}", flush=True)
+        if isinstance(result, UnusableVideoError):
+            print(f"{name}: {result}, used the fallback prediction {model['fallback']}", flush=True)
             fallbacks.append((name, str(result)))
-            predictions.append((name, model["prior"]))
+            predictions.append((name, model["fallback"]))
         else:
-            p = shrink_and_clip(np.array(logit(result, model)), model["shrinkage"], model["clip"])
+            p = to_probability(np.array(logit(result, model)), model["shrinkage"], model["clip"])
             predictions.append((name, float(p)))
         if len(predictions) % 50 == 0 or len(predictions) == len(names):
             seconds = (time.perf_counter() - started) / len(predictions)
-            print(f"{len(predictions)}/{len(names)}, {seconds:.2f} s a video, {len(fallbacks)} fallbacks", flush=True)
+            print(f"{len(predictions)}/{len(names)}, {seconds:.2f} s per video, {len(fallbacks)} fallbacks", flush=True)
     if fallbacks:
         print("fallbacks:", ", ".join(f"{n} {reason}" for reason, n in Counter(r for _, r in fallbacks).most_common()))
     write_csv("fallbacks.csv", ("filename", "reason"), fallbacks)

@@ -1,12 +1,12 @@
-"""Statistics of 16 pairs of frames, a logistic regression of a few dozen numbers, an answer shrunk toward 0.5.
+"""Statistics of 16 pairs of frames and a logistic regression, with predictions shrunk toward 0.5.
 
-A face that was pasted in has been resampled, blended and smoothed: its noise, its sharpness and its flicker from frame
-to frame differ from those of the rest of the picture. No face is looked for here: faces of this challenge are mostly
-near the middle, so the middle is compared with the border. Weak evidence, and the model knows it: `train.py` beside
-this file measures on held-out originals how far the answer may leave 0.5.
+A swapped face has been resampled, blended and smoothed: its noise, its sharpness and its flicker from frame to frame
+differ from the rest of the picture. This baseline detects no faces: in this challenge they are mostly near the centre,
+so the centre is compared with the border. That is weak evidence: `train.py` measures on held-out originals how far
+predictions may move away from 0.5.
 
-Only pixels are used. Rotation, size, frame rate and the like are not: in this challenge's public files the container
-alone gave labels away, which helps nowhere else.
+Only pixels are used, not rotation, size or frame rate: in this challenge's public files the container alone gives
+labels away, which does not carry over to other data.
 """
 
 import csv
@@ -24,70 +24,70 @@ import numpy as np
 MOUNTS = [Path(f"/kaggle/input/{place}deepfake-detection-challenge") for place in ("competitions/", "")]  # now, in 2020
 INPUT = Path(os.environ.get("DFDC_INPUT_DIR") or next(filter(Path.is_dir, MOUNTS), MOUNTS[-1]))
 BESIDE = Path(globals().get("__file__", "main.py")).resolve().parent  # a notebook cell has no __file__
-# Everything else of this folder lies beside it, or on Kaggle in an attached dataset; the second place is today's
+# The other files are next to this script, or on Kaggle in an attached data set; the second pattern is today's
 ATTACHED = (folder for place in ("*", "datasets/*/*") for folder in sorted(Path("/kaggle/input").glob(place)))
 HOME = next((folder for folder in (BESIDE, *ATTACHED) if (folder / "calibrate.py").is_file()), BESIDE)
 sys.path.insert(0, str(HOME))
 
-from calibrate import shrink_and_clip  # noqa: E402
+from calibrate import to_probability  # noqa: E402
 
-PLACES = 16  # evenly spaced over the video; at each, two successive frames
-MIN_PLACES = 4  # with fewer, the prior is the better answer
-MAX_FRAMES = 900  # 30 s; of a longer video only the beginning is read
+PAIRS = 16  # of successive frames, evenly spaced over the video
+MIN_PAIRS = 4  # with fewer, the fallback prediction is better
+MAX_FRAMES = 900  # 30 s; only the beginning of a longer video is read
 MIN_SIDE = 64  # pixels, of a video
 SHORT_SIDE = 180  # pixels, of the small picture
-MAX_NOISE = 20  # grey levels; more is an edge, not noise
-MAX_Z = 4.0  # standard deviations: a video unlike all of the training set shall not buy certainty
-SMALL = 0.01  # grey levels, added before a logarithm: a black picture has no noise at all
+MAX_NOISE = 20  # grey levels; larger differences are edges, not noise
+MAX_Z = 4.0  # standard deviations: an unusual video must not give a confident prediction
+EPSILON = 0.01  # grey levels, added before a logarithm: a black picture has no noise at all
 LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
 
-OF_A_PLACE = (  # what `statistics` returns; _cb: centre against border
-    "blocking_across",  # steps over an 8-pixel border against steps elsewhere
+PAIR_FEATURES = (  # what `statistics` returns; _cb: centre minus border
+    "blocking_across",  # differences across 8-pixel block borders relative to those elsewhere
     "blocking_down",
     "noise",  # second differences at full resolution, centre
     "noise_cb",
-    "peaked",  # their fourth moment against the squared second one
-    "peaked_cb",
-    "colour",  # their correlation with the neighbouring one
-    "colour_cb",
-    "flat",  # share of zeros among them
-    "flat_cb",
+    "kurtosis",  # their fourth moment over the squared second one
+    "kurtosis_cb",
+    "correlation",  # with their right neighbours
+    "correlation_cb",
+    "zeros",  # fraction of zeros among them
+    "zeros_cb",
     "sharp",  # high-pass of the small picture
     "sharp_cb",
-    "fine_to_sharp_cb",  # noise for the sharpness there is: low where something was upsampled
-    "sharp_to_coarse",  # sharpness for what is left of it at half the size
+    "fine_to_sharp_cb",  # noise minus sharpness: low where a region was upsampled
+    "sharp_to_coarse",  # sharpness minus sharpness at half the size
     "sharp_to_coarse_cb",
     "contrast",
     "contrast_cb",
     "motion",  # between the two small pictures
     "motion_cb",
-    "flicker",  # high-pass of that difference: what changes without moving
+    "flicker",  # high-pass of that difference: changes without motion
     "flicker_cb",
 )
-SPREAD = (
+SPREAD = (  # features whose standard deviation over the pairs is used, too
     "noise_cb",
     "sharp_cb",
     "contrast_cb",
     "motion_cb",
     "flicker_cb",
     "flicker",
-)  # also: deviation over the places
-FEATURES = (*OF_A_PLACE, *(f"{name}_spread" for name in SPREAD))
+)
+FEATURES = (*PAIR_FEATURES, *(f"{name}_spread" for name in SPREAD))
 
 
-class UnusableError(Exception):
-    """A video without a prediction; the text is a short reason code."""
+class UnusableVideoError(Exception):
+    """A video that gets the fallback prediction; the text is a short reason code."""
 
 
 # ---------------------------------------------------------------------------------------------------- reading a video
 
 
 def count_frames(path: Path) -> int:
-    """Packets of the first video stream: reads the file without decoding (1 % of the cost) and trusts no header."""
+    """Packets of the first video stream, read without decoding (1 % of the cost) because headers can be wrong."""
     count = 0
     with av.open(path, metadata_errors="ignore") as container:
         if not container.streams.video:
-            raise UnusableError("no-video-stream")
+            raise UnusableVideoError("no-video-stream")
         try:
             for packet in container.demux(container.streams.video[0]):
                 count += packet.size > 0
@@ -96,31 +96,33 @@ def count_frames(path: Path) -> int:
         except av.FFmpegError:
             if not count:
                 raise
-    if count < 2 * MIN_PLACES:
-        raise UnusableError("too-short" if count else "no-frames")
+    if count < 2 * MIN_PAIRS:
+        raise UnusableVideoError("too-short" if count else "no-frames")
     return count
 
 
 def luma(frame: av.VideoFrame) -> np.ndarray:
-    """(height, width) uint8: the decoder's own plane without a copy; other pixel formats are converted first."""
+    """(height, width) uint8: the decoder's own Y plane without a copy; other pixel formats are converted first."""
     if frame.format.name not in LUMA_FIRST:
         frame = frame.reformat(format="yuv420p")
     plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
 
 
-def read_places(path: Path) -> np.ndarray:
-    """(n, len(OF_A_PLACE)) statistics, MIN_PLACES <= n <= PLACES; a file that breaks off is used up to there."""
+def read_pairs(path: Path) -> np.ndarray:
+    """(n, len(PAIR_FEATURES)) statistics, MIN_PAIRS <= n <= PAIRS; a truncated file is used up to where it ends."""
     total = count_frames(path)
-    n = min(PLACES, total // 2)
-    firsts = {(2 * i + 1) * (total - 1) // (2 * n) for i in range(n)}  # the last is total - 2 at most: it has a second
+    n = min(PAIRS, total // 2)
+    firsts = {
+        (2 * i + 1) * (total - 1) // (2 * n) for i in range(n)
+    }  # at most total - 2, so that each has a second frame
     rows: list[list[float]] = []
     first: np.ndarray | None = None
     with av.open(path, metadata_errors="ignore") as container:
         stream = container.streams.video[0]
-        stream.thread_count = 1  # one video a core is quicker than one video on all cores
+        stream.thread_count = 1  # one video per core is faster than one video on all cores
         try:
-            for index, frame in enumerate(container.decode(stream)):  # in order: seeking costs much more
+            for index, frame in enumerate(container.decode(stream)):  # in order: seeking costs several times more
                 if first is not None:
                     second = luma(frame)
                     if second.shape == first.shape:
@@ -129,11 +131,11 @@ def read_places(path: Path) -> np.ndarray:
                         break
                 first = luma(frame) if index in firsts else None
         except av.FFmpegError:
-            if len(rows) < MIN_PLACES:
+            if len(rows) < MIN_PAIRS:
                 raise
-            print(f"{path.name}: breaks off, predicted from {len(rows)} of {n} places", flush=True)
-    if len(rows) < MIN_PLACES:
-        raise UnusableError("too-short")
+            print(f"{path.name}: truncated, predicted from {len(rows)} of {n} frame pairs", flush=True)
+    if len(rows) < MIN_PAIRS:
+        raise UnusableVideoError("too-short")
     return np.array(rows)
 
 
@@ -141,12 +143,12 @@ def read_places(path: Path) -> np.ndarray:
 
 
 def statistics(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """One number for each name in OF_A_PLACE, from two successive frames (height, width) uint8.
+    """The PAIR_FEATURES of two successive frames (height, width) uint8.
 
-    Sums of integers as far as they go, so that machines and releases agree on the numbers.
+    Integer sums where possible, so that all machines and library versions give the same numbers.
     """
     if min(first.shape) < MIN_SIDE:
-        raise UnusableError("too-small")
+        raise UnusableVideoError("too-small")
     step = max(1, min(first.shape) // SHORT_SIDE)
     across = np.diff(first[::step].astype(np.int16), axis=1)  # (height / step, width - 1)
     down = np.diff(first[:, ::step].astype(np.int16), axis=0)  # (height - 1, width / step)
@@ -180,21 +182,21 @@ def statistics(first: np.ndarray, second: np.ndarray) -> list[float]:
 
 
 def centre(picture: np.ndarray) -> np.ndarray:
-    """The middle half of both directions, a quarter of the area; the same when the video is turned."""
+    """The central half in both directions, a quarter of the area; the same when the video is rotated."""
     height, width = picture.shape
     return picture[height // 4 : height - height // 4, width // 4 : width - width // 4]
 
 
 def centre_border(picture: np.ndarray) -> tuple[float, float]:
-    """Logarithm of the mean magnitude, in the centre and outside of it."""
+    """Logarithm of the mean magnitude, in the centre and outside it."""
     size = np.abs(picture)
-    middle = centre(size)
-    border = (size.sum() - middle.sum()) / (size.size - middle.size)
-    return float(np.log(middle.mean() + SMALL)), float(np.log(max(border, 0.0) + SMALL))
+    inner = centre(size)
+    border = (size.sum() - inner.sum()) / (size.size - inner.size)
+    return float(np.log(inner.mean() + EPSILON)), float(np.log(max(border, 0.0) + EPSILON))
 
 
 def shrink(picture: np.ndarray, step: int) -> np.ndarray:
-    """Means of `step` x `step` pixels, float64; no scaler of a video library, whose results change with its version."""
+    """Means of `step` x `step` pixels, float64. Not a video library's scaler: its results change with its version."""
     height, width = (side // step * step for side in picture.shape)
     wide = np.uint32 if picture.dtype == np.uint8 else np.float64
     rows = sum(picture[i:height:step].astype(wide) for i in range(step))  # (height / step, all columns)
@@ -202,14 +204,14 @@ def shrink(picture: np.ndarray, step: int) -> np.ndarray:
 
 
 def high_pass(picture: np.ndarray) -> np.ndarray:
-    """(height - 2, width - 2): a pixel against the mean of its four neighbours."""
+    """(height - 2, width - 2): each pixel minus the mean of its four neighbours."""
     inner = picture[1:-1, 1:-1]
     return inner - (picture[:-2, 1:-1] + picture[2:, 1:-1] + picture[1:-1, :-2] + picture[1:-1, 2:]) / 4
 
 
 def noise_sums(noise: np.ndarray) -> np.ndarray:
-    """(5,) int64: how many, how many zeros, sums of squares, of fourth powers and of products of neighbours."""
-    squares = noise * noise  # at most 400: int16 holds it
+    """(5,) int64: count, zeros, sums of squares, of fourth powers and of products of neighbours."""
+    squares = noise * noise  # at most 400, fits into int16
     return np.array([
         noise.size,
         noise.size - np.count_nonzero(noise),
@@ -220,47 +222,47 @@ def noise_sums(noise: np.ndarray) -> np.ndarray:
 
 
 def noise_moments(sums: np.ndarray) -> np.ndarray:
-    """(4,): logarithms of size and peakedness, correlation of neighbours, share of zeros."""
+    """(4,): log of the RMS, log of the kurtosis, correlation of neighbours, fraction of zeros."""
     count, zeros, squares, fourths, products = (float(value) for value in sums)
-    power = squares / count + SMALL
+    power = squares / count + EPSILON
     return np.array(
-        [np.log(power) / 2, np.log((fourths / count + SMALL) / power**2), products / count / power, zeros / count]
+        [np.log(power) / 2, np.log((fourths / count + EPSILON) / power**2), products / count / power, zeros / count]
     )
 
 
-def blocking(steps: np.ndarray) -> float:
-    """Logarithm of the mean step over the borders of 8-pixel blocks against the mean step elsewhere; `steps` (n,)."""
-    at_borders = steps[7::8]
-    elsewhere = (steps.sum() - at_borders.sum()) / (len(steps) - len(at_borders))
-    return float(np.log((at_borders.mean() + SMALL) / (elsewhere + SMALL)))
+def blocking(differences: np.ndarray) -> float:
+    """Log ratio of the mean difference across 8-pixel block borders to that elsewhere; `differences` (n,)."""
+    at_borders = differences[7::8]
+    elsewhere = (differences.sum() - at_borders.sum()) / (len(differences) - len(at_borders))
+    return float(np.log((at_borders.mean() + EPSILON) / (elsewhere + EPSILON)))
 
 
 def features(path: Path) -> np.ndarray:
-    """(len(FEATURES),) of one video: medians over the places, and for some the deviation. Raises UnusableError."""
+    """(len(FEATURES),) of one video: medians over the pairs, then the SPREAD. Raises UnusableVideoError."""
     try:
-        rows = read_places(path)  # (n, len(OF_A_PLACE))
+        rows = read_pairs(path)  # (n, len(PAIR_FEATURES))
     except FileNotFoundError:
-        raise UnusableError("missing") from None
+        raise UnusableVideoError("missing") from None
     except (av.FFmpegError, OSError) as error:
-        raise UnusableError("unreadable") from error
-    spread = rows[:, [OF_A_PLACE.index(name) for name in SPREAD]].std(axis=0)
+        raise UnusableVideoError("unreadable") from error
+    spread = rows[:, [PAIR_FEATURES.index(name) for name in SPREAD]].std(axis=0)
     return np.concatenate([np.median(rows, axis=0), spread])
 
 
-def all_features(paths: Iterable[Path]) -> Iterator[np.ndarray | UnusableError]:
-    """Features or the reason why there are none, in the order of `paths`; a thread a core, each with its own video."""
+def all_features(paths: Iterable[Path]) -> Iterator[np.ndarray | UnusableVideoError]:
+    """The features of each video, or the error, in the order of `paths`; one thread per core, one video per thread."""
 
-    def attempt(path: Path) -> np.ndarray | UnusableError:
+    def attempt(path: Path) -> np.ndarray | UnusableVideoError:
         try:
             return features(path)
-        except UnusableError as reason:
-            return reason
+        except UnusableVideoError as error:
+            return error
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         yield from pool.map(attempt, paths)
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -269,27 +271,27 @@ def cores() -> int:
 
 
 def standardise(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(..., n_features), in standard deviations of the training set, bounded."""
+    """(..., n_features), in standard deviations of the training set, clipped."""
     return np.clip((values - mean) / scale, -MAX_Z, MAX_Z)
 
 
 def predict(values: np.ndarray, model: dict) -> float:
-    """Probability of FAKE for one video with the features `values`."""
+    """FAKE probability of one video with the features `values` (n_features,)."""
     z = standardise(values, np.array(model["mean"]), np.array(model["scale"]))
     logit = float(z @ np.array(model["coefficients"])) + model["intercept"]
-    return float(shrink_and_clip(np.array(logit), model["shrinkage"], model["clip"]))
+    return float(to_probability(np.array(logit), model["shrinkage"], model["clip"]))
 
 
 def load_model() -> dict:
-    """`model.json`, which must be made for the features that this file computes."""
+    """`model.json`. Raises ValueError if it was made for other features than this file computes."""
     model = json.loads((HOME / "model.json").read_text(encoding="utf-8"))
     if tuple(model["features"]) != FEATURES:
-        raise ValueError("model.json was made for other features than main.py computes: run train.py again")
+        raise ValueError("model.json was made for other features than main.py computes. Run train.py again.")
     return model
 
 
 def write_csv(name: str, header: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
-    """Into the working folder, under its final name only when whole."""
+    """Write a CSV file into the working folder, atomically."""
     part = Path(f"{name}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -308,15 +310,15 @@ def main() -> None:
     fallbacks: list[tuple[str, str]] = []
     results = all_features(INPUT / "test_videos" / name for name in names)
     for name, result in zip(names, results, strict=True):
-        if isinstance(result, UnusableError):
-            print(f"{name}: {result}, predicted the prior {model['prior']}", flush=True)
+        if isinstance(result, UnusableVideoError):
+            print(f"{name}: {result}, used the fallback prediction {model['fallback']}", flush=True)
             fallbacks.append((name, str(result)))
-            predictions.append((name, model["prior"]))
+            predictions.append((name, model["fallback"]))
         else:
             predictions.append((name, predict(result, model)))
         if len(predictions) % 50 == 0 or len(predictions) == len(names):
             seconds = (time.perf_counter() - started) / len(predictions)
-            print(f"{len(predictions)}/{len(names)}, {seconds:.2f} s a video, {len(fallbacks)} fallbacks", flush=True)
+            print(f"{len(predictions)}/{len(names)}, {seconds:.2f} s per video, {len(fallbacks)} fallbacks", flush=True)
     write_csv("fallbacks.csv", ("filename", "reason"), fallbacks)
     write_csv("submission.csv", ("filename", "label"), predictions)
 

@@ -1,33 +1,33 @@
 """Fit model.json on a training folder: python train.py TRAIN_FOLDER (mp4 files and metadata.json).
 
-How far the answers may leave 0.5 is measured, never assumed: on videos whose original no fitted video shares, by the
-rule in calibrate.py; where they do not show a gain over the constant, it stays next to 0.5. The loss printed at the
-end is of a second, outer split: no choice was made on the videos it is counted on.
+How far predictions may move away from 0.5 is chosen on held-out videos, which share no original with the fitted ones
+(calibrate.py); without a clear gain over the constant they stay close to 0.5. The loss printed at the end comes from a
+second, outer split: nothing was chosen on its held-out videos.
 
-Both classes weigh the same, in the fit and in every loss, because the tests are half FAKE and half REAL and training
-folders are not: the prior of the model is 0.5.
+Both classes weigh the same in the fit and in every loss, because the tests are half FAKE and half REAL and training
+folders are not.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from calibrate import PRIOR, TIMID, Setting, choose, shrink_and_clip, timid
-from main import FEATURES, UnusableError, all_features, standardise
+from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability
+from main import FEATURES, UnusableVideoError, all_features, standardise
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from training import folds, provenance, read_clips, read_seed, report, save
+from training import check_writable, folds, provenance, read_clips, read_seed, report, save_model
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, simplest model first
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, most regularised first
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features (n, n_features), labels (n,) 1 = FAKE, originals (n,); names the videos that cannot be used."""
+    """Features (n, n_features), labels (n,) 1 = FAKE, originals (n,); prints the unusable videos."""
     clips = read_clips(folder)
     values, labels, originals = [], [], []
     for number, (clip, result) in enumerate(zip(clips, all_features(c.path for c in clips), strict=True), 1):
-        if isinstance(result, UnusableError):
-            print(f"{clip.path.name}: {result}, left out", flush=True)
+        if isinstance(result, UnusableVideoError):
+            print(f"{clip.path.name}: {result}, skipped", flush=True)
         else:
             values.append(result)
             labels.append(clip.fake)
@@ -35,12 +35,12 @@ def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if number % 50 == 0:
             print(f"{number}/{len(clips)} videos read", flush=True)
     if len(set(labels)) < 2:
-        raise SystemExit(f"{folder}: FAKE and REAL videos are both needed; {len(values)} of {len(clips)} can be read.")
+        raise SystemExit(f"{folder}: expected FAKE and REAL videos; {len(values)} of {len(clips)} videos are usable.")
     return np.array(values), np.array(labels, dtype=np.int64), np.array(originals)
 
 
 def fit(x: np.ndarray, y: np.ndarray, strength: float) -> dict:
-    """Scaler and regression as plain numbers."""
+    """Scaler and regression coefficients."""
     scaler = StandardScaler().fit(x)
     z = standardise(x, scaler.mean_, scaler.scale_)
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=5000).fit(z, y)
@@ -53,58 +53,59 @@ def fit(x: np.ndarray, y: np.ndarray, strength: float) -> dict:
 
 
 def logits(x: np.ndarray, fitted: dict) -> np.ndarray:
-    """(n,) before shrinkage."""
+    """(n,) logits before shrinkage."""
     z = standardise(x, np.array(fitted["mean"]), np.array(fitted["scale"]))
     return z @ np.array(fitted["coefficients"]) + fitted["intercept"]
 
 
 def tune(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> Setting:
-    """Strength of the regression, shrinkage and clip, chosen on videos that were held out in turn."""
+    """Regression strength, shrinkage and clip, chosen by cross-validation."""
     splits = folds(y, originals)
     if not splits:
-        return timid(STRENGTHS[0], logits(x, fit(x, y, STRENGTHS[0])))
+        return safe_setting(STRENGTHS[0], logits(x, fit(x, y, STRENGTHS[0])))
     rows = np.concatenate([held for _, held in splits])
-    guesses = {
-        strength: np.concatenate([logits(x[held], fit(x[seen], y[seen], strength)) for seen, held in splits])
+    candidates = {
+        strength: np.concatenate([logits(x[held], fit(x[train], y[train], strength)) for train, held in splits])
         for strength in STRENGTHS
     }
-    return choose(guesses, y[rows], originals[rows])
+    return choose(candidates, y[rows], originals[rows])
 
 
 def held_out(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> np.ndarray:
-    """(n,) predictions, each by a model fitted and tuned without the video's original; NaN where none could be."""
+    """(n,) predictions by models fitted and tuned without the video's original; NaN where impossible."""
     p = np.full(len(y), np.nan)
-    for seen, held in folds(y, originals):
-        strength, shrinkage, clip = tune(x[seen], y[seen], originals[seen])
-        p[held] = shrink_and_clip(logits(x[held], fit(x[seen], y[seen], strength)), shrinkage, clip)
+    for train, held in folds(y, originals):
+        strength, shrinkage, clip = tune(x[train], y[train], originals[train])
+        p[held] = to_probability(logits(x[held], fit(x[train], y[train], strength)), shrinkage, clip)
     return p
 
 
-def main() -> None:
-    """Read, choose, fit, report, write."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
-    options.add_argument("--seed", type=read_seed, default=0, help="of the bootstrap; nothing else is random")
-    asked = options.parse_args()
-    x, y, originals = load(asked.folder)
+def main(argv: list[str] | None = None) -> None:
+    """Read the videos, choose a setting, fit, report, write the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
+    parser.add_argument("--seed", type=read_seed, default=0, help="seed of the bootstrap; nothing else is random")
+    args = parser.parse_args(argv)
+    check_writable(args.out)
+    x, y, originals = load(args.folder)
     strength, shrinkage, clip = tune(x, y, originals)
-    if clip == TIMID:
-        print(f"No setting beats the constant beyond doubt: answers stay from {TIMID} to {1 - TIMID}.")
+    if clip == SAFE_CLIP:
+        print(f"No setting clearly beats the constant: predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
     print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),
         **fit(x, y, strength),
         "shrinkage": shrinkage,
         "clip": clip,
-        "prior": PRIOR,
-        "held_out": report(held_out(x, y, originals), y, originals, asked.seed),
+        "fallback": FALLBACK,
+        "held_out": report(held_out(x, y, originals), y, originals, args.seed),
         "made_with": {
             "C": strength,
-            **provenance(asked.folder, y, asked.seed, ("av", "numpy", "scikit-learn")),
+            **provenance(args.folder, y, args.seed, ("av", "numpy", "scikit-learn")),
         },
     }
-    save(model, asked.out)
+    save_model(model, args.out)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What training on a folder of the challenge's form takes, whatever the model: labels, folds, a report, provenance.
+"""What training needs whatever the model: labels, folds, a held-out report, provenance, a saved model.
 
-This file is the same, byte for byte, in every baseline whose train.py uses it.
+Copied from baselines/_shared by `make baselines-sync`: change it there, not in a bundled baseline.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ FOLDS = 5
 
 
 def read_seed(text: str) -> int:
-    """Reads what a random generator can begin with, for argparse's `type`."""
+    """Read the seed of a random generator, for argparse's `type`."""
     if not text.isdecimal():
         raise ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
@@ -31,11 +32,11 @@ class Clip(NamedTuple):
 
     path: Path
     fake: bool
-    original: str  # the REAL video it was made from; a REAL video is its own
+    original: str  # the REAL video it was made from; a REAL video is its own original
 
 
 def read_clips(folder: Path) -> list[Clip]:
-    """The videos that `folder`/metadata.json lists, by name. Ends the program with a sentence if it is faulty."""
+    """The videos listed in `folder`/metadata.json, by name. Exits with a message if the file is faulty."""
     try:
         metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         return [
@@ -45,7 +46,7 @@ def read_clips(folder: Path) -> list[Clip]:
     except OSError as error:
         fault = str(error.strerror)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        fault = f"not of the challenge's form, {error!r}"
+        fault = f"not in the challenge's format, {error!r}"
     raise SystemExit(
         f"{folder}/metadata.json: {fault}. Expected: a folder such as train_sample_videos, with mp4 files and "
         '{"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}, ...}.'
@@ -53,25 +54,25 @@ def read_clips(folder: Path) -> list[Clip]:
 
 
 def folds(y: np.ndarray, originals: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(fitted rows, held-out rows) that share no original; fewer than two originals a class cannot be split."""
+    """(training rows, held-out rows) that share no original; empty with fewer than two originals in a class."""
     fewest = min(len(set(originals[y == label])) for label in (0, 1))
     if fewest < 2:
         return []
     splits = StratifiedGroupKFold(min(FOLDS, fewest)).split(y, y, originals)
-    return [(seen, held) for seen, held in splits if len(set(y[seen])) == 2]
+    return [(train, held_out) for train, held_out in splits if len(set(y[train])) == 2]
 
 
 def report(p: np.ndarray, y: np.ndarray, originals: np.ndarray, seed: int) -> dict:
-    """Loss of held-out predictions p (n,), NaN where there is none, with its interval; printed, as the constant's."""
+    """Loss and interval of held-out predictions p (n,), NaN where there is none; printed beside the constant's."""
     known = np.isfinite(p)
     if len(set(y[known])) < 2:
-        print("Too few originals to hold any out: the loss is unknown.")
+        print("Too few originals to hold any out: the held-out loss is unknown.")
         return {"n": 0}
     p, y, originals = p[known], y[known], originals[known]
     loss = losses(y, p)
     mean, (low, high) = float(weights(y) @ loss), interval(loss, y, originals, seed)
     print(f"held-out log loss {mean:.4f} (95 % interval {low:.4f} to {high:.4f}; n = {len(y)}, ", end="")
-    print(f"{len(set(originals))} originals, both classes weighing the same); the constant 0.5: {LN2:.4f}")
+    print(f"{len(set(originals))} originals, both classes weighted equally); constant 0.5: {LN2:.4f}")
     return {
         "n": len(y),
         "originals": len(set(originals)),
@@ -82,17 +83,17 @@ def report(p: np.ndarray, y: np.ndarray, originals: np.ndarray, seed: int) -> di
 
 
 def provenance(folder: Path, y: np.ndarray, seed: int, packages: tuple[str, ...]) -> dict:
-    """What a model was made from and with."""
+    """The data, command, machine and package versions that made a model."""
     return {
         "command": f"python train.py {folder.resolve().name} --seed {seed}",
-        "data": {"videos": len(y), "fake": int(y.sum()), "sha256": fingerprint(folder)},
+        "data": {"videos": len(y), "fake": int(y.sum()), "sha256": videos_sha256(folder)},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
 
 
-def fingerprint(folder: Path) -> str:
+def videos_sha256(folder: Path) -> str:
     """sha256 over the names and contents of the folder's mp4 files."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.mp4")):
@@ -100,8 +101,20 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def save(model: dict, path: Path) -> None:
-    """Write a model of plain numbers, whole or not at all. Ends the program with a sentence if it cannot be written."""
+def check_writable(path: Path) -> None:
+    """Exit with a message if `save_model` could not write `path`: better before training than after."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}. Choose a writable file: --out FILE") from None
+
+
+def save_model(model: dict, path: Path) -> None:
+    """Write the model as JSON, atomically. Exits with a message if it cannot be written."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_text(json.dumps(model, indent=2) + "\n", encoding="utf-8")
@@ -109,4 +122,4 @@ def save(model: dict, path: Path) -> None:
     except OSError as error:
         if part.is_file():
             part.unlink()
-        raise SystemExit(f"{path}: {error.strerror}. Choose a folder that can be written: --out FILE") from None
+        raise SystemExit(f"{path}: {error.strerror}. Choose a writable file: --out FILE") from None

@@ -89,15 +89,15 @@ def decode_only(path: Path) -> int:
 
 
 def ours(path: Path, count: int, fast: bool = False) -> int:
-    return sum(1 for _ in frames.stills(path, count, SMALL, fast=fast))
+    return sum(1 for _ in frames.sample_frames(path, count, SMALL, fast=fast))
 
 
 def ours_with_faces(path: Path, count: int, fast: bool = False) -> int:
-    return len(faces.follow(path, cut, count, fast=fast)[0].faces)
+    return len(faces.track_faces(path, crop, count, fast=fast)[0].faces)
 
 
-def cut(still, face) -> np.ndarray:
-    return still.rgb(face.square(still.size, 0.3), 224)
+def crop(frame, face) -> np.ndarray:
+    return frame.rgb(face.square(frame.size, 0.3), 224)
 
 
 def pyav_in_order(path: Path, count: int, rgb_of_all: bool = False) -> int:
@@ -218,9 +218,9 @@ from pathlib import Path
 
 clips = [Path(name) for name in sys.argv[3:]]
 paths = [clips[number % len(clips)] for number in range(int(sys.argv[2]))]
-look = lambda still, face: still.rgb(face.square(still.size, 0.3), 224)
+crop = lambda frame, face: frame.rgb(face.square(frame.size, 0.3), 224)
 process = psutil.Process()
-for number, result in enumerate(frames.in_order(lambda path: faces.follow(path, look, 4), paths), 1):
+for number, result in enumerate(frames.map_in_order(lambda path: faces.track_faces(path, crop, 4), paths), 1):
     if number % 50 == 0:
         print(process.memory_info().rss, flush=True)
 """

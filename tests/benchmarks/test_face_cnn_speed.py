@@ -38,18 +38,20 @@ SPEED_UP = 1.8  # of two processes; what was asked for
 @pytest.fixture(scope="module")
 def cnn() -> Iterator[SimpleNamespace]:
     """The baseline's own modules, forgotten afterwards."""
-    names = {path.stem for path in FOLDER.glob("*.py")}
+    folders = (FOLDER, FOLDER / "model", FOLDER / "training")
+    names = {path.stem for folder in folders for path in folder.glob("*.py")}
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.path.insert(0, str(FOLDER))
+    path = sys.path.copy()
+    sys.path[:0] = map(str, folders)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as main.py does
     try:
         yield SimpleNamespace(
-            **{name: importlib.import_module(name) for name in ("frames", "main", "model", "predict")}
+            **{name: importlib.import_module(name) for name in ("frames", "main", "network", "predict")}
         )
     finally:
         torch.set_num_threads(threads)
-        sys.path.remove(str(FOLDER))
+        sys.path[:] = path
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(before)
@@ -57,7 +59,9 @@ def cnn() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="module")
 def scorer(cnn):
-    return cnn.predict.Scorer(cnn.model.load(FOLDER / "weights.npz"), torch.device("cpu"), cnn.frames.cores())
+    return cnn.predict.Scorer(
+        cnn.network.load(FOLDER / "model/weights.npz"), torch.device("cpu"), cnn.frames.cpu_count()
+    )
 
 
 def took(action: Callable[[], object]) -> np.ndarray:
@@ -70,18 +74,18 @@ def took(action: Callable[[], object]) -> np.ndarray:
 
 def whole(cnn, scorer, paths: list[Path]) -> list:
     """What main.py does between reading names and writing rows."""
-    results = cnn.frames.in_order(cnn.main.faces_of, paths)
+    results = cnn.frames.map_in_order(cnn.main.faces_of, paths)
     return list(scorer.videos((path.name, faces) for path, faces in zip(paths, results, strict=True)))
 
 
 def test_the_whole_against_its_stages_alone(benchmark, cnn, scorer):
-    faces = list(cnn.frames.in_order(cnn.main.faces_of, CLIPS))
+    faces = list(cnn.frames.map_in_order(cnn.main.faces_of, CLIPS))
     videos = list(zip([path.name for path in CLIPS], faces, strict=True))
     whole(cnn, scorer, CLIPS)  # everything is loaded and warm
     rounds = np.array(
         [
             [
-                took(lambda: list(cnn.frames.in_order(cnn.main.faces_of, CLIPS))),
+                took(lambda: list(cnn.frames.map_in_order(cnn.main.faces_of, CLIPS))),
                 took(lambda: list(scorer.videos(videos))),
                 took(lambda: whole(cnn, scorer, CLIPS)),
             ]
@@ -104,7 +108,7 @@ def test_memory_stays_flat(benchmark, cnn, scorer):
     seen: list[int] = []
 
     def run() -> None:
-        results = cnn.frames.in_order(cnn.main.faces_of, paths)
+        results = cnn.frames.map_in_order(cnn.main.faces_of, paths)
         for _ in scorer.videos((path.name, faces) for path, faces in zip(paths, results, strict=True)):
             seen.append(process.memory_info().rss)
 

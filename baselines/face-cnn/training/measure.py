@@ -1,29 +1,30 @@
-"""What is said about a training: losses on held-out videos, and the learning curves."""
+"""Evaluation of a training: losses on held-out videos, and the learning curves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import common  # noqa: F401  (puts model/ on sys.path)
 import numpy as np
-from calibrate import CLIPS, LN2, SHRINKAGES, Setting, choose, interval, losses, shrink_and_clip, weights
+from calibrate import CLIPS, LN2, SHRINKAGES, Setting, choose, interval, losses, to_probability, weights
 
-PARTS = 5  # into which held-out originals are dealt, so that no answer is counted that helped to choose
+PARTS = 5  # of the held-out originals: the setting for one part is chosen on the others
 
 
 def raw_loss(y: np.ndarray, logits: np.ndarray) -> float:
-    """Log loss of held-out log odds (n,), both classes weighing the same, before any calibration."""
+    """Class-balanced log loss of held-out logits (n,) before calibration; NaN with one class only."""
     if len(set(y.tolist())) < 2:
         return float("nan")
-    return float(weights(y) @ losses(y, shrink_and_clip(logits, 1.0, CLIPS[-1])))
+    return float(weights(y) @ losses(y, to_probability(logits, 1.0, CLIPS[-1])))
 
 
 def shrunk_loss(y: np.ndarray, logits: np.ndarray) -> float:
-    """Log loss of held-out log odds (n,) at the shrinkage that suits them best: what they are worth for ranking."""
-    return min(float(weights(y) @ losses(y, shrink_and_clip(logits, by, CLIPS[-1]))) for by in SHRINKAGES)
+    """Class-balanced log loss of held-out logits (n,) at the best shrinkage: how well they rank."""
+    return min(float(weights(y) @ losses(y, to_probability(logits, shrinkage, CLIPS[-1]))) for shrinkage in SHRINKAGES)
 
 
 def auc(y: np.ndarray, logits: np.ndarray) -> float:
-    """Share of (FAKE, REAL) pairs that the log odds (n,) rank rightly; half for a tie; NaN without such pairs."""
+    """Area under the ROC curve of logits (n,); NaN with one class only."""
     fake, real = logits[y == 1], logits[y == 0]
     if not len(fake) or not len(real):
         return float("nan")
@@ -33,26 +34,27 @@ def auc(y: np.ndarray, logits: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Held:
-    """All held-out videos: labels (n,) 1 = FAKE, log odds (n,) after each measured step, originals (n,)."""
+class HeldOut:
+    """All held-out videos: labels (n,) 1 = FAKE, logits (n,) after each evaluated step, originals (n,)."""
 
     y: np.ndarray
-    guesses: Mapping[int, np.ndarray]
+    logits: Mapping[int, np.ndarray]
     originals: np.ndarray
 
-    def only(self, rows: np.ndarray) -> "Held":
-        """Some of them."""
-        return Held(self.y[rows], {step: logits[rows] for step, logits in self.guesses.items()}, self.originals[rows])
+    def subset(self, rows: np.ndarray) -> "HeldOut":
+        """The videos selected by the mask `rows` (n,)."""
+        logits = {step: values[rows] for step, values in self.logits.items()}
+        return HeldOut(self.y[rows], logits, self.originals[rows])
 
     def choose(self) -> Setting:
-        """Step to stop after, shrinkage and clip, see calibrate.py; the step that can be shrunk to least loss first."""
-        steps = sorted(self.guesses, key=lambda step: shrunk_loss(self.y, self.guesses[step]))
-        return choose({step: self.guesses[step] for step in steps}, self.y, self.originals)
+        """Step to stop after, shrinkage and clip (calibrate.py); steps are tried in the order of their shrunk loss."""
+        steps = sorted(self.logits, key=lambda step: shrunk_loss(self.y, self.logits[step]))
+        return choose({step: self.logits[step] for step in steps}, self.y, self.originals)
 
 
-def held_out_report(held: Held, seed: int) -> dict[str, object]:
-    """Loss with its interval beside the constant's; what is chosen is chosen without the video in question."""
-    y, originals = held.y, held.originals
+def held_out_report(held_out: HeldOut, seed: int) -> dict[str, object]:
+    """Loss with its interval beside the constant's; the setting for each video is chosen without that video's part."""
+    y, originals = held_out.y, held_out.originals
     p = np.full(len(y), np.nan)
     names = sorted(set(originals.tolist()))
     part_of = {name: n % PARTS for n, name in enumerate(names)}
@@ -60,11 +62,11 @@ def held_out_report(held: Held, seed: int) -> dict[str, object]:
     for n in range(PARTS):
         here, rest = part == n, part != n
         if here.any() and rest.any():
-            chosen = held.only(rest).choose()
-            p[here] = shrink_and_clip(held.guesses[chosen.model][here], chosen.shrinkage, chosen.clip)
+            chosen = held_out.subset(rest).choose()
+            p[here] = to_probability(held_out.logits[chosen.model][here], chosen.shrinkage, chosen.clip)
     known = np.isfinite(p)
     if len(set(y[known].tolist())) < 2:
-        print("Too few originals to hold any out: the loss is unknown.", flush=True)
+        print("Too few originals to hold any out: the held-out loss is unknown.", flush=True)
         return {"videos": 0}
     y, p, originals = y[known], p[known], originals[known]
     loss = losses(y, p)
@@ -80,7 +82,7 @@ def held_out_report(held: Held, seed: int) -> dict[str, object]:
 
 
 def draw_curves(path: Path, histories: Mapping[str, list[dict]]) -> None:
-    """A PNG: training loss and held-out loss over the steps, a colour for each training."""
+    """Write a PNG: training and held-out loss by step, one colour for each training."""
     import matplotlib as mpl
 
     mpl.use("Agg")

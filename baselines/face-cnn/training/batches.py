@@ -1,9 +1,9 @@
-"""What the network is trained on: pairs of a real face and a fake one that differ in nothing but the forgery.
+"""Training batches: pairs of a real and a fake face that differ in nothing but the manipulation.
 
-The fake of a pair is either the real crop blended with itself, or a crop of a FAKE video, of the same original, frame
-and face wherever there is one. Both go through the same change of place, colour and quality: none of these tells.
+The fake is either the real crop blended with itself, or a crop of a FAKE video: of the same original, frame and face if
+there is one. Both get the same augmentation, so that geometry, colour and quality do not reveal the label.
 
-A batch is a function of the seed and the step alone: a run that was killed goes on with the batch it would have had.
+A batch depends on the seed and the step only: a training that was killed continues with the same batches.
 """
 
 from collections import defaultdict
@@ -15,44 +15,44 @@ import cv2
 import numpy as np
 import torch
 from blend import resampled, self_blend
-from shards import Entry, StoredCrop, read_crops
+from shards import StoredCrop, VideoEntry, read_crops
 from tasks import from_jpeg
 from torch import Tensor
 from torch.utils.data import Dataset
 
 Item = TypeVar("Item")
-KEPT_VIDEOS = 512  # whose crops stay in memory, 0.25 MB each; in each worker process
+CACHED_VIDEOS = 512  # per worker process, 0.25 MB each
 
 
-@lru_cache(KEPT_VIDEOS)
-def crops_of(entry: Entry) -> list[StoredCrop]:
-    """The crops of a video, those of the last KEPT_VIDEOS from memory."""
+@lru_cache(CACHED_VIDEOS)
+def crops_of(entry: VideoEntry) -> list[StoredCrop]:
+    """The crops of a video; the last CACHED_VIDEOS are cached."""
     return read_crops(entry)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How batches are made; `side`: pixels of the square that the network sees."""
+    """How batches are made; `side`: pixels of the network's square input."""
 
     seed: int
-    pairs: int  # in a batch, which has twice as many crops
-    self_blended: float  # share of the fakes that are made from the real crop
+    pairs: int  # per batch; a batch has twice as many crops
+    self_blended: float  # fraction of the fakes that are made from the real crop
     side: int
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Batch number `step`: (2 * pairs, 3, side, side) uint8 RGB, real and fake in turn, and (2 * pairs,) 0.0 or 1.0."""
+    """Batch number `step`: (2 * pairs, 3, side, side) uint8 RGB, real and fake alternating, and labels (2 * pairs,)."""
 
-    def __init__(self, entries: list[Entry], recipe: Recipe) -> None:
+    def __init__(self, entries: list[VideoEntry], recipe: Recipe) -> None:
         self.recipe = recipe
         self.reals = [entry for entry in entries if entry.label == 0]
         self.fakes = [entry for entry in entries if entry.label == 1]
-        self.fakes_of: dict[str, list[Entry]] = defaultdict(list)
+        self.fakes_of: dict[str, list[VideoEntry]] = defaultdict(list)
         for entry in self.fakes:
             self.fakes_of[entry.original].append(entry)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        cv2.setNumThreads(1)  # batches are made in several processes at once
+        cv2.setNumThreads(1)  # batches are made in several processes in parallel
         pairs = [self.pair(np.random.default_rng((self.recipe.seed, step, n))) for n in range(self.recipe.pairs)]
         crops = np.stack([crop for pair in pairs for crop in pair])  # (2 * pairs, side, side, 3)
         return torch.from_numpy(crops).permute(0, 3, 1, 2), torch.tensor([0.0, 1.0]).repeat(len(pairs))
@@ -63,42 +63,42 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         crop = pick(crops_of(entry), rng)
         real = from_jpeg(crop.jpeg)
         if not self.fakes or rng.random() < self.recipe.self_blended:
-            real, fake = self_blend(real, crop.points, rng)
+            real, fake = self_blend(real, crop.landmarks, rng)
         else:
             fake = from_jpeg(self.counterpart(entry, crop, rng).jpeg)
-        change = Change.random(rng, self.recipe.side)
-        return change(real), change(fake)
+        augmentation = Augmentation.random(rng, self.recipe.side)
+        return augmentation(real), augmentation(fake)
 
-    def counterpart(self, entry: Entry, crop: StoredCrop, rng: np.random.Generator) -> StoredCrop:
-        """The same frame and face of a fake of this original; of another original if there is none."""
+    def counterpart(self, entry: VideoEntry, crop: StoredCrop, rng: np.random.Generator) -> StoredCrop:
+        """The same frame and face in a fake of this original; of another original if there is none."""
         candidates = crops_of(pick(self.fakes_of.get(entry.video) or self.fakes, rng))
         return min(candidates, key=lambda other: (other.track != crop.track, abs(other.frame - crop.frame)))
 
 
 def pick(items: list[Item], rng: np.random.Generator) -> Item:
-    """One of them, each as likely."""
+    """One of the items, uniformly."""
     return items[rng.integers(len(items))]
 
 
 @dataclass(frozen=True)
-class Change:
-    """A change of place, colour and quality that both crops of a pair go through."""
+class Augmentation:
+    """A change of geometry, colour and quality that is applied to both crops of a pair."""
 
     side: int
     scale: float
     angle: float  # degrees
-    shift: tuple[float, float]  # shares of the side
+    shift: tuple[float, float]  # fractions of the side
     flip: bool
     contrast: float
     brightness: np.ndarray  # (3,) grey levels
-    shrink: float  # down-up-sampling factor
-    grain: float  # grey levels
+    downsampling: float  # down- and upsampling factor
+    noise: float  # standard deviation, grey levels
     quality: int  # of JPEG; 0: none
     noise_seed: int
 
     @classmethod
-    def random(cls, rng: np.random.Generator, side: int) -> "Change":
-        """As the challenge's own test set was degraded: smaller, noisier, harder compressed."""
+    def random(cls, rng: np.random.Generator, side: int) -> "Augmentation":
+        """Similar to the degradations of the challenge's test set: lower resolution, noise, stronger compression."""
         return cls(
             side=side,
             scale=rng.uniform(0.9, 1.2),
@@ -107,28 +107,28 @@ class Change:
             flip=rng.random() < 0.5,
             contrast=rng.uniform(0.8, 1.25),
             brightness=rng.uniform(-15, 15) + rng.uniform(-8, 8, 3),
-            shrink=rng.uniform(1.0, 2.0) if rng.random() < 0.3 else 1.0,
-            grain=rng.uniform(0, 4) if rng.random() < 0.3 else 0.0,
+            downsampling=rng.uniform(1.0, 2.0) if rng.random() < 0.3 else 1.0,
+            noise=rng.uniform(0, 4) if rng.random() < 0.3 else 0.0,
             quality=int(rng.integers(40, 100)) if rng.random() < 0.5 else 0,
             noise_seed=int(rng.integers(1 << 31)),
         )
 
     def __call__(self, crop: np.ndarray) -> np.ndarray:
         """(h, h, 3) uint8 to (side, side, 3) uint8."""
-        middle, side = crop.shape[0] / 2, self.side
-        matrix = cv2.getRotationMatrix2D((middle, middle), self.angle, self.scale * side / crop.shape[0])
-        matrix[:, 2] += side / 2 - middle + np.array(self.shift) * side
+        centre, side = crop.shape[0] / 2, self.side
+        matrix = cv2.getRotationMatrix2D((centre, centre), self.angle, self.scale * side / crop.shape[0])
+        matrix[:, 2] += side / 2 - centre + np.array(self.shift) * side
         picture = cv2.warpAffine(crop, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         if self.flip:
             picture = picture[:, ::-1]
         picture = (picture.astype(np.float32) - 128) * self.contrast + 128 + self.brightness.astype(np.float32)
-        if self.shrink > 1:
-            picture = resampled(picture, self.shrink)
-        if self.grain:
+        if self.downsampling > 1:
+            picture = resampled(picture, self.downsampling)
+        if self.noise:
             noise = np.random.default_rng(self.noise_seed).standard_normal(picture.shape, np.float32)
-            picture = picture + self.grain * noise
+            picture = picture + self.noise * noise
         picture = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
         if self.quality:
             _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            picture = cv2.imdecode(content, cv2.IMREAD_COLOR)  # channel order does not matter: in is out
+            picture = cv2.imdecode(content, cv2.IMREAD_COLOR)  # the channel order is that of the input
         return np.ascontiguousarray(picture)

@@ -1,8 +1,8 @@
-"""The network: the first blocks of MobileNetV2 (arXiv 1801.04381), a mean over places, one number.
+"""The network: the first blocks of MobileNetV2 (arXiv 1801.04381), global average pooling, one logit.
 
-What gives a fake away is local: a seam, noise that stops at it, a face softer than its surroundings. So the network is
-cut where one place sees about a fifth of the crop, and the deep blocks that tell a dog from a cat are left out: 0.26 M
-numbers remain of 3.5 M, half a megabyte in float16.
+The traces of a fake are local: a seam, noise that stops at it, a face softer than its surroundings. So the network is
+cut where the receptive field is about a fifth of the crop, and the deeper, more semantic blocks are left out: 0.26 M
+parameters of 3.5 M remain, half a megabyte in float16.
 """
 
 from pathlib import Path
@@ -11,26 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-START = Path(__file__).with_name("start.npz")  # the first blocks as trained on ImageNet; see start.py
-SIDE = 160  # pixels, of the square crop that the network looks at
+SIDE = 160  # pixels, of the network's square input
 BLOCKS = (  # (expansion, channels, repeats, stride), as in the paper's table 2, up to stride 16
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
     (6, 64, 4, 2),
 )
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of ImageNet, on which the start was trained
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of ImageNet, on which the blocks were pretrained
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution, normalisation, ReLU6; the picture keeps its size but for the stride."""
+    """Convolution with padding, batch normalisation, ReLU6."""
     padding = kernel // 2
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
     return [layer, nn.BatchNorm2d(outputs), nn.ReLU6()]
 
 
 class Block(nn.Module):
-    """Widen, filter each channel for itself, narrow; added to its input where the shapes agree."""
+    """Inverted residual: expand, depthwise convolution, project; added to its input where the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -46,7 +45,7 @@ class Block(nn.Module):
 
 
 class FaceNet(nn.Module):
-    """From crops of a face to the log odds that it is a fake."""
+    """Maps crops of a face to the logit of FAKE."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ class FaceNet(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:  # (n, 3, SIDE, SIDE) RGB, uint8
-        """(n,) log odds of FAKE."""
+        """(n,) logits of FAKE."""
         x = (crops.float() - self.mean) / self.std
         x = self.features(x)  # (n, 64, SIDE / 16, SIDE / 16)
         x = self.top(x)  # (n, 256, SIDE / 16, SIDE / 16)
@@ -72,14 +71,9 @@ class FaceNet(nn.Module):
         return self.classify(x).squeeze(1)  # (n,)
 
 
-def save(net: FaceNet, path: Path) -> None:
-    """All numbers of the network, see `save_numbers`."""
-    save_numbers(net.state_dict(), path)
-
-
-def save_numbers(numbers: dict[str, Tensor], path: Path) -> None:
-    """One .npz file, float16 but for the statistics of normalisation; whole or not at all."""
-    arrays = {name: value.detach().cpu().numpy() for name, value in numbers.items() if "num_batches" not in name}
+def save(state: dict[str, Tensor], path: Path) -> None:
+    """Write a state_dict as .npz, float16 except for batch normalisation statistics, atomically."""
+    arrays = {name: value.detach().cpu().numpy() for name, value in state.items() if "num_batches" not in name}
     halves = {name: value if "running" in name else value.astype(np.float16) for name, value in arrays.items()}
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
@@ -87,26 +81,19 @@ def save_numbers(numbers: dict[str, Tensor], path: Path) -> None:
     part.replace(path)
 
 
-def load_start(net: FaceNet) -> None:
-    """Put the numbers of ImageNet into the first blocks; what comes after them stays as it is."""
-    fill(net, START)
-
-
 def load(path: Path) -> FaceNet:
-    """The network with the numbers of `path`, ready to predict. Raises ValueError if they are not this network's."""
+    """The network with the weights of `path`, in eval mode. Raises ValueError if they are of another network."""
     net = FaceNet()
-    fill(net, path)
+    load_weights(net, path)
     return net.eval()
 
 
-def fill(net: FaceNet, path: Path) -> set[str]:
-    """Put the numbers of `path` into the network; the names of those that are not in the file."""
-    with np.load(path, allow_pickle=False) as numbers:
+def load_weights(net: FaceNet, path: Path) -> None:
+    """Load the weights of `path`, which may have only the first blocks. Raises ValueError if one does not fit."""
+    with np.load(path, allow_pickle=False) as arrays:
         known = net.state_dict()
-        unfit = [name for name in numbers if name not in known or known[name].shape != numbers[name].shape]
+        unfit = [name for name in arrays if name not in known or known[name].shape != arrays[name].shape]
         if unfit:
-            raise ValueError(f"{path} was made for another network (see {unfit[0]}): run train.py again")
-        net.load_state_dict(
-            {name: torch.from_numpy(numbers[name].astype(np.float32)) for name in numbers}, strict=False
-        )
-        return {name for name in known if "num_batches" not in name} - set(numbers)
+            raise ValueError(f"{path} was made for another network (see {unfit[0]}). Run train.py again.")
+        weights = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays}
+        net.load_state_dict(weights, strict=False)

@@ -1,0 +1,117 @@
+"""train.py of the statistical baselines: the bundled models can be made again; faults end with a message."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from baseline_modules import importable, load
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "sample_data/train_sample_videos"
+FRAME_STATS = ROOT / "baselines/frame-stats"
+FACE_STATS = ROOT / "baselines/face-stats"
+CLASS_PRIOR = ROOT / "baselines/class-prior"
+TRAINERS = [CLASS_PRIOR, ROOT / "baselines/container-metadata", FRAME_STATS, FACE_STATS]  # face-cnn: its own tests
+
+each_statistical = pytest.mark.parametrize("folder", [FRAME_STATS, FACE_STATS], ids=lambda path: path.name)
+each_trainer = pytest.mark.parametrize("folder", TRAINERS, ids=lambda path: path.name)
+
+
+@pytest.fixture
+def train(folder: Path) -> Iterator[ModuleType]:
+    """train.py of the baseline in the parameter `folder`."""
+    if folder == FACE_STATS:
+        pytest.importorskip("cv2", reason="face-stats needs opencv-python-headless")
+    with importable(folder):
+        yield load(folder, "train")[0]
+
+
+@each_statistical
+def test_bundled_model_can_be_made_again(folder: Path, train: ModuleType, call_main, tmp_path: Path):
+    printed = call_main(train.main, TRAIN, "--out", tmp_path / "made.json")
+    assert "held-out log loss" in printed
+    assert "constant 0.5: 0.6931" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["made.json"]
+    made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
+    bundled = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert made["made_with"]["data"] == bundled["made_with"]["data"], "the sample has changed: train again"
+    assert made.keys() == bundled.keys()
+    for key in ("mean", "scale", "coefficients"):
+        assert made[key] == pytest.approx(bundled[key], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
+def test_training_twice_gives_the_same_file(folder: Path, train: ModuleType, call_main, tmp_path: Path):
+    for name in ("once.json", "again.json"):
+        call_main(train.main, TRAIN, "--out", tmp_path / name)
+    assert (tmp_path / "once.json").read_bytes() == (tmp_path / "again.json").read_bytes()
+
+
+@each_trainer
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "No such file"),
+        ("{", "not in the challenge's format"),
+        ("[1]", "not in the challenge's format"),
+        ('{"a.mp4": {"label": "fake"}}', "KeyError('fake')"),
+        ('{"a.mp4": {"label": "FAKE"}}', "expected FAKE and REAL videos"),
+        ("{}", "expected FAKE and REAL videos"),
+    ],
+    ids=["missing", "no-json", "no-object", "other-label", "no-video", "empty"],
+)
+def test_faulty_training_folder_ends_with_a_message(
+    folder: Path, train: ModuleType, metadata: str | None, message: str, call_main, tmp_path: Path
+):
+    if metadata is not None:
+        (tmp_path / "metadata.json").write_text(metadata)
+    printed = call_main(train.main, tmp_path, "--out", tmp_path / "model.json", code=1)
+    assert message in printed
+    assert str(tmp_path) in printed
+    assert not (tmp_path / "model.json").exists()
+
+
+@each_trainer
+def test_model_that_cannot_be_written_ends_with_a_message(folder: Path, train, call_main, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    printed = call_main(train.main, TRAIN, "--out", tmp_path / "folder", code=1)
+    assert printed.endswith(f"{tmp_path / 'folder'}: Is a directory. Choose a writable file: --out FILE\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@each_statistical
+def test_negative_seed_is_wrong_usage(folder: Path, train: ModuleType, call_main, tmp_path: Path):
+    printed = call_main(train.main, tmp_path, "--seed", "-1", code=2)
+    assert "argument --seed: expected a whole number from 0, got '-1'" in printed
+
+
+@pytest.mark.parametrize("folder", [CLASS_PRIOR], ids=lambda path: path.name)
+def test_class_prior_is_counted_from_metadata(folder: Path, train: ModuleType, call_main, tmp_path: Path):
+    metadata = {"a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}}
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    call_main(train.main, tmp_path, "--out", tmp_path / "prior.json")
+    prior = json.loads((tmp_path / "prior.json").read_text(encoding="utf-8"))
+    assert (prior["fake"], prior["real"]) == (1, 1)
+
+
+@each_statistical
+def test_model_made_for_other_features_is_refused(folder: Path, tmp_path: Path):
+    if folder == FACE_STATS:
+        pytest.importorskip("cv2", reason="face-stats needs opencv-python-headless")
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    model = json.loads((copy / "model.json").read_text(encoding="utf-8"))
+    (copy / "model.json").write_text(json.dumps(model | {"features": model["features"][1:]}))
+    done = subprocess.run(
+        [sys.executable, "-B", copy / "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "DFDC_INPUT_DIR": str(ROOT / "sample_data")},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Run train.py again" in done.stderr
+    assert not (tmp_path / "submission.csv").exists()
