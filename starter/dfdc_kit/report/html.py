@@ -48,7 +48,9 @@ def render(report: RunReport) -> str:
         limit=svg.log_position(forecast.limit_s, *axis) if forecast else 0.0,
         basis=forecast_basis(forecast) if forecast else [],
         lanes=svg.lanes(observation.reads, usage.wall_time_s),
-        time_ticks=[svg.Tick(svg.WIDTH * share / 4, format_time(usage.wall_time_s * share / 4)) for share in range(5)],
+        time_ticks=[
+            svg.Tick(svg.WIDTH * share / 4, format_time(usage.wall_time_s * share / 4, 2)) for share in range(5)
+        ],
         longest=longest_reads(observation.reads),
         memory=svg.curve(usage.memory_samples, usage.wall_time_s),
         bars={name: list(svg.bars(rows, highest)) for name, rows in histogram.items()},

@@ -12,7 +12,6 @@ from dfdc_kit.report.run_report import (
     FALLBACKS,
     FILE,
     LOG,
-    PAGE,
     FitVerdict,
     MemoryGrowth,
     Noise,
@@ -221,7 +220,7 @@ def hosted_reason(forecast: TimeForecast) -> str:
     if outlook.local_verdict == "cannot tell" or forecast.hosted_ratio is None:
         return ""
     least, most = forecast.hosted_ratio
-    return f"Time on Kaggle unclear: {least:.2g} to {most:.2g} times the time here. Details: {PAGE}"
+    return f"Time on Kaggle unclear: {least:.2g} to {most:.2g} times the time here. Details: {FILE}"
 
 
 # ------------------------------------------------------------------------------------------------------------ messages
@@ -259,7 +258,7 @@ def _warnings(report: RunReport) -> Iterator[Message]:
     yield from (Message("warning", text, "warning") for text in _warning_texts(report))
     open_limits = [limit.limit for limit in report.enforcement if limit.status.startswith("NOT")]
     if open_limits:
-        yield Message("warning", f"Not enforced: {', '.join(open_limits)}. Reasons: {PAGE}", "error")
+        yield Message("warning", f"Not enforced: {', '.join(open_limits)}. Details: {FILE}", "error")
     if not seen.reads_caveat and seen.reads and len(seen.reads) < report.rows:
         missing = report.rows - len(seen.reads)
         yield Message("warning", f"{missing} of {plural(report.rows, 'video')} never opened.", "warning")

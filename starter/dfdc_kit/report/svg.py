@@ -11,7 +11,7 @@ from dfdc_kit.report.run_report import FitVerdict, Projection, TimeForecast, Vid
 WIDTH = 1000.0
 HEIGHT = 120.0
 MAX_LANES = 16  # of the timeline; more readers at once share the last one
-MIN_TICK_DISTANCE = 120.0
+MIN_TICK_DISTANCE = 220.0
 TICK_TIMES_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400, 259200)
 COLOURS: dict[FitVerdict, str] = {"fits": "good", "does not fit": "bad", "cannot tell": "unclear"}
 
@@ -26,7 +26,8 @@ class Tick(NamedTuple):
 class Span(NamedTuple):
     """The projected time of one hidden test on one machine, on a logarithmic axis."""
 
-    name: str
+    name: str  # "public test, 4,000 videos"
+    machine: str
     projection: Projection
     verdict: FitVerdict
     low: float
@@ -57,12 +58,12 @@ def spans(forecast: TimeForecast) -> Iterator[Span]:
         ):
             if projection is not None:
                 low, median, high = (log_position(time_s, least, most) for time_s in _ends(projection))
-                name = f"{outlook.name}, {plural(outlook.videos, 'video')}, {machine}"
-                yield Span(name, projection, verdict, low, median, high)
+                name = f"{outlook.name} test, {plural(outlook.videos, 'video')}"
+                yield Span(name, machine, projection, verdict, low, median, high)
 
 
 def _ends(projection: Projection) -> tuple[float, float, float]:
-    """Low, median, high; three times the median where there is no upper bound."""
+    """Low, median, high; the median for all three where there is no upper bound."""
     if projection.high_s is None:
         return projection.median_s, projection.median_s, projection.median_s
     return projection.low_s, projection.median_s, projection.high_s
