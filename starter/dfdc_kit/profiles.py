@@ -47,6 +47,7 @@ class Profile(Settings, frozen=True, kw_only=True):
     image: str = ""  # container image for the backend `oci`; empty: that backend cannot run this profile
     limits: Limits
     hardware: Hardware
+    packages: str = ""  # the list of the image's packages, packages/<name>.toml; empty: not known
     software: dict[str, str] = msgspec.field(default_factory=dict)  # name -> version in the hosted image
     source: dict[str, str]  # quantity -> where the number comes from
     as_of: str
