@@ -297,7 +297,7 @@ def test_what_a_run_here_foretells(ran, tmp_path):
     growth = MemoryGrowth(videos=16, last_bytes=0, slope_bytes=3 << 20, low_bytes=2 << 20, high_bytes=4 << 20)
     forecast = structs.replace(run.forecast, outlooks=[public, slow])
     late, leak = run_warnings(structs.replace(run, forecast=forecast, memory_growth=growth))
-    assert late.startswith("the private test may not finish in time: 10,000 videos, on this machine")
+    assert late.startswith("the private test may not finish in time: 10,000 videos take")
     assert leak == "memory grows by at least 2.00 MiB a video"
 
 

@@ -18,7 +18,7 @@ from dfdc_kit.harness.preflight import RunInputs, preflight
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.score_run import baseline_score, loss_breakdown, partial_score, score_run
 from dfdc_kit.report import html
-from dfdc_kit.report.history import note_aloud, of_run
+from dfdc_kit.report.history import note_or_warn, of_run
 from dfdc_kit.report.run_report import (
     CSV,
     FALLBACKS,
@@ -68,7 +68,7 @@ def run(
             html.write(report, folder)
         except OutputError as error:
             warn(f"No {PAGE}: {error}")
-        note_aloud(runs, of_run(report), warn)
+        note_or_warn(runs, of_run(report), warn)
     return report
 
 

@@ -163,9 +163,6 @@ def note_or_warn(runs: Path, event: Event, warn: Callable[[str], None]) -> None:
         warn(" ".join(filter(None, [f"Not added to the history: {error}", error.hint, error.command])))
 
 
-note_aloud = note_or_warn
-
-
 def read(
     runs: Path, *, kind: Kind | None = None, submission: str = "", since: str = "", limit: int | None = None
 ) -> list[Event]:

@@ -31,7 +31,7 @@ from dfdc_kit.report.run_report import (
     Timings,
     VideoRead,
 )
-from dfdc_kit.report.summary import noise_warning, time_range
+from dfdc_kit.report.summary import noise_warning
 
 STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
 STOP_AFTER, LOOK_AGAIN = 30, 1.2  # completions before the first look; then at each growth by this factor
@@ -89,18 +89,6 @@ def summarise(
         constants=ratio.constants,
         cautions=list(_cautions(timings, outlooks, noise, leaking)),
     )
-
-
-def outlook_lines(forecast: TimeForecast) -> Iterator[tuple[str, str]]:
-    """Name of a hidden test, and whether it would finish in time, here and on the hosted machine."""
-    limit = format_time(forecast.limit_s)
-    for outlook in forecast.outlooks:
-        videos = plural(outlook.videos, "video")
-        local = time_range(outlook.local, forecast.videos_measured)
-        yield outlook.name, f"{videos}, on this machine: {local}; limit {limit}: {outlook.local_verdict}"
-        if outlook.hosted is not None:
-            hosted = time_range(outlook.hosted, forecast.videos_measured)
-            yield outlook.name, f"{videos}, on {forecast.profile}: {hosted}: {outlook.hosted_verdict}"
 
 
 class Forecaster:

@@ -10,7 +10,6 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.errors import KitError, SandboxError, SubmissionError
 from dfdc_kit.files import file_sha256
-from dfdc_kit.harness.forecast.summary import outlook_lines
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.harness.rehearsal.record import FILE as REHEARSAL_FILE
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
@@ -19,6 +18,7 @@ from dfdc_kit.kaggle.submit.bundle import KernelBundle
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import CSV, LOG, RunReport, load
 from dfdc_kit.report.run_report import FILE as RUN_FILE
+from dfdc_kit.report.summary import time_risks
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.submission.code import CodeSubmission, manifest_faults
 from dfdc_kit.submission.validate import validate
@@ -138,11 +138,7 @@ def fresh_rehearsal(runs: Path, sha256: str) -> RehearsalReport | None:
 
 def run_warnings(run: RunReport) -> list[str]:
     """What a complete local run suggests may go wrong in the hosted one, in sentences."""
-    found = [
-        f"the {name} test may not finish in time: {line}"
-        for name, line in (outlook_lines(run.forecast) if run.forecast else ())
-        if line.endswith("does not fit")
-    ]
+    found = time_risks(run.forecast) if run.forecast else []
     growth = run.memory_growth
     if growth is not None and growth.leaks:
         found.append(f"memory grows by at least {growth.low_bytes / MIB:.2f} MiB a video")
