@@ -1,4 +1,4 @@
-"""What makes a folder a code submission, and its external-data manifest."""
+"""What makes a folder a code submission, and which files belong to it."""
 
 import os
 import socket
@@ -7,14 +7,7 @@ import pytest
 
 from dfdc_kit import challenge, profiles
 from dfdc_kit.errors import OutputError, SubmissionError, UsageError
-from dfdc_kit.submission.code import baselines, manifest_faults, read_code_submission, start
-
-ENTRY = '[[external_data]]\nname = "{name}"\nsize_bytes = {size}\nlicence = "{licence}"\nurl = "https://example.org"\n'
-
-
-def faults(folder, settings: str = "") -> list[str]:
-    (folder / "submission.toml").write_text(f'name = "x"\n{settings}')
-    return manifest_faults(read_code_submission(folder), profiles.load())
+from dfdc_kit.submission.code import baselines, read_code_submission, start
 
 
 @pytest.fixture
@@ -22,50 +15,24 @@ def folder(code_submission):
     return code_submission("pass")
 
 
-def test_code_and_small_files_need_no_manifest(folder):
-    (folder / "model.json").write_text("{}")
-    assert faults(folder) == []
-
-
-def test_a_large_file_that_is_not_listed(folder):
-    (folder / "weights.pth").write_bytes(b"x" * (2 << 20))
-    (seen,) = faults(folder)
-    assert "weights.pth (2 MiB) is not listed" in seen
-    assert faults(folder, ENTRY.format(name="weights.pth", size=2 << 20, licence="MIT")) == []
-
-
-def test_a_size_that_is_not_the_files(folder):
-    (folder / "weights.pth").write_bytes(b"x" * (2 << 20))
-    assert "listed as 5" in faults(folder, ENTRY.format(name="weights.pth", size=5, licence="MIT"))[0]
-
-
-def test_more_than_the_rules_allow(folder):
-    entries = "".join(ENTRY.format(name=f"set {i}", size=600 << 20, licence="MIT") for i in range(2))
-    assert "1,200 MiB in all; the limit is 1,024 MiB" in faults(folder, entries)[0]
-
-
-def test_an_entry_without_a_licence(folder):
-    assert "no licence" in faults(folder, ENTRY.format(name="faces", size=1, licence=" "))[0]
-
-
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ('name = "x"\nentry = "main.py"', "Did you mean 'entry_point'?"),
         ("name = 3", "Expected `str`"),
         ('name = "x', ""),
-        ('name = "x"\nentry_point = "../main.py"', "has no ../main.py"),
-        ('name = "x"\nentry_point = "other.py"', "has no other.py"),
+        ('name = "x"\nentry_point = "../main.py"', "outside the submission's folder"),
+        ('name = "x"\nentry_point = "other.py"', "entry point other.py is missing"),
         ('name = "x"\nentry_point = "submission.toml"', "neither a Python program"),
         ("\udcff", ""),
     ],
-    ids=["unknown-key", "wrong-type", "not-toml", "outside", "not-there", "not-python", "not-utf-8"],
+    ids=["unknown-key", "wrong-type", "not-toml", "outside", "missing", "not-python", "not-utf-8"],
 )
-def test_a_faulty_settings_file_is_the_submissions_fault(folder, settings, told):
+def test_a_faulty_settings_file_is_the_submissions_fault(folder, settings, message):
     (folder / "submission.toml").write_text(settings, errors="surrogateescape")
     with pytest.raises(SubmissionError) as caught:
         read_code_submission(folder)
-    assert told in f"{caught.value} {caught.value.hint}"
+    assert message in f"{caught.value} {caught.value.hint}"
 
 
 def test_a_byte_order_mark_before_settings_is_no_fault(folder, tmp_path):
@@ -86,6 +53,32 @@ def test_a_submission_without_settings_takes_the_folders_name(folder):
     assert read_code_submission(folder).name == "trial"
 
 
+def test_only_program_of_a_folder_is_its_entry_point(folder):
+    (folder / "submission.toml").unlink()
+    (folder / "main.py").rename(folder / "my predict.py")
+    assert read_code_submission(folder).program == "my predict.py"
+
+
+def test_folder_with_several_programs_and_no_main_lists_them(folder):
+    (folder / "main.py").rename(folder / "predict.py")
+    (folder / "train.ipynb").write_text("{}")
+    with pytest.raises(SubmissionError, match=r"Candidates: predict\.py, train\.ipynb") as caught:
+        read_code_submission(folder)
+    assert "entry_point" in caught.value.hint
+
+
+def test_folder_without_a_program_is_refused(folder):
+    (folder / "main.py").unlink()
+    with pytest.raises(SubmissionError, match=r"contains no program"):
+        read_code_submission(folder)
+
+
+def test_entry_point_may_carry_arguments(folder):
+    (folder / "submission.toml").write_text('name = "x"\nentry_point = "main.py --out \'a b\' -n 3"\n')
+    submission = read_code_submission(folder)
+    assert (submission.program, submission.arguments) == ("main.py", ["--out", "a b", "-n", "3"])
+
+
 @pytest.mark.parametrize("entry", ["/etc/hosts.py", "../main.py", "runs/main.py", "ABSOLUTE"])
 def test_an_entry_point_lies_in_the_folder(folder, entry):
     (folder / "runs").mkdir()
@@ -93,7 +86,7 @@ def test_an_entry_point_lies_in_the_folder(folder, entry):
         place.write_text("pass")
     entry = str(folder / "main.py") if entry == "ABSOLUTE" else entry
     (folder / "submission.toml").write_text(f'name = "x"\nentry_point = "{entry}"\n')
-    with pytest.raises(SubmissionError, match=r"has no|left out"):
+    with pytest.raises(SubmissionError, match=r"is outside|left out"):
         read_code_submission(folder)
 
 
@@ -113,7 +106,7 @@ def test_a_link_out_of_the_folder_is_refused(folder, tmp_path, name):
     (tmp_path / "solution.csv").write_text("labels")
     (folder / "runs").mkdir()
     (folder / "deep").mkdir()
-    where = {"folder": tmp_path, "runs-again": folder / "runs", "gone": tmp_path / "not-there"}
+    where = {"folder": tmp_path, "runs-again": folder / "runs", "gone": tmp_path / "missing"}
     (folder / name).symlink_to(where.get(name, tmp_path / "solution.csv"))
     with pytest.raises(SubmissionError, match=name) as caught:
         read_code_submission(folder / name if name == "alone.py" else folder).files()

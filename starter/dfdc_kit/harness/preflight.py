@@ -67,7 +67,7 @@ def _check_submission_folder(request: RunRequest, runs: Path) -> None:
 
 
 def _check_notebook_packages(request: RunRequest) -> None:
-    if request.submission.settings.entry_point.endswith(".ipynb"):
+    if request.submission.program.endswith(".ipynb"):
         missing = [name for name in ("nbclient", "ipykernel") if util.find_spec(name) is None]
         if missing:
             raise SandboxError(

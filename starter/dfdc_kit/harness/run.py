@@ -33,7 +33,8 @@ from dfdc_kit.report.run_report import (
 )
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
-from dfdc_kit.submission.code import files_sha256, manifest_faults
+from dfdc_kit.submission.code import files_sha256
+from dfdc_kit.submission.external_data import manifest_problems
 from dfdc_kit.submission.validate import SubmissionTable
 
 
@@ -95,7 +96,7 @@ def _report(
         submission=submission.name,
         submission_folder=str(submission.folder),
         submission_sha256=submission.sha256(),
-        manifest_problems=manifest_faults(submission, request.profile),
+        manifest_problems=manifest_problems(submission, request.profile),
         data_folder=str(dataset.folder),
         input_sha256=files_sha256(dataset.videos[0].parent, dataset.videos),
         solution=str(dataset.solution or ""),

@@ -79,12 +79,12 @@ class Staged:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)
-            entry = self.source / submission.settings.entry_point
-            self.program = [entry]
+            entry = self.source / submission.program
+            self.program = [entry, *submission.arguments]
             if entry.suffix == ".ipynb":
                 runner = self.source / RUNNER_AS_STAGED
                 _copy(NOTEBOOK_RUNNER, runner)
-                self.program = ["-I", runner, entry]  # -I: it imports nothing next to it
+                self.program = ["-I", runner, entry, *submission.arguments]  # -I: it imports nothing next to it
         except OSError as error:
             raise OutputError(
                 f"Cannot stage the input in {self.root}: {error.strerror}.",

@@ -3,41 +3,44 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from msgspec import structs
 
 from dfdc_kit.errors import DataError, OutputError, SubmissionError, UsageError, suggest
 from dfdc_kit.files import PACKAGE, bundled, file_sha256
-from dfdc_kit.profiles import Profile
+from dfdc_kit.formatting import join_names
 from dfdc_kit.settings import Settings, read_toml
+from dfdc_kit.submission.external_data import (
+    AttachedInput,
+    ExternalData,
+    attached_in,
+    read_kernel_metadata,
+    with_folders,
+)
 from dfdc_kit.submission.packages import no_packages
 
 SETTINGS_FILE = "submission.toml"
 RUNNABLE = (".py", ".ipynb")
 LEFT_BEHIND = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", ".DS_Store"}  # never part of a submission
-RUNS = "runs"  # nor what `dfdc run` leaves, right below its folder
-MOST_LETTERS = 80  # of a name that becomes a part of file names
-
-
-class ExternalData(Settings, frozen=True, kw_only=True):
-    """One entry of the external-data manifest: data or weights that do not come from the challenge."""
-
-    name: str
-    size_bytes: int
-    licence: str
-    url: str
+RUNS = "runs"  # right below its folder: what `dfdc run` leaves
+MOST_LETTERS = 80  # of a name that becomes part of file names
 
 
 class SubmissionSettings(Settings, frozen=True, kw_only=True):
-    """What `submission.toml` says."""
+    """The content of `submission.toml`."""
 
     name: str
     description: str = ""
-    entry_point: str = "main.py"
+    entry_point: str = ""  # program or notebook, with arguments if it takes any; empty: see find_entry_point
     packages: tuple[str, ...] = ()  # distributions that the program imports, as in "torch" or "torch>=2.0"
     gpu: bool = False
     external_data: tuple[ExternalData, ...] = ()
+    inputs: tuple[AttachedInput, ...] = ()  # attached on Kaggle: data sets, outputs of notebooks, models
 
 
 class CodeSubmission(Settings, frozen=True, kw_only=True):
@@ -45,7 +48,17 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
 
     folder: Path
     settings: SubmissionSettings
-    alone: bool = False  # one file: nothing beside it belongs to the submission
+    alone: bool = False  # a single file: nothing else in its folder belongs to the submission
+
+    @property
+    def program(self) -> str:
+        """The program or notebook of the entry point, as a path below `folder`."""
+        return _split(self.settings.entry_point)[0]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of the entry point."""
+        return _split(self.settings.entry_point)[1:]
 
     @property
     def name(self) -> str:
@@ -55,22 +68,22 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
     def files(self) -> list[Path]:
         """Every file that belongs to it, sorted; caches, version control and old runs are left out.
 
-        Raises SubmissionError for a link that leaves the folder, and for what is neither file nor folder.
+        Raises SubmissionError for a link that leaves the folder, and for what is neither a file nor a folder.
         """
         if self.alone:
-            entry = self.folder / self.settings.entry_point
-            _refuse_a_way_out(entry, self.folder)
+            entry = self.folder / self.program
+            _check_link(entry, self.folder)
             return [entry]
         return sorted(self._below(self.folder, {self.folder.resolve()}))
 
     def _below(self, folder: Path, entered: set[Path]) -> Iterator[Path]:
-        """Files below `folder`; a link to a folder is entered as if it lay there, each such folder once in all."""
+        """Files below `folder`; a link to a folder is entered as if it were one, each such folder once in all."""
         for path in sorted(folder.iterdir()):
             if path.name in LEFT_BEHIND or (path.name == RUNS and folder == self.folder):
                 continue
             if path.is_symlink():
-                _refuse_a_way_out(path, self.folder)
-                if not path.exists():  # an editor's lock, say
+                _check_link(path, self.folder)
+                if not path.exists():  # an editor's lock, for instance
                     continue
                 if path.is_dir():
                     if path.resolve() in entered:
@@ -82,7 +95,7 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
                 yield path
             else:
                 raise SubmissionError(
-                    f"{path} is neither a file nor a folder.", hint="Take pipes, sockets and devices out of the folder."
+                    f"{path} is neither a file nor a folder.", hint="Remove pipes, sockets and devices from the folder."
                 )
 
     def sha256(self) -> str:
@@ -90,70 +103,133 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
         return files_sha256(self.folder, self.files())
 
 
-def read_code_submission(path: Path) -> CodeSubmission:
+def read_code_submission(path: Path, inputs: Mapping[str, Path] | None = None) -> CodeSubmission:
     """The code submission `path`: a folder, one .py or .ipynb file, or from anywhere `baselines/<name>`.
 
-    Raises UsageError if there is none; SubmissionError if it is no submission, or its `submission.toml` is faulty.
+    A folder has a submission.toml, Kaggle's kernel-metadata.json, a main.py or a single program. inputs: folders on
+    this machine of what it attaches, by slug (--input). Raises UsageError if there is no such path or folder;
+    SubmissionError if it is no submission, or its `submission.toml` is invalid.
     """
     if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
         path = bundled("baselines") / path.name
-    if path.is_file() and path.suffix in RUNNABLE:
-        alone = SubmissionSettings(name=path.stem, entry_point=path.name)
-        return CodeSubmission(folder=path.parent.resolve(), settings=alone, alone=True)
-    hint = "The bundled ones: dfdc baselines. One of your own: dfdc new my-detector"
+    hint = "Bundled ones: dfdc baselines. One of your own: dfdc new my-detector"
     if not path.exists():
-        raise UsageError(f"There is no folder {path}.", hint=hint)
+        raise UsageError(f"File or folder not found: {path}", hint=hint)
+    if path.is_file() and path.suffix in RUNNABLE:
+        metadata = read_kernel_metadata(path.parent)
+        ours = metadata if metadata.get("code_file") == path.name else {}
+        settings = SubmissionSettings(name=path.stem, entry_point=shlex.quote(path.name))
+        return _submission(path.parent, settings, ours, inputs or {}, alone=True)
     if not path.is_dir():
         raise SubmissionError(f"{path} is neither a folder nor a .py or .ipynb file.", hint=hint)
-    settings_path = path / SETTINGS_FILE
-    if settings_path.is_file():
-        try:
-            settings = read_toml(settings_path, SubmissionSettings)
-        except DataError as error:  # here it is the submission's own file
-            raise SubmissionError(str(error), hint=error.hint) from error
-        if wrong := no_packages(settings.packages):
-            seen = ", ".join(map(repr, wrong))
-            raise SubmissionError(
-                f"{settings_path}: packages: seen {seen}; expected names of packages, with or without versions.",
-                hint='Write it as pip takes it: "torch" or "torch>=2.0"',
-            )
-    else:
-        settings = SubmissionSettings(name=path.resolve().name)
-    entry = path / settings.entry_point
-    if not _inside(settings.entry_point) or not entry.is_file():
-        raise SubmissionError(
-            f"{path} has no {settings.entry_point} in it.",
-            hint=f"A code submission is a folder with {SETTINGS_FILE} and main.py. Start one: dfdc new my-detector",
-        )
-    if entry.suffix not in RUNNABLE:
-        raise SubmissionError(
-            f"{entry} is neither a Python program (.py) nor a notebook (.ipynb).",
-            hint=f"Name one in {settings_path}: entry_point",
-        )
-    submission = CodeSubmission(folder=path.resolve(), settings=settings)
-    if submission.folder / settings.entry_point not in submission.files():
-        raise SubmissionError(
-            f"{entry} is left out of a submission, like all below {settings.entry_point.split('/')[0]}.",
-            hint=f"Move it, and name it in {settings_path}: entry_point",
-        )
+    metadata = read_kernel_metadata(path)
+    settings = _settings(path)
+    settings = structs.replace(settings, entry_point=settings.entry_point or find_entry_point(path, metadata))
+    submission = _submission(path, settings, metadata, inputs or {})
+    _check_entry_point(path, submission)
     return submission
 
 
-def _inside(entry_point: str) -> bool:
-    """Whether it is a path below the submission's folder."""
-    return not Path(entry_point).is_absolute() and ".." not in Path(entry_point).parts
+def find_entry_point(folder: Path, metadata: Mapping[str, Any]) -> str:
+    """What to run in a folder whose submission.toml does not say it: `code_file` of kernel-metadata.json, main.py or
+    main.ipynb, or the only program. Raises SubmissionError, which lists the candidates.
+    """
+    if code_file := metadata.get("code_file"):
+        return shlex.quote(str(code_file))
+    programs = sorted(path.name for path in folder.iterdir() if path.suffix in RUNNABLE and path.is_file())
+    for name in ("main.py", "main.ipynb"):
+        if name in programs:
+            return name
+    if len(programs) == 1:
+        return shlex.quote(programs[0])
+    if not programs:
+        raise SubmissionError(
+            f"{folder} contains no program (.py) and no notebook (.ipynb).",
+            hint="Name the right folder, or start a submission: dfdc new my-detector",
+        )
+    raise SubmissionError(
+        f"{folder} has no main.py. Candidates: {join_names(programs)}",
+        hint=f'Run one of them (dfdc run {folder / programs[0]}), or name it in {SETTINGS_FILE}: entry_point = "..."',
+    )
 
 
-def _refuse_a_way_out(path: Path, folder: Path) -> None:
-    """Through a link, a submission would be handed what is not its own: labels, credentials. Raises SubmissionError."""
+def _settings(folder: Path) -> SubmissionSettings:
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return SubmissionSettings(name=folder.resolve().name)
+    try:
+        settings = read_toml(path, SubmissionSettings)
+    except DataError as error:  # here it is the submission's own file
+        raise SubmissionError(str(error), hint=error.hint) from error
+    if wrong := no_packages(settings.packages):
+        seen = ", ".join(map(repr, wrong))
+        raise SubmissionError(
+            f"{path}: packages: seen {seen}; expected names of packages, with or without versions.",
+            hint='Write it as pip takes it: "torch" or "torch>=2.0"',
+        )
+    return settings
+
+
+def _submission(
+    folder: Path,
+    settings: SubmissionSettings,
+    metadata: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    *,
+    alone: bool = False,
+) -> CodeSubmission:
+    """With what kernel-metadata.json and --input add to the settings."""
+    slugs = {one.slug for one in settings.inputs}
+    attached = (*settings.inputs, *(one for one in attached_in(metadata) if one.slug not in slugs))
+    settings = structs.replace(
+        settings,
+        inputs=with_folders(attached, inputs),
+        gpu=settings.gpu or metadata.get("enable_gpu") in (True, "true"),
+    )
+    return CodeSubmission(folder=folder.resolve(), settings=settings, alone=alone)
+
+
+def _check_entry_point(folder: Path, submission: CodeSubmission) -> None:
+    program = submission.program
+    entry, place = folder / program, f"{SETTINGS_FILE} or kernel-metadata.json"
+    if Path(program).is_absolute() or ".." in Path(program).parts:
+        raise SubmissionError(
+            f"The entry point {program} is outside the submission's folder {folder}.",
+            hint=f"Name a program inside it in {place}, with a relative path.",
+        )
+    if not entry.is_file():
+        raise SubmissionError(
+            f"The entry point {program} is missing in {folder}.", hint=f"Name an existing program in {place}."
+        )
+    if entry.suffix not in RUNNABLE:
+        raise SubmissionError(
+            f"{entry} is neither a Python program (.py) nor a notebook (.ipynb).", hint=f"Name one in {place}."
+        )
+    if submission.folder / program not in submission.files():
+        raise SubmissionError(
+            f"{entry} is left out of a submission, like everything in {program.split('/')[0]}/.",
+            hint=f"Move it, and name it in {place}.",
+        )
+
+
+def _split(entry_point: str) -> list[str]:
+    """Program and arguments of an entry point, split as a shell does."""
+    try:
+        return shlex.split(entry_point) or [entry_point]
+    except ValueError:  # a quote that is not closed
+        return [entry_point]
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    """Through a link that leaves its folder, a submission could read labels or credentials. Raises SubmissionError."""
     try:
         real = path.resolve(strict=False)
-    except (OSError, RuntimeError):  # links that go round in a circle, before Python 3.13
+    except (OSError, RuntimeError):  # a loop of links, before Python 3.13
         real = path.parent.resolve() / path.name
     if not real.is_relative_to(folder.resolve()) or real.is_relative_to(folder.resolve() / RUNS):
         raise SubmissionError(
-            f"{path} is a link to {real}, which is no part of the submission.",
-            hint="Put a copy in its place: cp -rL of the link, under the same name.",
+            f"{path} is a link to {real}, which is not part of the submission.",
+            hint="Replace it with a copy of the same name: cp -rL",
         )
 
 
@@ -204,40 +280,3 @@ def start(folder: Path, baseline: str = "") -> list[str]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [str(file) for file in files]
-
-
-OWN_SUFFIXES = {".py", ".ipynb", ".toml", ".md", ".txt", ".cfg", ".yaml", ".yml", ".png"}  # code and words about it
-SMALL_BYTES = 1 << 20  # a table of the submission's own, such as a fitted linear model
-MIB = 1 << 20
-
-
-def manifest_faults(submission: CodeSubmission, profile: Profile) -> list[str]:
-    """What the manifest of `submission` lacks, in sentences; empty if it is in order.
-
-    Rule (competition rules, external data): pre-trained models and other data that do not come from the challenge are
-    public, and at most `profile.external_data_bytes` in all. A file of the folder is listed by its path as `name`.
-    """
-    listed = submission.settings.external_data
-    faults = [
-        f"external data {entry.name!r} has no {field}"
-        for entry in listed
-        for field in ("licence", "url")
-        if not getattr(entry, field).strip()
-    ]
-    sizes = {file.relative_to(submission.folder).as_posix(): file.stat().st_size for file in submission.files()}
-    names = {entry.name for entry in listed}
-    for name, size_bytes in sizes.items():
-        if size_bytes > SMALL_BYTES and name not in names and f".{name.rpartition('.')[2]}" not in OWN_SUFFIXES:
-            faults.append(
-                f"{name} ({size_bytes / MIB:,.0f} MiB) is not listed; if it is your own work, say so as its url"
-            )
-    faults += [
-        f"{entry.name} is {sizes[entry.name]} bytes, listed as {entry.size_bytes}"
-        for entry in listed
-        if sizes.get(entry.name, entry.size_bytes) != entry.size_bytes
-    ]
-    total_bytes = sum(entry.size_bytes for entry in listed)
-    if profile.external_data_bytes is not None and not total_bytes <= profile.external_data_bytes:
-        limit = f"{profile.external_data_bytes / MIB:,.0f} MiB"
-        faults.append(f"external data takes {total_bytes / MIB:,.0f} MiB in all; the limit is {limit}")
-    return faults

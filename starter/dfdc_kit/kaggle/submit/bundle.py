@@ -98,7 +98,7 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
 
 def kernel_bundle(submission: CodeSubmission, competition: str, accelerator: str, slug: str = "") -> KernelBundle:
     """The bundle of `submission`: all its files, as they are run here. `slug` overrides `default_slug`."""
-    program = submission.folder / submission.settings.entry_point
+    program = submission.folder / submission.program
     files = submission.files()
     if program.suffix == ".ipynb":
         files.remove(program)

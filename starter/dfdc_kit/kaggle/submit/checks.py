@@ -20,7 +20,8 @@ from dfdc_kit.report.run_report import CSV, LOG, RunReport, load
 from dfdc_kit.report.run_report import FILE as RUN_FILE
 from dfdc_kit.report.summary import time_risks
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.submission.code import CodeSubmission, manifest_faults
+from dfdc_kit.submission.code import CodeSubmission
+from dfdc_kit.submission.external_data import manifest_problems
 from dfdc_kit.submission.validate import validate
 
 MIB = 2**20
@@ -47,7 +48,7 @@ Report = TypeVar("Report")
 
 def bundle_errors(submission: CodeSubmission, bundle: KernelBundle, profile: Profile) -> list[str]:
     """Why the code itself cannot be submitted, in phrases; empty if it can."""
-    return [*manifest_faults(submission, profile), *_too_large(bundle, profile)]
+    return [*manifest_problems(submission, profile), *_too_large(bundle, profile)]
 
 
 def check_code(
