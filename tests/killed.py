@@ -1,4 +1,4 @@
-"""Processes killed at random points of a download, for `test_killed.py`: run by itself, it forks one child a kill.
+"""Kills downloads at random moments, for `test_download_killed.py`; forks one child for each kill.
 
 Forking after the imports is what makes a hundred kills take seconds. A child that is done before it is killed is
 compared with what is right, and does not count. Arguments: mode, folder, right folder, kills, seed, longest seconds.
@@ -20,8 +20,8 @@ from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sam
 SLUG = "deepfake-detection-challenge"
 
 
-class Deaf:
-    """A watcher that does not look."""
+class NoProgress:
+    """A TransferProgress that ignores its calls."""
 
     started = advanced = ended = info = lambda *_: None
 
@@ -30,7 +30,7 @@ def main() -> None:
     mode, folder, right = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     kills, seed, longest_s = int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6])
     kaggle = connect()
-    transport = Transport(progress=Deaf())
+    transport = Transport(progress=NoProgress())
 
     def one_file() -> None:
         with lock_folder(folder, print):
@@ -39,7 +39,7 @@ def main() -> None:
 
     def everything() -> None:
         with lock_folder(folder, print):
-            plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
+            plan = plan_sample(kaggle, SLUG, folder, [], NoProgress())
             download_sample(kaggle, plan, transport, jobs=2, keep_zip=False)
 
     work = {"file": one_file, "everything": everything}[mode]
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def compare(folder: Path, right: Path) -> None:
-    """Every file of `right` is in `folder`, byte for byte, and no half file beside them."""
+    """Every file of `right` is in `folder`, byte for byte, and no partial file beside them."""
     wanted = {path.relative_to(right): path.read_bytes() for path in right.rglob("*") if path.is_file()}
     there = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     there = {name: content for name, content in there.items() if name.parts[0] != ".dfdc"}

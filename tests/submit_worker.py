@@ -1,4 +1,4 @@
-"""Hands a submission in from a process of its own, which tests kill; and the teller that tests listen to."""
+"""Submits from a separate process, which tests kill; and a SubmitUI that records its calls."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from dfdc_kit.submission.code import read_code_submission
 
 @dataclass
 class Listener:
-    """A teller that remembers, and answers every question with `answer`."""
+    """A SubmitUI that records its calls, and answers every question with `answer`."""
 
     answer: bool = True
     said: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Listener:
 def submit_at_once(
     submission: Path, runs: Path, listener: Listener, *, again: bool = False, outage_s: float = 0.0, **options: str
 ) -> SubmitAttempt:
-    """Hand in without any waiting, with the run that lies in `runs`, and no rehearsal."""
+    """Submit without waiting, with the run that is in `runs`, and without a rehearsal."""
     wanted = submit_request(read_code_submission(submission), challenges.load(), **options)
     retry = RetryPolicy(sleep=lambda _: None)
     services = SubmitServices(
@@ -60,7 +60,7 @@ def submit_at_once(
 
 
 def work(environment: dict[str, str], submission: Path, runs: Path) -> None:
-    """What a process does that will be killed, or will be one of several. Exit code 1 where it is refused."""
+    """The target of a separate process. Exit code 1 if the submission is refused."""
     os.environ.update(environment)
     try:
         submit_at_once(submission, runs, Listener())

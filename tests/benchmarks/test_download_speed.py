@@ -17,7 +17,7 @@ ROUNDS = 12
 TESTS = Path(__file__).resolve().parents[1]
 
 
-class Deaf:
+class NoProgress:
     started = advanced = ended = info = lambda *_: None
 
 
@@ -53,7 +53,7 @@ def test_throughput_beside_kaggles_own_client(benchmark, server_process, tmp_pat
 
     def fetch_ours():
         wanted = FetchRequest(name="l", path=ours / "large.bin", link=lambda: file_link(kaggle, slug, server_process))
-        fetch(wanted, Transport(progress=Deaf()))
+        fetch(wanted, Transport(progress=NoProgress()))
 
     def fetch_theirs():
         kaggle.call(
@@ -90,7 +90,7 @@ def test_several_at_once_beside_one_by_one(benchmark, kaggle_server, tmp_path):
                 wanted = FetchRequest(
                     name=name, path=folder / name, link=lambda: kaggle_server.world.sign(f"files/{name}")
                 )
-                return fetch(wanted, Transport(progress=Deaf()))
+                return fetch(wanted, Transport(progress=NoProgress()))
 
             started_s = time.perf_counter()
             map_threads(work, kaggle_server.world.files, jobs, threading.Event())

@@ -1,4 +1,4 @@
-"""A Kaggle for tests, on loopback: the wire protocol that the official client speaks, with faults to order.
+"""A Kaggle for tests, on loopback: the wire protocol that the official client speaks, with injected faults.
 
 As a fixture (`tests/conftest.py`): `fake_kaggle`. As a program: `python -m tests.fake_kaggle FOLDER`.
 """

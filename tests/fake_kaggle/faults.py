@@ -1,4 +1,4 @@
-"""Faults to order: what goes wrong, where, and how often."""
+"""Injected faults: what fails, where, and how often."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Kind = Literal[
 
 @dataclass
 class Fault:
-    """One thing that goes wrong. `at` is a part of the request's path, e.g. "ListDataFiles" or "archive.zip"."""
+    """One injected fault. `at` is a part of the request's path, e.g. "ListDataFiles" or "archive.zip"."""
 
     kind: Kind
     at: str = ""
@@ -40,7 +40,7 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, in the order they were given."""
+    """The remaining faults, in the order of injection."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

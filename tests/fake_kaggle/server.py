@@ -1,4 +1,4 @@
-"""The server: takes requests as a proxy does (absolute targets), records them, meets the faults, answers."""
+"""The server: takes requests as a proxy does (absolute targets), records them, applies injected faults, answers."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ BROKEN = (ConnectionError, TimeoutError)
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came in."""
+    """One received request."""
 
     method: str
     url: str
@@ -66,7 +66,7 @@ class FakeKaggle:
         return self._server.server_address[1]
 
     def fault(self, kind: str, at: str = "", **details: Any) -> Fault:
-        """Order a fault: `kaggle.fault("drop", at="archive.zip", after_bytes=1000, times=3)`."""
+        """Inject a fault: `kaggle.fault("drop", at="archive.zip", after_bytes=1000, times=3)`."""
         return self.faults.add(Fault(kind, at, **details))  # type: ignore[arg-type]
 
     def calls(self, name: str) -> list[Seen]:

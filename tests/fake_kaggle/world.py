@@ -1,4 +1,4 @@
-"""What the fake Kaggle knows: files, links, accounts, submissions, notebooks, data sets, a leaderboard."""
+"""The state of the fake Kaggle: files, links, accounts, submissions, notebooks, datasets, a leaderboard."""
 
 import hashlib
 import io
@@ -110,7 +110,7 @@ class World:
         return f"{STORAGE}/{name}?X-Goog-Expires=3600&X-Goog-Signature={signature}"
 
     def expire_links(self) -> None:
-        """Every link given so far stops working."""
+        """Expire every link given so far."""
         self.links.clear()
 
     def user_of(self, authorization: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The seam to Kaggle's own client, driven against a fake Kaggle on loopback: faults become sentences, secrets stay."""
+"""Calls through Kaggle's own client against a fake Kaggle on loopback: retries, error messages, secrets."""
 
 import io
 import os
@@ -46,20 +46,20 @@ def fault_of(function, *arguments, **options) -> KaggleError:
     return caught.value
 
 
-def test_every_page_of_the_list_is_read(kaggle, kaggle_server):
+def test_list_files_reads_every_page(kaggle, kaggle_server):
     kaggle_server.world.files = {f"test_videos/{n:04d}.mp4": b"x" * n for n in range(450)}
     files = list_files(kaggle, kaggle_server.world.slug)
     assert [file.size_bytes for file in files] == list(range(450))
     assert len(kaggle_server.calls("ListDataFiles")) == 3
 
 
-def test_links_are_signed_and_lead_to_the_file(kaggle, kaggle_server):
+def test_links_are_signed(kaggle, kaggle_server):
     kaggle_server.world.files = {"sample_submission.csv": b"filename,label\n"}
     assert "/files/sample_submission.csv?" in file_link(kaggle, kaggle_server.world.slug, "sample_submission.csv")
     assert "/archive.zip?" in bundle_link(kaggle, kaggle_server.world.slug)
 
 
-def test_import_and_sign_in_print_nothing_even_when_verbose(kaggle_server, tmp_path):
+def test_import_and_sign_in_print_nothing_in_verbose_mode(kaggle_server, tmp_path):
     code = "from dfdc_kit.kaggle import connect; from dfdc_kit.kaggle.download.sample import list_files\n"
     code += f"list_files(connect(), {kaggle_server.world.slug!r})"
     environment = {**os.environ, "VERBOSE": "1", "KAGGLE_API_TOKEN": TOKEN}
@@ -70,7 +70,7 @@ def test_import_and_sign_in_print_nothing_even_when_verbose(kaggle_server, tmp_p
     assert len(kaggle_server.calls("IntrospectToken")) == 1  # ours; the one at import is kept away
 
 
-def test_what_other_threads_print_is_shown(kaggle):
+def test_call_mutes_only_its_own_thread(kaggle):
     """The progress bar lives in another thread; only the client is silenced."""
     import threading
 
@@ -86,26 +86,26 @@ def test_what_other_threads_print_is_shown(kaggle):
     assert out.getvalue() == "from a progress bar\n"
 
 
-def test_a_silent_server_is_given_up(kaggle, kaggle_server):
+def test_call_times_out_when_the_server_is_silent(kaggle, kaggle_server):
     kaggle.timeout_s = 0.2
     kaggle_server.fault("hang", at="ListDataFiles", times=-1)
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "timeout"
 
 
-def test_a_silent_server_does_not_block_signing_in_with_a_token(kaggle_server, monkeypatch, retry):
+def test_sign_in_times_out_when_the_server_is_silent(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     kaggle_server.fault("hang", at="IntrospectToken", times=-1)
     assert fault_of(connect, retry=retry, timeout_s=0.2).reason == "timeout"
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_too_many_requests_are_waited_out_as_long_as_kaggle_asks(kaggle, kaggle_server, waits, nested):
+def test_call_waits_as_long_as_retry_after_asks(kaggle, kaggle_server, waits, nested):
     kaggle_server.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "7"}, times=2, nested=nested)
     assert list_files(kaggle, kaggle_server.world.slug) == []
     assert waits == [7, 7]
 
 
-def test_a_storm_of_429_ends_in_a_sentence(kaggle, kaggle_server, waits):
+def test_call_gives_up_after_repeated_429(kaggle, kaggle_server, waits):
     kaggle_server.fault("status", at="ListDataFiles", status=429, times=-1)
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "too-many-requests"
     assert len(waits) == 5
@@ -113,14 +113,14 @@ def test_a_storm_of_429_ends_in_a_sentence(kaggle, kaggle_server, waits):
     assert sum(waits) <= 34
 
 
-def test_kaggle_asking_for_hours_is_told_not_waited_for(kaggle, kaggle_server, waits):
+def test_long_retry_after_is_an_error_not_a_wait(kaggle, kaggle_server, waits):
     kaggle_server.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "7200"})
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "too-many-requests"
     assert waits == []
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "reset"}])
-def test_server_faults_and_broken_connections_are_tried_again(kaggle, kaggle_server, waits, fault):
+def test_server_errors_and_broken_connections_are_retried(kaggle, kaggle_server, waits, fault):
     kaggle_server.fault(at="ListDataFiles", times=3, **fault)
     assert list_files(kaggle, kaggle_server.world.slug) == []
     assert len(waits) == 3
@@ -130,7 +130,7 @@ def test_server_faults_and_broken_connections_are_tried_again(kaggle, kaggle_ser
     ("fault", "calls"),
     [({"kind": "status", "status": 500}, 1), ({"kind": "reset"}, 1), ({"kind": "status", "status": 429}, 2)],
 )
-def test_a_call_that_spends_a_submission_is_repeated_only_if_it_did_nothing(kaggle, kaggle_server, fault, calls):
+def test_unrepeatable_call_is_retried_only_after_429(kaggle, kaggle_server, fault, calls):
     kaggle_server.fault(at="GetSubmissionLimits", **fault)
     try:
         kaggle.call(
@@ -143,20 +143,20 @@ def test_a_call_that_spends_a_submission_is_repeated_only_if_it_did_nothing(kagg
     assert len(kaggle_server.calls("GetSubmissionLimits")) == calls
 
 
-def test_rules_not_accepted_names_the_page(kaggle, kaggle_server):
+def test_unaccepted_rules_hint_names_the_page(kaggle, kaggle_server):
     kaggle_server.world.rules_accepted = False
     fault = fault_of(bundle_link, kaggle, kaggle_server.world.slug)
     assert fault.reason == "rules"
     assert "https://www.kaggle.com/competitions/deepfake-detection-challenge/rules" in fault.hint
 
 
-def test_a_file_of_an_ended_competition_leads_to_the_browser(kaggle, kaggle_server):
+def test_missing_file_hint_names_the_browser_download(kaggle, kaggle_server):
     fault = fault_of(file_link, kaggle, kaggle_server.world.slug, "dfdc_train_all.zip")
     assert fault.reason == "not-found"
     assert "dfdc data add" in fault.hint
 
 
-def test_no_credentials(kaggle_server, monkeypatch):
+def test_connect_without_credentials_sends_nothing(kaggle_server, monkeypatch):
     monkeypatch.delenv("KAGGLE_KEY")
     fault = fault_of(connect)
     assert fault.reason == "no-credentials"
@@ -164,14 +164,14 @@ def test_no_credentials(kaggle_server, monkeypatch):
     assert kaggle_server.requests == []
 
 
-def test_a_wrong_key_is_named_by_its_place(kaggle_server, monkeypatch, retry):
+def test_wrong_key_is_reported_by_its_place(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     fault = fault_of(lambda: list_files(connect(retry=retry), kaggle_server.world.slug))
     assert fault.reason == "bad-credentials"
     assert "KAGGLE_KEY" in str(fault)
 
 
-def test_a_bad_token_in_front_of_a_good_key_is_refused_before_it_is_sent(kaggle_server, monkeypatch, retry):
+def test_connect_refuses_an_invalid_token_that_hides_a_valid_key(kaggle_server, monkeypatch, retry):
     """The client itself reports the key as its method, and sends the token."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
     fault = fault_of(connect, retry=retry)
@@ -181,13 +181,13 @@ def test_a_bad_token_in_front_of_a_good_key_is_refused_before_it_is_sent(kaggle_
     assert fault.command == "unset KAGGLE_API_TOKEN"
 
 
-def test_a_bad_token_alone(kaggle_server, monkeypatch, retry):
+def test_connect_fails_when_the_only_token_is_invalid(kaggle_server, monkeypatch, retry):
     monkeypatch.delenv("KAGGLE_KEY")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "planted-bad-token")
     assert fault_of(connect, retry=retry).reason == "bad-credentials"
 
 
-def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, retry):
+def test_connect_uses_the_token_file(kaggle_server, monkeypatch, tmp_path, retry):
     monkeypatch.delenv("KAGGLE_KEY")
     (tmp_path / "home" / ".kaggle" / "access_token").write_text(TOKEN)
     assert connect(retry=retry).user == "ada"
@@ -203,7 +203,7 @@ def test_a_token_file_signs_in(kaggle_server, monkeypatch, tmp_path, retry):
         ('{"key": "planted', "is not valid JSON (cut off?)"),
     ],
 )
-def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+def test_kaggle_json_is_used_or_its_fault_reported(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
     path = tmp_path / "home" / ".kaggle" / "kaggle.json"
@@ -215,7 +215,7 @@ def test_a_key_file(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
     assert "planted" not in (done.stdout + done.stderr).replace(str(tmp_path), "")
 
 
-def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, retry):
+def test_expired_login_is_reported_by_its_place(kaggle_server, monkeypatch, tmp_path, retry):
     """The client deletes its file while it signs in."""
     monkeypatch.delenv("KAGGLE_KEY")
     login = tmp_path / "home" / ".kaggle" / "credentials.json"
@@ -227,7 +227,7 @@ def test_a_login_that_has_expired(kaggle_server, monkeypatch, tmp_path, retry):
     assert not login.exists()
 
 
-def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, retry):
+def test_wrong_clock_is_reported(kaggle_server, monkeypatch, retry):
     monkeypatch.setenv("KAGGLE_KEY", "planted-wrong-key")
     kaggle_server.world.clock_offset_s = -7200
     fault = fault_of(lambda: list_files(connect(retry=retry), kaggle_server.world.slug))
@@ -235,7 +235,7 @@ def test_a_wrong_clock_is_named(kaggle_server, monkeypatch, retry):
     assert "120 minutes ahead" in str(fault)
 
 
-def test_offline_is_said_soon(kaggle, kaggle_server, monkeypatch, waits):
+def test_dead_proxy_is_reported_after_few_attempts(kaggle, kaggle_server, monkeypatch, waits):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -251,7 +251,7 @@ def test_offline_is_said_soon(kaggle, kaggle_server, monkeypatch, waits):
     assert fault_of(list_files, kaggle, kaggle_server.world.slug).reason == "proxy"
 
 
-def test_no_connection_at_all(kaggle, monkeypatch, waits):
+def test_refused_connection_is_reported_as_offline(kaggle, monkeypatch, waits):
     import requests
 
     def call(_):
@@ -261,7 +261,7 @@ def test_no_connection_at_all(kaggle, monkeypatch, waits):
     assert len(waits) == 2
 
 
-def test_a_missing_package_names_the_extra(kaggle_server, tmp_path):
+def test_missing_kaggle_package_names_the_extra(kaggle_server, tmp_path):
     code = (
         "import sys; sys.modules['kaggle'] = None\n"
         "from dfdc_kit.kaggle import connect\n"
@@ -271,7 +271,7 @@ def test_a_missing_package_names_the_extra(kaggle_server, tmp_path):
     assert done.stdout == 'pip install "dfdc-starter-kit[kaggle]"\n'
 
 
-def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
+def test_unwritable_settings_folder_is_reported(kaggle_server, tmp_path):
     (tmp_path / "file").write_text("")
     code = "from dfdc_kit.kaggle import connect\n"
     code += "try: connect()\nexcept Exception as error: print(error, error.command)"
@@ -281,7 +281,7 @@ def test_a_settings_folder_that_cannot_be_made(kaggle_server, tmp_path):
     assert "KAGGLE_CONFIG_DIR" in done.stdout
 
 
-def test_retry_after_as_seconds_as_a_date_and_as_nonsense():
+def test_retry_after_is_read_as_seconds_or_date():
     def asked(text):
         return retry_after_s(SimpleNamespace(headers={"Retry-After": text} if text else {}))
 
@@ -301,7 +301,7 @@ def test_waits_double_until_the_longest(kaggle_server, waits):
         assert base_s <= wait_s <= base_s + 0.5 or wait_s == 4
 
 
-def test_redaction(kaggle_server):
+def test_redacted_removes_keys_tokens_and_signatures(kaggle_server):
     text = f"GET https://storage.example/a.zip?X-Goog-Signature=abc&x=1 with Bearer {TOKEN} and {KEY}. Was it there?"
     clean = redacted(text)
     assert KEY not in clean

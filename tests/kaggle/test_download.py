@@ -32,7 +32,7 @@ def assert_all_there(folder, files):
     assert there == {*files, ".dfdc/files.jsonl", ".dfdc/lock"}
 
 
-def test_everything_in_one_archive_then_nothing_to_do(competition, dfdc, dfdc_here, tmp_path):
+def test_download_fetches_one_archive_and_nothing_the_second_time(competition, dfdc, dfdc_here, tmp_path):
     done = dfdc("download", "sample")
     assert (done.returncode, done.stderr) == (0, "")
     assert "32 fetched" in done.stdout
@@ -43,8 +43,8 @@ def test_everything_in_one_archive_then_nothing_to_do(competition, dfdc, dfdc_he
     assert [seen.call for seen in competition.requests] == ["ListDataFiles"]
 
 
-def test_a_same_size_corrupt_file_with_a_newer_date_is_found_and_fetched_alone(competition, dfdc_here, tmp_path):
-    """Kaggle's own client skips it for ever: "found more recently modified local copy"."""
+def test_corrupt_file_of_the_same_size_is_fetched_again(competition, dfdc_here, tmp_path):
+    """Kaggle's own client never replaces it: "found more recently modified local copy"."""
     dfdc_here("download", "sample")
     name = "test_videos/007.mp4"
     (tmp_path / DATA / name).write_bytes(b"?" * len(MANY[name]))
@@ -55,15 +55,15 @@ def test_a_same_size_corrupt_file_with_a_newer_date_is_found_and_fetched_alone(c
     assert [seen.json["fileName"] for seen in competition.calls("DownloadDataFile")] == [name]
 
 
-def test_a_file_that_changed_on_kaggle_is_fetched(competition, dfdc_here, tmp_path):
+def test_file_that_changed_on_kaggle_is_fetched_again(competition, dfdc_here, tmp_path):
     dfdc_here("download", "sample")
     competition.world.files["sample_submission.csv"] = b"filename,label\na.mp4,0\n"
     assert "1 fetched (1 damaged or changed)" in dfdc_here("download", "sample").stdout
     assert (tmp_path / DATA / "sample_submission.csv").read_bytes() == b"filename,label\na.mp4,0\n"
 
 
-def test_many_files_that_changed_beside_a_kept_archive(competition, dfdc_here, tmp_path):
-    """The archive that was kept is old: what it does not bring is fetched by itself."""
+def test_outdated_kept_archive_is_completed_one_by_one(competition, dfdc_here, tmp_path):
+    """The kept archive is outdated: files that changed since are fetched one by one."""
     assert dfdc_here("download", "sample", "--keep-zip").returncode == 0
     changed = {name: content + b"!" for name, content in MANY.items()}
     competition.world.files, competition.world.bundle = {**FEW, **changed}, None
@@ -71,7 +71,7 @@ def test_many_files_that_changed_beside_a_kept_archive(competition, dfdc_here, t
     assert_all_there(tmp_path / DATA, {**FEW, **changed})
 
 
-def test_files_that_came_by_another_way_are_compared_not_fetched(competition, dfdc_here, tmp_path):
+def test_files_from_elsewhere_are_compared_not_fetched(competition, dfdc_here, tmp_path):
     for name, content in competition.world.files.items():
         (tmp_path / DATA / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / DATA / name).write_bytes(content)
@@ -80,27 +80,27 @@ def test_files_that_came_by_another_way_are_compared_not_fetched(competition, df
     assert "32 files kept and verified" in dfdc_here("download", "sample").stdout
 
 
-def test_some_files_by_pattern_one_by_one(competition, dfdc_here, tmp_path):
+def test_file_patterns_are_fetched_one_by_one(competition, dfdc_here, tmp_path):
     done = dfdc_here("download", "sample", "--file", "test_videos/00?.mp4", "--to", "here")
     assert done.returncode == 0
     assert_all_there(tmp_path / "here", {name: content for name, content in MANY.items() if "/00" in name})
     assert len(competition.calls("DownloadDataFiles")) == 0
 
 
-def test_a_name_that_is_not_there_names_the_nearest(competition, dfdc_here):
+def test_unknown_file_suggests_the_nearest(competition, dfdc_here):
     done = dfdc_here("download", "sample", "--file", "sample_submision.csv")
     assert done.returncode == 2
     assert "Did you mean 'sample_submission.csv'?" in done.stderr
 
 
-def test_a_large_file_that_kaggle_packs_is_unpacked(competition, dfdc_here, tmp_path):
+def test_large_file_served_as_zip_is_unpacked(competition, dfdc_here, tmp_path):
     competition.world.zip_from_bytes = 3010
     done = dfdc_here("download", "sample", "--file", "test_videos/02?.mp4")
     assert done.returncode == 0, done.stderr
     assert_all_there(tmp_path / DATA, {name: content for name, content in MANY.items() if "/02" in name})
 
 
-def test_a_dry_run_shows_the_plan_and_leaves_nothing(competition, dfdc_here, tmp_path):
+def test_download_dry_run_writes_nothing(competition, dfdc_here, tmp_path):
     done = dfdc_here("download", "sample", "--dry-run", "--json")
     plan = json.loads(done.stdout)
     assert len(plan["steps"]) == 32
@@ -110,7 +110,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(competition, dfdc_here, tmp
     assert "32 files missing" in dfdc_here("download", "sample", "--dry-run").stdout
 
 
-def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_again(competition, dfdc_here, tmp_path):
+def test_archive_with_wrong_crc_is_fetched_again_without_published_digest(competition, dfdc_here, tmp_path):
     competition.world.publishes = ()
     competition.fault("flip", at="archive.zip", after_bytes=1000, skip=1)  # the first GET is the client's own
     done = dfdc_here("download", "sample")
@@ -119,7 +119,7 @@ def test_a_damaged_archive_without_a_digest_is_found_by_its_crc_and_fetched_agai
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
 
 
-def test_a_truncated_archive_is_fetched_again(competition, dfdc_here, tmp_path):
+def test_truncated_archive_is_fetched_again(competition, dfdc_here, tmp_path):
     competition.world.publishes = ()
     competition.fault("truncate", at="archive.zip", after_bytes=50_000, skip=1)
     done = dfdc_here("download", "sample")
@@ -127,7 +127,7 @@ def test_a_truncated_archive_is_fetched_again(competition, dfdc_here, tmp_path):
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
 
 
-def test_an_archive_that_lacks_a_file_is_completed_one_by_one(competition, dfdc_here, tmp_path):
+def test_files_missing_in_the_archive_are_fetched_one_by_one(competition, dfdc_here, tmp_path):
     from fake_kaggle.world import zipped
 
     competition.world.bundle = zipped(MANY)
@@ -136,7 +136,7 @@ def test_an_archive_that_lacks_a_file_is_completed_one_by_one(competition, dfdc_
     assert len(competition.calls("DownloadDataFile")) == 2
 
 
-def test_a_hostile_list_of_files(competition, dfdc_here, tmp_path):
+def test_unsafe_remote_file_names_are_refused(competition, dfdc_here, tmp_path):
     competition.world.files["../escaped.txt"] = b"x"
     done = dfdc_here("download", "sample")
     assert done.returncode == 3
@@ -144,7 +144,7 @@ def test_a_hostile_list_of_files(competition, dfdc_here, tmp_path):
     assert not (tmp_path / "escaped.txt").exists()
 
 
-def test_429_and_drops_are_told_and_survived(competition, dfdc_here, tmp_path):
+def test_download_continues_after_429_and_dropped_connections(competition, dfdc_here, tmp_path):
     competition.fault("status", at="ListDataFiles", status=429, headers={"Retry-After": "0"})
     competition.fault("drop", at="archive.zip", after_bytes=40_000, skip=1)
     done = dfdc_here("download", "sample")
@@ -154,7 +154,7 @@ def test_429_and_drops_are_told_and_survived(competition, dfdc_here, tmp_path):
     assert competition.gets("archive.zip")[-1].headers["Range"] == "bytes=40000-"
 
 
-def test_rules_not_accepted(competition, dfdc_here):
+def test_download_reports_unaccepted_rules(competition, dfdc_here):
     competition.world.rules_accepted = False
     done = dfdc_here("download", "sample")
     assert done.returncode == 5
@@ -162,7 +162,7 @@ def test_rules_not_accepted(competition, dfdc_here):
     assert "/rules" in done.stderr
 
 
-def test_another_download_on_the_same_folder_is_refused(competition, dfdc_here, tmp_path):
+def test_second_download_into_the_same_folder_is_refused(competition, dfdc_here, tmp_path):
     from dfdc_kit.files import lock_folder
 
     with lock_folder(tmp_path / DATA, print):
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_written(competition, dfdc_here, tmp_path):
     assert "--to DIR" in done.stderr
 
 
-def test_ctrl_c_says_that_nothing_is_lost_and_the_next_call_goes_on(competition, dfdc, tmp_path):
+def test_download_resumes_after_ctrl_c(competition, dfdc, tmp_path):
     competition.world.bytes_per_s = 40_000
     command = [sys.executable, "-m", "dfdc_kit", "download", "sample"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -197,8 +197,8 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_call_goes_on(competition,
     assert_all_there(tmp_path / DATA, {**FEW, **MANY})
 
 
-def test_what_is_here_of_single_files_needs_no_room(competition, dfdc_here, tmp_path, monkeypatch):
-    """Of a file that fills most of the disk a half has arrived: the other half fits."""
+def test_bytes_already_here_need_no_space(competition, dfdc_here, tmp_path, monkeypatch):
+    """Half of a file that fills most of the disk has arrived: the other half fits."""
     content = bytes(1_000_000)
     competition.world.files = {**FEW, "test_videos/a.mp4": content}
     part = Partial(tmp_path / DATA / "test_videos/a.mp4")
@@ -216,7 +216,7 @@ def test_what_is_here_of_single_files_needs_no_room(competition, dfdc_here, tmp_
 
 
 @pytest.mark.parametrize("token", [False, True])
-def test_no_secret_in_any_output_or_file(competition, dfdc, tmp_path, monkeypatch, token):
+def test_download_shows_and_writes_no_secret(competition, dfdc, tmp_path, monkeypatch, token):
     if token:
         monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
         monkeypatch.delenv("KAGGLE_KEY")
@@ -235,7 +235,7 @@ def test_no_secret_in_any_output_or_file(competition, dfdc, tmp_path, monkeypatc
         assert not path.is_file() or b"planted" not in path.read_bytes()
 
 
-def test_our_transfers_carry_no_credentials_to_the_storage(competition, dfdc, tmp_path):
+def test_transfers_send_no_credentials_to_the_storage(competition, dfdc, tmp_path):
     (tmp_path / "home" / ".netrc").write_text("machine storage.fake login ada password planted-netrc\n")
     dfdc("download", "sample")
     ours = [seen for seen in competition.requests if seen.headers["User-Agent"].startswith("dfdc-starter-kit/")]

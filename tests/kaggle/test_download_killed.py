@@ -1,4 +1,4 @@
-"""kill -9 at a hundred random points: the next download goes on, and every byte is right."""
+"""kill -9 at a hundred random moments: the next download resumes, and every byte is right."""
 
 import random
 import subprocess
@@ -12,13 +12,13 @@ from dfdc_kit.kaggle import connect
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 from dfdc_kit.kaggle.download.manifest import Manifest
 from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample
-from killed import SLUG, Deaf, compare
+from killed import SLUG, NoProgress, compare
 
 KILLER = Path(__file__).parents[1] / "killed.py"
 
 
 def kill(mode: str, folder: Path, right: Path, seed: int, longest_s: float) -> None:
-    """End ten downloads by a kill at a random moment; those that are done before are compared with `right`."""
+    """End ten downloads by a kill at a random moment; those that finish before are compared with `right`."""
     command = [sys.executable, KILLER, mode, folder, right, "10", str(seed), str(longest_s)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -32,7 +32,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_one_file(kaggle_server, tmp_path, seed):
+def test_fetch_completes_after_kills_at_random_moments(kaggle_server, tmp_path, seed):
     """While 2 MB come at 5 MB/s; then one download to the end."""
     files = {"a.bin": random.Random(seed).randbytes(2_000_000)}
     kaggle_server.world.files.update(files)
@@ -41,14 +41,14 @@ def test_one_file(kaggle_server, tmp_path, seed):
     kill("file", folder, right, seed, 0.35)  # most of the transfer, so that some kills come after a first piece
     kaggle = connect()
     wanted = FetchRequest(name="a.bin", path=folder / "a.bin", link=lambda: file_link(kaggle, SLUG, "a.bin"))
-    fetch(wanted, Transport(progress=Deaf()))
+    fetch(wanted, Transport(progress=NoProgress()))
     compare(folder, right)
     assert any(seen.headers.get("Range") for seen in kaggle_server.gets("a.bin"))  # what the killed brought was used
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_everything(kaggle_server, tmp_path, seed):
-    """While the list, the archive, the unpacking and the notes are made; then one download to the end."""
+def test_download_completes_after_kills_at_random_moments(kaggle_server, tmp_path, seed):
+    """Kills during listing, transfer, unpacking and recording; then one download to the end."""
     chance = random.Random(seed)
     files = {f"test_videos/{n:02d}.mp4": chance.randbytes(40_000) for n in range(40)}
     files["sample_submission.csv"] = b"filename,label\n"
@@ -58,7 +58,7 @@ def test_everything(kaggle_server, tmp_path, seed):
     kill("everything", folder, right, seed, 0.2)
     kaggle = connect()
     with lock_folder(folder, print):
-        plan = plan_sample(kaggle, SLUG, folder, [], Deaf())
-        download_sample(kaggle, plan, Transport(progress=Deaf()), jobs=2, keep_zip=False)
+        plan = plan_sample(kaggle, SLUG, folder, [], NoProgress())
+        download_sample(kaggle, plan, Transport(progress=NoProgress()), jobs=2, keep_zip=False)
     compare(folder, right)
     assert {Manifest(folder).state(name) for name in files} == {"good"}

@@ -1,4 +1,4 @@
-"""The fetch engine against a storage that misbehaves: bytes arrive whole and right, or a sentence says why not."""
+"""`fetch` against a storage that misbehaves: every byte is right, or an error says why not."""
 
 import hashlib
 import resource
@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 
 
 class Notes:
-    """A watcher that writes down what it is told."""
+    """A TransferProgress that records its calls."""
 
     def __init__(self):
         self.starts, self.sentences, self.count_bytes = [], [], 0
@@ -65,7 +65,7 @@ def ranges(server):
     return [seen.headers.get("Range") for seen in server.gets("a.mp4")]
 
 
-def test_a_file_arrives(kaggle_server, wanted, transport, notes):
+def test_fetch_writes_the_complete_file(kaggle_server, wanted, transport, notes):
     fetched = fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
     assert (fetched.size_bytes, fetched.transferred_bytes, fetched.verified) == (len(CONTENT), len(CONTENT), True)
@@ -73,14 +73,14 @@ def test_a_file_arrives(kaggle_server, wanted, transport, notes):
     assert notes.count_bytes == len(CONTENT)
 
 
-def test_an_empty_file_arrives(kaggle_server, wanted, transport):
+def test_fetch_writes_an_empty_file(kaggle_server, wanted, transport):
     kaggle_server.world.files["a.mp4"] = b""
     fetch(wanted, transport)
     assert wanted.path.read_bytes() == b""
     assert left_beside(wanted.path) == []
 
 
-def test_a_dropped_connection_is_resumed_where_it_broke(kaggle_server, wanted, transport, notes, waits):
+def test_dropped_connection_is_resumed_at_its_byte(kaggle_server, wanted, transport, notes, waits):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=100_000)
     kaggle_server.fault("drop", at="a.mp4", after_bytes=50_000)
     fetch(wanted, transport)
@@ -90,8 +90,8 @@ def test_a_dropped_connection_is_resumed_where_it_broke(kaggle_server, wanted, t
     assert len(waits) == 2
 
 
-def test_endless_drops_end_only_where_nothing_moves(kaggle_server, wanted, transport, waits):
-    """40 drops with progress between them are no reason to give up; 6 without any are."""
+def test_drops_count_only_without_progress(kaggle_server, wanted, transport, waits):
+    """40 drops with progress in between are survived; 6 without progress are not."""
     kaggle_server.fault("drop", at="a.mp4", after_bytes=20_000, times=40)
     fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
@@ -104,7 +104,7 @@ def test_endless_drops_end_only_where_nothing_moves(kaggle_server, wanted, trans
     assert len(waits) == 40 + 5
 
 
-def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, transport):
+def test_next_process_resumes_the_part(kaggle_server, wanted, transport):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError):
@@ -116,7 +116,7 @@ def test_what_arrived_is_used_by_the_next_process(kaggle_server, wanted, transpo
 
 
 @pytest.mark.parametrize(("kind", "more"), [("wrong-range", [None]), ("ignore-range", [])])
-def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, transport, kind, more):
+def test_wrong_answer_to_a_range_request_is_not_appended(kaggle_server, wanted, transport, kind, more):
     kaggle_server.world.publishes = ()  # no digest would find it out
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault(kind, at="a.mp4")
@@ -125,7 +125,7 @@ def test_a_wrong_answer_to_a_range_is_not_appended(kaggle_server, wanted, transp
     assert ranges(kaggle_server) == [None, "bytes=300000-", *more]
 
 
-def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, wanted, transport, notes):
+def test_file_that_changes_during_download_restarts(kaggle_server, wanted, transport, notes):
     other = CONTENT[::-1]
 
     def change():
@@ -138,7 +138,7 @@ def test_a_file_that_changes_meanwhile_is_fetched_from_its_start(kaggle_server, 
     assert "changed on the server" in " ".join(notes.sentences)
 
 
-def test_a_file_that_shrinks_meanwhile(kaggle_server, wanted, transport):
+def test_file_that_shrinks_during_download_restarts(kaggle_server, wanted, transport):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=416)
     fetch(wanted, transport)
@@ -146,7 +146,7 @@ def test_a_file_that_shrinks_meanwhile(kaggle_server, wanted, transport):
 
 
 @pytest.mark.parametrize("published", [("crc32c",), ("md5",), ("crc32c", "md5")])
-def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, transport, notes, published):
+def test_flipped_bit_is_detected_and_fetched_again(kaggle_server, wanted, transport, notes, published):
     kaggle_server.world.publishes = published
     kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
     fetch(wanted, transport)
@@ -154,8 +154,8 @@ def test_a_flipped_bit_is_found_and_fetched_again(kaggle_server, wanted, transpo
     assert "damaged" in notes.sentences[0]
 
 
-def test_a_flipped_bit_before_a_resume_is_found(kaggle_server, wanted, transport):
-    """The digest is over the bytes on disk, those of an earlier process too."""
+def test_damage_in_the_resumed_part_is_detected(kaggle_server, wanted, transport):
+    """The digest covers the bytes of an earlier process, too."""
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError):
@@ -166,7 +166,7 @@ def test_a_flipped_bit_before_a_resume_is_found(kaggle_server, wanted, transport
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_file_that_is_damaged_every_time_is_given_up(kaggle_server, wanted, transport):
+def test_fetch_gives_up_when_every_copy_is_damaged(kaggle_server, wanted, transport):
     kaggle_server.fault("flip", at="a.mp4", after_bytes=5, times=-1)
     with pytest.raises(KaggleError) as caught:
         fetch(wanted, transport)
@@ -175,20 +175,20 @@ def test_a_file_that_is_damaged_every_time_is_given_up(kaggle_server, wanted, tr
     assert not wanted.path.exists()
 
 
-def test_without_a_published_digest_the_size_is_compared_and_that_is_said(kaggle_server, wanted, transport):
+def test_fetch_without_published_digest_is_not_verified(kaggle_server, wanted, transport):
     kaggle_server.world.publishes = ()
     assert not fetch(wanted, transport).verified
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_the_digest_of_an_object_that_is_stored_packed_is_not_that_of_its_bytes():
+def test_digest_of_an_object_stored_compressed_is_ignored():
     headers = {"Content-Length": "9", "ETag": '"a"', "X-Goog-Hash": "crc32c=AAAAAA==", "Last-Modified": "yesterday"}
     assert Identity.of(headers).digest == "crc32c:00000000"
     assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "identity"}).digest == "crc32c:00000000"
     assert Identity.of({**headers, "X-Goog-Stored-Content-Encoding": "gzip"}).digest == ""
 
 
-def test_packed_bytes_are_not_taken_for_the_file(kaggle_server, wanted, transport):
+def test_fetch_refuses_compressed_bytes(kaggle_server, wanted, transport):
     kaggle_server.world.content_encoding = "gzip"
     with pytest.raises(KaggleError, match="compressed bytes"):
         fetch(wanted, transport)
@@ -196,13 +196,13 @@ def test_packed_bytes_are_not_taken_for_the_file(kaggle_server, wanted, transpor
     assert {seen.headers["Accept-Encoding"] for seen in kaggle_server.gets("a.mp4")} == {"identity"}
 
 
-def test_a_weak_etag_proves_nothing():
+def test_weak_etag_is_not_a_validator():
     assert Identity.of({"ETag": '"a"', "Last-Modified": "yesterday"}).validator == '"a"'
     assert Identity.of({"ETag": 'W/"a"', "Last-Modified": "yesterday"}).validator == "yesterday"
     assert Identity.of({"ETag": 'W/"a"'}).validator == ""
 
 
-def test_an_expired_link_is_renewed(kaggle_server, wanted, transport, waits):
+def test_fetch_renews_an_expired_link(kaggle_server, wanted, transport, waits):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=300_000)
     kaggle_server.fault("call", at="a.mp4", before=kaggle_server.world.expire_links)
     fetch(wanted, transport)
@@ -212,7 +212,7 @@ def test_an_expired_link_is_renewed(kaggle_server, wanted, transport, waits):
     assert len(waits) == 1  # for the drop; a new link needs no waiting
 
 
-def test_links_that_are_never_good_end_in_a_sentence(kaggle_server, wanted, transport):
+def test_fetch_gives_up_when_every_new_link_is_refused(kaggle_server, wanted, transport):
     kaggle_server.fault("status", at="a.mp4", status=403, times=-1)
     with pytest.raises(KaggleError) as caught:
         fetch(wanted, transport)
@@ -221,13 +221,13 @@ def test_links_that_are_never_good_end_in_a_sentence(kaggle_server, wanted, tran
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_the_server_is_waited_for_as_it_asks(kaggle_server, wanted, transport, waits, status):
+def test_fetch_waits_as_long_as_retry_after_asks(kaggle_server, wanted, transport, waits, status):
     kaggle_server.fault("status", at="a.mp4", status=status, headers={"Retry-After": "3"}, times=2)
     fetch(wanted, transport)
     assert waits == [3, 3]
 
 
-def test_a_silent_server_is_given_up_and_resumed(kaggle_server, wanted, transport, waits):
+def test_fetch_resumes_after_a_timeout(kaggle_server, wanted, transport, waits):
     transport.timeout_s = 0.4
     hangs = [kaggle_server.fault("hang", at="a.mp4"), kaggle_server.fault("hang", at="a.mp4", after_bytes=123_456)]
     fetch(wanted, transport)
@@ -236,7 +236,7 @@ def test_a_silent_server_is_given_up_and_resumed(kaggle_server, wanted, transpor
     assert "bytes=123456-" in ranges(kaggle_server)
 
 
-def test_a_trickle_is_left_for_a_better_connection(kaggle_server, wanted, transport, waits):
+def test_fetch_reconnects_when_the_rate_is_useless(kaggle_server, wanted, transport, waits):
     """200 bytes a second, one every few milliseconds: the connection never times out, and never ends."""
     transport.timeout_s = 0.4
     kaggle_server.fault("trickle", at="a.mp4", bytes_per_s=200)
@@ -245,34 +245,34 @@ def test_a_trickle_is_left_for_a_better_connection(kaggle_server, wanted, transp
     assert len(waits) >= 1
 
 
-def test_a_slow_server_is_no_fault(kaggle_server, wanted, transport, waits):
+def test_fetch_accepts_a_slow_server(kaggle_server, wanted, transport, waits):
     kaggle_server.world.bytes_per_s = 2_000_000
     fetch(wanted, transport)
     assert (wanted.path.read_bytes(), waits) == (CONTENT, [])
 
 
-def test_a_file_that_is_there_is_compared_not_fetched(kaggle_server, wanted, transport):
+def test_local_file_with_the_right_digest_is_kept(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     wanted.path.write_bytes(CONTENT)
     assert fetch(wanted, transport).transferred_bytes == 0
     assert left_beside(wanted.path) == []
 
 
-def test_a_damaged_file_that_is_there_is_replaced(kaggle_server, wanted, transport):
+def test_damaged_local_file_is_replaced(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     wanted.path.write_bytes(CONTENT[:-1] + b"?")
     fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_bytes_without_a_note_are_nobodys(kaggle_server, wanted, transport):
+def test_part_without_identity_is_not_resumed(kaggle_server, wanted, transport):
     wanted.path.parent.mkdir(parents=True)
     Partial(wanted.path).part.write_bytes(b"?" * 1000)
     fetch(wanted, transport)
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_web_page_in_place_of_the_file(kaggle_server, wanted, transport, tmp_path):
+def test_fetch_refuses_a_web_page(kaggle_server, wanted, transport, tmp_path):
     page = FetchRequest(name="a.mp4", path=wanted.path, link=lambda: "http://www.kaggle.fake/account/login")
     with pytest.raises(KaggleError) as caught:
         fetch(page, transport)
@@ -280,15 +280,15 @@ def test_a_web_page_in_place_of_the_file(kaggle_server, wanted, transport, tmp_p
     assert not wanted.path.exists()
 
 
-def test_stop_ends_it_and_keeps_what_arrived(kaggle_server, wanted, transport):
+def test_stop_event_ends_the_fetch_and_keeps_the_part(kaggle_server, wanted, transport):
     transport.progress.advanced = lambda *_: transport.stop.set()
     with pytest.raises(StoppedError):
         fetch(wanted, transport)
     assert 0 < Partial(wanted.path).have_bytes <= len(CONTENT)
 
 
-def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, transport):
-    """A limit on the size of files stands in for a disk that is full: both fail the write."""
+def test_full_disk_is_reported_and_the_part_is_kept(kaggle_server, wanted, transport):
+    """Simulated by a limit on the size of files, which also fails the write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
@@ -302,14 +302,14 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(kaggle_server, wanted, tra
     assert wanted.path.read_bytes() == CONTENT
 
 
-def test_a_file_that_cannot_fit_is_not_begun(kaggle_server, wanted, transport, monkeypatch):
+def test_fetch_refuses_a_file_larger_than_the_free_space(kaggle_server, wanted, transport, monkeypatch):
     monkeypatch.setattr("dfdc_kit.files.free_bytes", lambda _: len(CONTENT))
     with pytest.raises(OutputError, match="are free"):
         fetch(wanted, transport)
     assert left_beside(wanted.path) == []
 
 
-def test_no_secret_lies_on_disk_or_is_said(kaggle_server, wanted, transport, notes, tmp_path):
+def test_fetch_shows_and_writes_no_secret(kaggle_server, wanted, transport, notes, tmp_path):
     kaggle_server.fault("drop", at="a.mp4", after_bytes=1000)
     kaggle_server.fault("status", at="a.mp4", status=404)
     with pytest.raises(KaggleError) as caught:
@@ -320,7 +320,7 @@ def test_no_secret_lies_on_disk_or_is_said(kaggle_server, wanted, transport, not
     assert b"planted" not in files.replace(CONTENT[:1000], b"")
 
 
-def test_several_at_once_and_the_first_fault_ends_all():
+def test_map_threads_stops_at_the_first_error():
     stop, seen = threading.Event(), []
 
     def work(number):
@@ -342,11 +342,11 @@ from pathlib import Path
 from dfdc_kit.kaggle.download.partial import file_digest, is_digest_of, published_digest
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 
-class Deaf:
+class NoProgress:
     started = advanced = ended = info = lambda *_: None
 
 wanted = FetchRequest(name="x", path=Path(sys.argv[2]), link=lambda: sys.argv[1])
-fetch(wanted, Transport(progress=Deaf()))
+fetch(wanted, Transport(progress=NoProgress()))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 """
 
@@ -365,7 +365,7 @@ def test_memory_does_not_grow_with_the_file(kaggle_server, tmp_path):
     assert peaks_bytes[1] - peaks_bytes[0] < 16 << 20
 
 
-def test_without_the_quick_digest_md5_does(kaggle_server, wanted, transport, monkeypatch):
+def test_fetch_uses_md5_without_crc32c(kaggle_server, wanted, transport, monkeypatch):
     monkeypatch.setattr("dfdc_kit.kaggle.download.partial._crc32c", lambda: None)
     kaggle_server.fault("flip", at="a.mp4", after_bytes=777_777)
     fetched = fetch(wanted, transport)
@@ -375,7 +375,7 @@ def test_without_the_quick_digest_md5_does(kaggle_server, wanted, transport, mon
         is_digest_of("crc32c:00000000", wanted.path)
 
 
-def test_digests_agree_with_their_published_check_values(tmp_path):
+def test_digests_match_published_check_values(tmp_path):
     (tmp_path / "a").write_bytes(b"123456789")
     assert file_digest(tmp_path / "a", "crc32c") == "crc32c:e3069283"  # RFC 3720's check value
     assert file_digest(tmp_path / "a", "md5") == "md5:25f9e794323b453885f5181f1b624d0b"

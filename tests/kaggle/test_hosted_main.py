@@ -1,4 +1,4 @@
-"""What `dfdc submit` pushes runs where Kaggle mounts things, today and in 2020: every baseline predicts the same."""
+"""What `dfdc submit` pushes runs with the mounts of Kaggle, today's and those of 2020."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ MIXED = ("competitions/{slug}", "{files}")  # reported, too
 
 @pytest.fixture
 def hosted(tmp_path):
-    """Run what would be pushed, with Kaggle's folders below `tmp_path`; the finished process. None is attached: ""."""
+    """Run what would be pushed, with Kaggle's folders below `tmp_path`; an empty place: not attached."""
 
     def call(submission: Path, places: tuple[str, str] = TODAY, **environment: str) -> subprocess.CompletedProcess[str]:
         sent = kernel_bundle(read_code_submission(submission), SLUG, accelerator="")
@@ -61,7 +61,7 @@ def hosted(tmp_path):
 
 @pytest.mark.runs_submission
 @pytest.mark.parametrize("folder", BASELINES)
-def test_every_baseline_predicts_what_it_is_expected_to(folder, hosted, tmp_path):
+def test_hosted_main_gives_the_expected_predictions_of_a_baseline(folder, hosted, tmp_path):
     done = hosted(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "working" / "submission.csv").open(newline="") as file:
@@ -91,13 +91,13 @@ def looks_around(code_submission):
 
 
 @pytest.mark.parametrize("places", [TODAY, IN_2020, MIXED], ids=["today", "2020", "mixed"])
-def test_its_files_lie_beside_it_and_modules_too(looks_around, hosted, tmp_path, places):
+def test_hosted_main_finds_files_and_modules_beside_the_program(looks_around, hosted, tmp_path, places):
     done = hosted(looks_around, places, KAGGLE_IS_COMPETITION_RERUN="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True", f"a weight 7 {tmp_path / 'working'}", "1"]
 
 
-def test_a_program_in_a_sub_folder(code_submission, hosted):
+def test_hosted_main_runs_a_program_in_a_subfolder(code_submission, hosted):
     folder = code_submission("raise SystemExit('not this one')")
     (folder / "src").mkdir()
     (folder / "src" / "main.py").write_text("print('this one')")
@@ -105,7 +105,7 @@ def test_a_program_in_a_sub_folder(code_submission, hosted):
     assert hosted(folder).stdout == "this one\n"
 
 
-def test_packages_come_along_as_wheels(code_submission, hosted):
+def test_hosted_main_installs_wheels(code_submission, hosted):
     folder = code_submission("import planted_package\nprint(planted_package.VALUE)")
     (folder / "wheels").mkdir()
     name = "planted_package-1.0"
@@ -121,22 +121,22 @@ def test_packages_come_along_as_wheels(code_submission, hosted):
     assert "downloaded: insightface; add it as a wheel" in doubt
 
 
-def test_what_is_not_attached_is_named(looks_around, hosted):
+def test_hosted_main_names_the_missing_dataset(looks_around, hosted):
     done = hosted(looks_around, (TODAY[0], ""))
     assert done.returncode == 1
     assert "none of datasets/ada/dfdc-trial-files, dfdc-trial-files is in" in done.stderr
 
 
 @pytest.mark.parametrize("source", ["raise ValueError('no model')", "import sys; print('so far'); sys.exit(3)"])
-def test_a_failure_is_a_failure_there(code_submission, hosted, source):
-    """Its traceback is in the log, and the notebook fails, too."""
+def test_hosted_main_fails_when_the_program_fails(code_submission, hosted, source):
+    """The traceback is in the log, and the notebook fails, too."""
     done = hosted(code_submission(source))
     assert done.returncode == 1
     assert "no model" in done.stdout or "so far" in done.stdout
     assert re.search(r"main.py exited with code [13]", done.stderr)
 
 
-def test_a_notebook_is_given_a_first_cell(tmp_path, monkeypatch):
+def test_first_cell_of_a_notebook_prepares_input_and_modules(tmp_path, monkeypatch):
     (tmp_path / "mine.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": "import beside"}]}))
     (tmp_path / "submission.toml").write_text('name = "mine"\nentry_point = "mine.ipynb"\n')
     (tmp_path / "beside.py").write_text("")
@@ -156,6 +156,6 @@ def test_a_notebook_is_given_a_first_cell(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"cells": 1}', b"\xff"])
-def test_a_notebook_that_is_none(content):
+def test_invalid_notebook_is_refused(content):
     with pytest.raises(SubmissionError, match="notebook cannot be read"):
         with_first_cell(content, "")

@@ -1,4 +1,4 @@
-"""`dfdc leaderboard`: fetched with the real client and kept; shown from the copy, or from what is known elsewhere."""
+"""`dfdc leaderboard`: fetched with the real client and saved; else the saved copy or the final board."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def teams(count: int) -> list[dict[str, object]]:
     ]
 
 
-def test_every_page_is_read_and_kept(ask, kaggle_server, cache):
+def test_leaderboard_reads_every_page_and_saves_a_copy(ask, kaggle_server, cache):
     kaggle_server.world.leaderboard = teams(450)
     seen = ask()
     assert (seen.fresh, seen.note) == (True, "")
@@ -53,7 +53,7 @@ def test_every_page_is_read_and_kept(ask, kaggle_server, cache):
     assert [path.name for path in cache.iterdir()] == [f"leaderboard-{CHALLENGE.slug}.json"]
 
 
-def test_the_data_bundle_is_left_alone(ask, kaggle_server, tmp_path, monkeypatch):
+def test_leaderboard_leaves_the_data_archive_alone(ask, kaggle_server, tmp_path, monkeypatch):
     """The client's own download writes <competition>.zip, wherever it is told to."""
     monkeypatch.chdir(tmp_path)
     bundle = tmp_path / f"{CHALLENGE.slug}.zip"
@@ -64,7 +64,7 @@ def test_the_data_bundle_is_left_alone(ask, kaggle_server, tmp_path, monkeypatch
     assert kaggle_server.calls("DownloadLeaderboard") == []
 
 
-def test_a_page_that_fails_leaves_the_old_copy(ask, kaggle_server):
+def test_leaderboard_falls_back_to_the_saved_copy_when_a_page_fails(ask, kaggle_server):
     kaggle_server.world.leaderboard = teams(3)
     first = ask().board
     kaggle_server.world.leaderboard = teams(450)
@@ -77,20 +77,20 @@ def test_a_page_that_fails_leaves_the_old_copy(ask, kaggle_server):
 @pytest.mark.parametrize(
     "fault", [{"kind": "status", "status": 404}, {"kind": "reset"}, {"kind": "status", "status": 401}]
 )
-def test_what_is_known_of_the_final_board_where_nothing_else_is(ask, kaggle_server, fault):
+def test_leaderboard_falls_back_to_the_final_board(ask, kaggle_server, fault):
     kaggle_server.fault(at="GetLeaderboard", times=-1, **fault)
     seen = ask()
     assert seen.board == final_board()
     assert seen.note.startswith("no fresh leaderboard: ")
 
 
-def test_an_empty_board_and_a_score_that_is_none(ask, kaggle_server):
+def test_leaderboard_reports_no_rows_and_invalid_scores(ask, kaggle_server):
     assert "shows no rows" in ask().note
     kaggle_server.world.leaderboard = [{**teams(1)[0], "score": "n/a"}]
     assert "has the score 'n/a'" in ask().note
 
 
-def test_a_broken_copy_is_said(ask, kaggle_server, cache):
+def test_unreadable_saved_leaderboard_is_reported(ask, kaggle_server, cache):
     cache.mkdir(parents=True)
     (cache / f"leaderboard-{CHALLENGE.slug}.json").write_text("{")
     seen = ask(offline=True)
@@ -98,7 +98,7 @@ def test_a_broken_copy_is_said(ask, kaggle_server, cache):
     assert "Cannot read" in seen.note
 
 
-def test_a_cache_that_cannot_be_written_is_said(ask, kaggle_server, cache):
+def test_unwritable_cache_is_reported(ask, kaggle_server, cache):
     cache.parent.write_text("a file")
     kaggle_server.world.leaderboard = teams(3)
     seen = ask()
@@ -106,7 +106,7 @@ def test_a_cache_that_cannot_be_written_is_said(ask, kaggle_server, cache):
     assert seen.note.startswith("not saved: Cannot write")
 
 
-def test_the_final_board_gives_the_evidence_of_each_row():
+def test_final_board_gives_the_evidence_of_each_row():
     final = final_board()
     assert [row.place for row in final.rows][:10] == list(range(1, 11))
     assert {row.evidence for row in final.rows} == {"confirmed by the team", "reported"}
@@ -122,25 +122,25 @@ PART = Board(title="", metric="", teams=(90, 100), source="", as_of="", rows=ROW
     ("score", "best", "worst"),
     [(0.05, 1, 1), (0.1, 2, 2), (0.15, 2, 2), (0.2, 4, 10), (0.3, 4, 10), (0.5, 11, 101), (9.0, 11, 101)],
 )
-def test_places(score, best, worst):
-    """Behind every row that is as good; exact where no row in between is unknown."""
+def test_place_is_a_range_where_rows_are_unknown(score, best, worst):
+    """Behind rows with the same score; exact where all rows in between are known."""
     seen = place(score, PART, lower_is_better=True)
     assert (seen.best, seen.worst) == (best, worst)
 
 
-def test_places_where_higher_is_better():
+def test_place_where_higher_is_better():
     rows = [LeaderboardRow(place=at, team="", score=score) for at, score in ((1, 0.9), (2, 0.8), (3, 0.7))]
     whole = Board(title="", metric="", teams=(3, 3), source="", as_of="", rows=rows)
     assert [place(score, whole, lower_is_better=False).best for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
     assert [place(score, whole, lower_is_better=False).worst for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
 
 
-def test_no_place_for_nan():
+def test_place_refuses_nan():
     with pytest.raises(UsageError):
         place(float("nan"), PART, lower_is_better=True)
 
 
-def test_on_the_command_line(dfdc, kaggle_server, cache):
+def test_leaderboard_command_shows_rows_and_rank(dfdc, kaggle_server, cache):
     kaggle_server.world.leaderboard = teams(30)
     done = dfdc("leaderboard", "--top", "3", "--place", "0.20015", XDG_CACHE_HOME=str(cache.parent))
     assert (done.returncode, done.stderr) == (0, "")
@@ -156,7 +156,7 @@ def test_on_the_command_line(dfdc, kaggle_server, cache):
     assert len(shown["board"]["rows"]) == 30
 
 
-def test_offline_asks_nobody(dfdc, kaggle_server, cache):
+def test_leaderboard_offline_sends_no_request(dfdc, kaggle_server, cache):
     done = dfdc("leaderboard", "--offline", "--place", "0.46", XDG_CACHE_HOME=str(cache.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert kaggle_server.requests == []

@@ -1,4 +1,4 @@
-"""`dfdc download parts` with a browser's cookies, and `dfdc data add` of what a browser fetched."""
+"""`dfdc download parts` with a browser's cookies, and `dfdc data add` of archives that a browser saved."""
 
 import json
 
@@ -52,7 +52,7 @@ def assert_parts(folder, numbers, kept=()):
     assert not [path for path in folder.rglob("*.part*") if path.is_file()]
 
 
-def test_the_real_pattern_lies_in_the_challenge():
+def test_challenge_defines_the_pattern_of_parts():
     challenge = challenges.load()
     assert challenge.parts
     assert challenge.parts.url.format(part=7).endswith("/dfdc_train_part_07.zip")
@@ -63,17 +63,17 @@ def test_the_real_pattern_lies_in_the_challenge():
 @pytest.mark.parametrize(
     ("text", "numbers"), [("0", [0]), ("0-3,17", [0, 1, 2, 3, 17]), ("49, 3-4,4", [3, 4, 49]), ("07", [7])]
 )
-def test_numbers_and_ranges(text, numbers):
+def test_parse_parts_reads_numbers_and_ranges(text, numbers):
     assert parse_parts(text, 50) == numbers
 
 
 @pytest.mark.parametrize("text", ["", "50", "a", "3-1", "-1", "1-", "0-50", "1;2", "²"])
-def test_numbers_that_name_no_part(text):
+def test_parse_parts_refuses_invalid_numbers(text):
     with pytest.raises(UsageError):
         parse_parts(text, 50)
 
 
-def test_parts_arrive_are_unpacked_and_the_archives_go(server, fetch_parts, tmp_path):
+def test_parts_are_fetched_unpacked_and_their_archives_removed(server, fetch_parts, tmp_path):
     done = fetch_parts("0-2,10")
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 parts kept, 4 unpacked" in done.stdout
@@ -83,12 +83,12 @@ def test_parts_arrive_are_unpacked_and_the_archives_go(server, fetch_parts, tmp_
     assert server.requests == []
 
 
-def test_the_archive_is_kept_on_request(fetch_parts, tmp_path):
+def test_keep_zip_keeps_the_archive(fetch_parts, tmp_path):
     assert fetch_parts("7", "--keep-zip").returncode == 0
     assert_parts(tmp_path / DATA, [7], kept=["dfdc_train_part_07.zip"])
 
 
-def test_an_interrupted_part_goes_on(server, fetch_parts, tmp_path):
+def test_interrupted_part_is_resumed(server, fetch_parts, tmp_path):
     server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
     server.fault("status", at="parts/dfdc_train_part_03.zip", status=404)
     assert fetch_parts("3").returncode == 5
@@ -98,7 +98,7 @@ def test_an_interrupted_part_goes_on(server, fetch_parts, tmp_path):
     assert_parts(tmp_path / DATA, [3])
 
 
-def test_a_link_that_expires_in_the_middle_is_asked_for_again(server, fetch_parts, tmp_path):
+def test_expired_link_of_a_part_is_renewed(server, fetch_parts, tmp_path):
     server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
     server.fault("call", at="parts/dfdc_train_part_03.zip", before=server.world.expire_links)
     assert fetch_parts("3").returncode == 0
@@ -106,7 +106,7 @@ def test_a_link_that_expires_in_the_middle_is_asked_for_again(server, fetch_part
     assert len(server.gets("/datadownload/")) == 2
 
 
-def test_a_part_that_is_gone_or_damaged_is_fetched_anew(server, fetch_parts, tmp_path):
+def test_missing_or_damaged_part_is_fetched_again(server, fetch_parts, tmp_path):
     fetch_parts("0-1")
     (tmp_path / DATA / "dfdc_train_part_1" / "a.mp4").unlink()
     assert "damaged" in fetch_parts("0-1", "--dry-run").stdout
@@ -117,7 +117,7 @@ def test_a_part_that_is_gone_or_damaged_is_fetched_anew(server, fetch_parts, tmp
     assert_parts(tmp_path / DATA, [0, 1])
 
 
-def test_a_damaged_archive_is_found_without_a_digest(server, fetch_parts, tmp_path):
+def test_part_with_wrong_crc_is_fetched_again_without_published_digest(server, fetch_parts, tmp_path):
     server.world.publishes = ()
     server.fault("flip", at="parts/dfdc_train_part_03.zip", after_bytes=1000)
     done = fetch_parts("3")
@@ -126,7 +126,7 @@ def test_a_damaged_archive_is_found_without_a_digest(server, fetch_parts, tmp_pa
     assert_parts(tmp_path / DATA, [3])
 
 
-def test_another_part_under_the_wanted_name_is_refused(server, fetch_parts, tmp_path):
+def test_archive_of_another_part_is_refused(server, fetch_parts, tmp_path):
     server.world.parts["dfdc_train_part_03.zip"] = zipped(part(4))
     done = fetch_parts("3")
     assert done.returncode == 3
@@ -144,7 +144,7 @@ def test_another_part_under_the_wanted_name_is_refused(server, fetch_parts, tmp_
         (HEADER, "0 cookies in all"),
     ],
 )
-def test_cookies_that_do_not_work(fetch_parts, tmp_path, content, said):
+def test_invalid_cookies_are_reported(fetch_parts, tmp_path, content, said):
     (tmp_path / "cookies.txt").write_text(content)
     done = fetch_parts("3")
     assert done.returncode >= 3
@@ -154,19 +154,19 @@ def test_cookies_that_do_not_work(fetch_parts, tmp_path, content, said):
     assert "Traceback" not in done.stderr
 
 
-def test_no_cookies_at_all(server, dfdc_here):
+def test_parts_without_cookies_is_a_usage_error(server, dfdc_here):
     done = dfdc_here("download", "parts", "0")
     assert done.returncode == 2
     assert "--cookies cookies.txt" in done.stderr
     assert dfdc_here("download", "parts", "0", "--cookies", "none.txt").returncode == 3
 
 
-def test_cookies_go_to_kaggle_only(server, fetch_parts):
+def test_cookies_are_sent_to_kaggle_only(server, fetch_parts):
     fetch_parts("3")
     assert [bool(seen.headers.get("Cookie")) for seen in server.gets()] == [True, False]
 
 
-def test_no_secret_in_any_output_or_file(server, fetch_parts, tmp_path):
+def test_download_shows_and_writes_no_secret(server, fetch_parts, tmp_path):
     server.fault("drop", at="parts/dfdc_train_part_03.zip", after_bytes=5000)
     server.fault("status", at="parts/dfdc_train_part_03.zip", status=500, message=f"echo {COOKIE}", times=2)
     server.fault("status", at="parts/dfdc_train_part_03.zip", status=404, message=f"echo {COOKIE}")
@@ -177,7 +177,7 @@ def test_no_secret_in_any_output_or_file(server, fetch_parts, tmp_path):
         assert not path.is_file() or b"planted" not in path.read_bytes()
 
 
-def test_an_archive_that_a_killed_process_left_behind_is_removed(fetch_parts, tmp_path):
+def test_archive_left_by_a_killed_process_is_removed(fetch_parts, tmp_path):
     assert fetch_parts("0", "--keep-zip").returncode == 0
     assert fetch_parts("0", "--keep-zip").returncode == 0
     assert_parts(tmp_path / DATA, [0], kept=["dfdc_train_part_00.zip"])
@@ -185,7 +185,7 @@ def test_an_archive_that_a_killed_process_left_behind_is_removed(fetch_parts, tm
     assert_parts(tmp_path / DATA, [0])
 
 
-def test_a_part_that_the_website_serves_itself(server, fetch_parts, tmp_path):
+def test_part_served_without_redirect_is_fetched(server, fetch_parts, tmp_path):
     server.world.parts_directly = True
     server.fault("drop", at="dfdc_train_part_03.zip", after_bytes=2000, skip=1)
     assert fetch_parts("3").returncode == 0
@@ -193,13 +193,13 @@ def test_a_part_that_the_website_serves_itself(server, fetch_parts, tmp_path):
     assert server.gets()[-1].headers["Range"] == "bytes=2000-"
 
 
-def test_a_part_that_kaggle_does_not_have(server, fetch_parts):
+def test_part_missing_on_kaggle_is_reported(server, fetch_parts):
     done = fetch_parts("40")
     assert done.returncode == 5
     assert "no dfdc_train_part_40.zip" in done.stderr
 
 
-def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc_here, tmp_path):
+def test_data_add_identifies_archives_by_their_content(server, dfdc_here, tmp_path):
     downloads = tmp_path / "Downloads"
     downloads.mkdir()
     (downloads / "dfdc_train_part_07 (1).zip").write_bytes(zipped(part(7)))
@@ -214,7 +214,7 @@ def test_what_a_browser_fetched_is_taken_in_whatever_its_name(server, dfdc_here,
     assert "good" in dfdc_here("download", "parts", "7-8", "--dry-run").stdout
 
 
-def test_what_was_downloaded_and_is_gone_is_found_by_verify(server, dfdc_here, tmp_path):
+def test_verify_reports_downloaded_files_that_are_missing(server, dfdc_here, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped(part(7)))
     dfdc_here("data", "add", "a.zip")
     (tmp_path / DATA / "dfdc_train_part_7" / "a.mp4").unlink()
@@ -225,7 +225,7 @@ def test_what_was_downloaded_and_is_gone_is_found_by_verify(server, dfdc_here, t
         ]
 
 
-def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc_here, tmp_path):
+def test_data_add_keeps_a_truncated_archive(server, dfdc_here, tmp_path):
     content = zipped(part(7))
     (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
     done = dfdc_here("data", "add", "a.zip")
@@ -234,7 +234,7 @@ def test_an_archive_that_is_cut_off_stays_where_it_is(server, dfdc_here, tmp_pat
     assert (tmp_path / "a.zip").exists()
 
 
-def test_an_archive_of_something_else_is_refused(server, dfdc_here, tmp_path):
+def test_data_add_refuses_an_archive_of_something_else(server, dfdc_here, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"holiday/a.mp4": b"x"}))
     done = dfdc_here("data", "add", "a.zip")
     assert done.returncode == 3
@@ -242,7 +242,7 @@ def test_an_archive_of_something_else_is_refused(server, dfdc_here, tmp_path):
     assert not (tmp_path / DATA / "holiday").exists()
 
 
-def test_the_bundle_from_the_browser_is_taken_in(server, dfdc_here, tmp_path):
+def test_data_add_unpacks_the_sample_archive(server, dfdc_here, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"test_videos/a.mp4": b"x", "sample_submission.csv": b"filename,label\n"}))
     assert dfdc_here("data", "add", "a.zip", "--keep-zip").returncode == 0
     assert (tmp_path / DATA / "test_videos" / "a.mp4").read_bytes() == b"x"

@@ -1,9 +1,8 @@
-"""`dfdc submit` as its user meets it, against a fake Kaggle: in a pipe, on a terminal, stopped, without a network."""
+"""The command `dfdc submit` against a fake Kaggle: in a script, on a terminal, interrupted, without network."""
 
 import json
 import os
 import pty
-import re
 import select
 import shutil
 import signal
@@ -43,43 +42,41 @@ def mine(finished, tmp_path, kaggle_server) -> Path:
     return tmp_path / "mine"
 
 
-def test_in_a_script(dfdc, mine, kaggle_server, tmp_path):
+def test_submit_in_a_script_prints_json(dfdc, mine, kaggle_server, tmp_path):
     done = dfdc("submit", mine, "--yes", "--no-rehearsal", "--json", *QUICK)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["official_score"], result["outcome"], result["rehearsal"]) == (0.5, "complete", "skipped")
     assert "warning: submitted without a rehearsal, as asked" in done.stderr
-    history = dfdc("history")
-    assert max(map(len, history.stdout.splitlines())) <= 80
-    assert re.search(r"hand-in +mine +complete +0.69314 +0.50000", history.stdout)
-    assert re.search(r"run +mine +complete +0.69314 +0.50000", history.stdout)
+    rows = json.loads(dfdc("history", "--json").stdout)
+    assert [(row["kind"], row["official_score"]) for row in rows] == [("submission", 0.5), ("run", 0.5)]
     again = dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK)
     assert (again.returncode, "was submitted already" in again.stderr) == (2, True)
 
 
-def test_nobody_to_ask(dfdc, mine, kaggle_server, tmp_path):
+def test_submit_without_terminal_needs_yes(dfdc, mine, kaggle_server, tmp_path):
     done = dfdc("submit", mine)
     assert (done.returncode, "Add --yes" in done.stderr) == (2, True)
     assert kaggle_server.requests == []
     assert len(list((tmp_path / "runs").iterdir())) == 2  # the run and the history, as before
 
 
-def test_a_rehearsal_is_asked_for(dfdc, mine, kaggle_server):
+def test_submit_refuses_code_without_a_rehearsal(dfdc, mine, kaggle_server):
     done = dfdc("submit", mine, "--yes")
     assert (done.returncode, "--no-rehearsal to skip" in done.stderr) == (1, True)
     assert {seen.call for seen in kaggle_server.requests} == {"GetSubmissionLimits"}
 
 
-def test_without_a_run_here_one_is_made_first(dfdc, mine, kaggle_server, tmp_path):
+def test_submit_runs_locally_first_when_no_run_exists(dfdc, mine, kaggle_server, tmp_path):
     shutil.rmtree(tmp_path / "runs")
     done = dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK)
     assert done.returncode == 0, done.stderr
     assert "running it here first" in done.stdout
-    (hand_in,) = json.loads(dfdc("history", "--kind", "hand-in", "--json").stdout)
-    assert (round(hand_in["local_score"], 5), hand_in["official_score"]) == (0.69315, 0.5)
+    (row,) = json.loads(dfdc("history", "--kind", "submission", "--json").stdout)
+    assert (round(row["local_score"], 5), row["official_score"]) == (0.69315, 0.5)
 
 
-def test_a_run_here_that_fails_sends_nothing(dfdc, code_submission, kaggle_server):
+def test_submit_sends_nothing_when_the_local_run_fails(dfdc, code_submission, kaggle_server):
     done = dfdc("submit", code_submission("raise ValueError('no model')"), "--yes", "--no-rehearsal")
     assert done.returncode == 1
     assert "The local run ended with the verdict exception" in done.stderr
@@ -121,15 +118,15 @@ def test_dry_run_needs_neither_network_nor_client(code_submission, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial"]  # nothing is left
 
 
-def test_dry_run_fits_a_terminal(dfdc, code_submission):
+def test_dry_run_table_fits_80_columns(dfdc, code_submission):
     done = dfdc("submit", code_submission("pass"), "--dry-run")
     assert done.returncode == 0
     table = done.stdout[done.stdout.index("calls") : done.stdout.index("kernel-metadata")]
     assert max(map(len, table.splitlines())) <= 80
 
 
-def test_the_calls_of_a_dry_run_are_those_of_a_real_one(dfdc, mine, kaggle_server):
-    """Each planned call is one that the server saw, and in the same order, repetitions left out."""
+def test_dry_run_lists_the_calls_of_a_real_run(dfdc, mine, kaggle_server):
+    """The server sees each listed call, in the same order, repetitions aside."""
     plan = json.loads(dfdc("submit", mine, "--dry-run", "--json").stdout)
     assert dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK).returncode == 0
     planned = [name for call in plan["calls"] for name in call["service"].split(", ")]
@@ -143,7 +140,7 @@ def test_the_calls_of_a_dry_run_are_those_of_a_real_one(dfdc, mine, kaggle_serve
     assert set(seen) == set(planned)
 
 
-def test_stopped_with_ctrl_c_and_taken_up_again(dfdc, mine, kaggle_server, tmp_path):
+def test_submit_resumes_after_ctrl_c(dfdc, mine, kaggle_server, tmp_path):
     kaggle_server.world.kernel_statuses = ["RUNNING"]
     words = [sys.executable, "-m", "dfdc_kit", "submit", mine, "--yes", "--no-rehearsal", *QUICK]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -164,7 +161,7 @@ def test_stopped_with_ctrl_c_and_taken_up_again(dfdc, mine, kaggle_server, tmp_p
 
 
 @pytest.mark.parametrize(("answer", "exit_code", "submissions"), [("y", 0, 1), ("n", 2, 0)])
-def test_on_a_terminal_it_asks(mine, kaggle_server, tmp_path, answer, exit_code, submissions):
+def test_submit_asks_on_a_terminal(mine, kaggle_server, tmp_path, answer, exit_code, submissions):
     kaggle_server.world.latency_s = 0.1  # time for the waiting sign to turn while a call is made
     words = [sys.executable, "-m", "dfdc_kit", "submit", mine, "--no-rehearsal", *QUICK]
     ours, theirs = pty.openpty()
@@ -199,14 +196,14 @@ def test_a_folder_that_cannot_be_written(dfdc, mine, kaggle_server, tmp_path):
     assert (done.returncode, "Cannot write" in done.stderr, "--out DIR" in done.stderr) == (4, True, True)
 
 
-def test_no_credentials_are_said_before_anything_is_run(dfdc, mine, kaggle_server, tmp_path):
+def test_missing_credentials_are_reported_before_any_run(dfdc, mine, kaggle_server, tmp_path):
     shutil.rmtree(tmp_path / "runs")
     done = dfdc("submit", mine, "--yes", "--rehearse", KAGGLE_KEY="", KAGGLE_USERNAME="")
     assert (done.returncode, "No Kaggle credentials" in done.stderr) == (5, True)
     assert not list((tmp_path / "runs").glob("*/run.json"))
 
 
-def test_usage_faults(dfdc, mine):
+def test_submit_reports_usage_errors(dfdc, mine):
     done = dfdc("submit", mine, "--accelerator", "NvidiaTeslaP100", "--dry-run")
     assert (done.returncode, "Ask for it: --accelerator NvidiaTeslaT4" in done.stderr) == (2, True)
     assert dfdc("submit", "nowhere", "--dry-run").returncode == 2

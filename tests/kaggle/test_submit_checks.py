@@ -57,7 +57,7 @@ def test_all_files_are_sent_in_one_archive(code_submission, tmp_path):
     assert sent(folder).files_sha256 != one.files_sha256
 
 
-def test_a_notebook_alone_needs_no_dataset(tmp_path):
+def test_notebook_without_other_files_has_no_dataset(tmp_path):
     (tmp_path / "main.ipynb").write_text('{"cells": []}')
     one = sent(tmp_path / "main.ipynb")
     assert (one.dataset_slug, one.files_sha256) == ("", "")
@@ -66,7 +66,7 @@ def test_a_notebook_alone_needs_no_dataset(tmp_path):
     assert (meant["dataset_sources"], meant["kernel_type"], meant["code_file"]) == ([], "notebook", "main.ipynb")
 
 
-def test_one_file_is_a_submission_too(tmp_path):
+def test_single_file_is_bundled(tmp_path):
     (tmp_path / "solo.py").write_text("pass")
     (tmp_path / "other.bin").write_text("not its own")
     one = sent(tmp_path / "solo.py")
@@ -74,11 +74,11 @@ def test_one_file_is_a_submission_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(baselines()))
-def test_every_baseline_can_be_handed_in(name):
+def test_every_baseline_can_be_submitted(name):
     assert submit_request(baselines()[name], challenges.load()).bundle.slug == f"dfdc-{name}"
 
 
-def test_internet_is_written_out_and_off_whatever_else(code_submission):
+def test_kernel_metadata_disables_internet_for_every_accelerator(code_submission):
     for accelerator in ("", *accelerators().offered):
         meant = sent(code_submission("pass", f"t{accelerator}"), accelerator=accelerator).kernel_metadata("ada")
         assert meant["enable_internet"] is False
@@ -88,7 +88,7 @@ def test_internet_is_written_out_and_off_whatever_else(code_submission):
 
 
 @pytest.mark.parametrize("name", ["a", "My Detector v2", "x" * 80, "名侦探", "frame-stats", "a_b", "a-b", "A.b"])
-def test_names_fit_kaggle(name):
+def test_default_slug_is_valid_at_kaggle(name):
     from slugify import slugify
 
     slug = default_slug(name)
@@ -96,12 +96,12 @@ def test_names_fit_kaggle(name):
     assert 5 <= len(slug) <= 44
 
 
-def test_names_that_lose_characters_stay_apart():
+def test_default_slugs_of_similar_names_differ():
     names = ["a_b", "a-b", "a.b", "a b", "名侦探", "柯西", "x" * 80, "x" * 81]
     assert len({default_slug(name) for name in names}) == len(names)
 
 
-def test_all_faults_at_once(code_submission):
+def test_submit_request_reports_all_problems_at_once(code_submission):
     folder = code_submission("pass")
     (folder / "weights.pth").write_bytes(b"x" * (2 << 20))
     (folder / "submission.toml").write_text(
@@ -111,7 +111,7 @@ def test_all_faults_at_once(code_submission):
         submit_request(read_code_submission(folder), challenges.load())
 
 
-def test_more_than_the_rules_allow(code_submission):
+def test_bundle_larger_than_the_limit_is_an_error(code_submission):
     folder = code_submission("pass")
     (folder / "own.txt").write_bytes(b"x" * (2 << 20))
     tight = structs.replace(CPU, external_data_bytes=1 << 20)
@@ -119,7 +119,7 @@ def test_more_than_the_rules_allow(code_submission):
     assert "2 MiB in all; the limit is 1 MiB" in fault
 
 
-def test_packages_that_kaggle_may_lack(code_submission):
+def test_request_warnings_name_packages_unknown_to_kaggle(code_submission):
     folder = code_submission("pass")
     (folder / "submission.toml").write_text('name = "x"\npackages = ["numpy>=1.20", "insightface>=0.7"]\n')
     (doubt,) = request_warnings(submit_request(read_code_submission(folder), challenges.load()))
@@ -127,7 +127,7 @@ def test_packages_that_kaggle_may_lack(code_submission):
 
 
 @pytest.mark.parametrize("slug", ["Mine", "a b", "abcd", "-mine-", "x" * 45, "a/b"])
-def test_a_slug_that_kaggle_would_change(code_submission, slug):
+def test_invalid_slug_is_refused(code_submission, slug):
     with pytest.raises(UsageError, match="is not a valid slug"):
         submit_request(read_code_submission(code_submission("pass")), challenges.load(), slug=slug)
 
@@ -135,7 +135,7 @@ def test_a_slug_that_kaggle_would_change(code_submission, slug):
 # -------------------------------------------------------------------------------------------------------- accelerator
 
 
-def test_the_accelerator_follows_profile_and_declaration():
+def test_accelerator_follows_option_profile_and_declaration():
     assert choose_accelerator("", GPU, gpu=False) == ""
     assert choose_accelerator("", GPU, gpu=True) == "NvidiaTeslaT4"
     assert choose_accelerator("nvidial4x1", CPU, gpu=False) == "NvidiaL4X1"
@@ -152,14 +152,14 @@ def test_the_accelerator_follows_profile_and_declaration():
         ("", "kaggle-today-cpu", "has no GPU", "--profile kaggle-today-gpu"),
     ],
 )
-def test_what_cannot_be_had_names_what_can(asked, profile, seen, hint):
+def test_unavailable_accelerator_hint_names_an_available_one(asked, profile, seen, hint):
     with pytest.raises(UsageError) as caught:
         choose_accelerator(asked, profiles.load(profile), gpu=True)
     assert seen in str(caught.value)
     assert hint in caught.value.hint
 
 
-def test_the_table_agrees_with_the_client(kaggle_server):
+def test_retired_accelerators_match_the_client(kaggle_server):
     from kaggle.api import kaggle_api_extended as client
 
     theirs = getattr(client, "_RETIRED_ACCELERATORS", None)
@@ -199,7 +199,7 @@ def rehearsed(runs, sha256: str, name: str, outcome: str = "passed", left_out=0)
     record.save(report, runs / name)
 
 
-def test_which_rehearsal_counts(tmp_path):
+def test_fresh_rehearsal_is_the_newest_full_one_of_the_same_code(tmp_path):
     assert fresh_rehearsal(tmp_path, "mine") is None
     rehearsed(tmp_path, "mine", "1-old", "failed")
     rehearsed(tmp_path, "mine", "2-new")
@@ -229,7 +229,7 @@ def unwanted():
     raise AssertionError("not to be run")
 
 
-def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
+def test_check_code_needs_a_run_and_a_rehearsal_of_the_same_code(ran, tmp_path):
     folder, sha256 = ran
     runs = tmp_path / "runs"
 
@@ -264,7 +264,7 @@ def test_run_and_rehearsal_of_this_very_code(ran, tmp_path):
         (Verdict.TIMEOUT, SubmissionError),
     ],
 )
-def test_whose_fault_a_bad_run_is(ran, tmp_path, verdict, raised):
+def test_check_code_raises_by_the_verdict_of_the_run(ran, tmp_path, verdict, raised):
     folder, sha256 = ran
     run = fresh_run(tmp_path / "runs", sha256)
     assert run is not None
@@ -275,7 +275,7 @@ def test_whose_fault_a_bad_run_is(ran, tmp_path, verdict, raised):
         check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.SKIP, lambda: bad, unwanted)
 
 
-def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
+def test_interrupted_rehearsal_stops_submit(ran, tmp_path):
     folder, sha256 = ran
 
     def stopped():
@@ -287,7 +287,7 @@ def test_a_rehearsal_that_was_stopped_stops_it_all(ran, tmp_path):
         check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.NOW, unwanted, stopped)
 
 
-def test_what_a_run_here_foretells(ran, tmp_path):
+def test_run_warnings_report_time_and_memory(ran, tmp_path):
     run = fresh_run(tmp_path / "runs", ran[1])
     assert run is not None
     assert run_warnings(run) == []
@@ -301,7 +301,7 @@ def test_what_a_run_here_foretells(ran, tmp_path):
     assert leak == "memory grows by at least 2.00 MiB a video"
 
 
-def test_a_run_whose_file_was_changed_does_not_count(ran, tmp_path):
+def test_run_with_a_changed_csv_does_not_count(ran, tmp_path):
     _, sha256 = ran
     run = fresh_run(tmp_path / "runs", sha256)
     assert run is not None
@@ -319,5 +319,5 @@ def test_a_run_whose_file_was_changed_does_not_count(ran, tmp_path):
         ("", ""),
     ],
 )
-def test_logs(raw, text):
+def test_log_text_joins_the_lines(raw, text):
     assert log_text(raw) == text

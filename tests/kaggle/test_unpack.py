@@ -1,4 +1,4 @@
-"""Archives that are hostile or broken: refused before a byte is written, or found out and never half under a name."""
+"""Unsafe archives are refused before a byte is written; damaged ones leave no incomplete file."""
 
 import stat
 import struct
@@ -30,7 +30,7 @@ def everything_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_folders_are_kept(tmp_path):
+def test_unpack_keeps_folders(tmp_path):
     zip_path = archive(tmp_path / "a.zip", {"test_videos/a.mp4": VIDEO, "train/metadata.json": b"{}", "empty/": b""})
     entries = unpack(zip_path, tmp_path / "out")
     assert (tmp_path / "out" / "test_videos" / "a.mp4").read_bytes() == VIDEO
@@ -56,7 +56,7 @@ def test_folders_are_kept(tmp_path):
         (linked("device", stat.S_IFCHR | 0o644), "a link or a device"),
     ],
 )
-def test_dangerous_names_are_refused_and_nothing_is_unpacked(tmp_path, name, why):
+def test_archive_with_unsafe_names_is_refused_before_unpacking(tmp_path, name, why):
     zip_path = archive(tmp_path / "a.zip", {"good.mp4": VIDEO, name: b"/etc/passwd"})
     with pytest.raises(DataError, match=why) as caught:
         unpack(zip_path, tmp_path / "out")
@@ -65,15 +65,15 @@ def test_dangerous_names_are_refused_and_nothing_is_unpacked(tmp_path, name, why
     assert everything_in(tmp_path) == ["a.zip"]
 
 
-def test_a_name_with_a_zero_byte(tmp_path):
-    """`zipfile` cuts such names, as it writes and as it reads; the archive still has it."""
+def test_archive_with_a_zero_byte_in_a_name_is_refused(tmp_path):
+    """`zipfile` truncates such names; the archive still has the full one."""
     zip_path = archive(tmp_path / "a.zip", {"other.mp4": VIDEO, "good.mp4!.exe": b"x"})
     zip_path.write_bytes(zip_path.read_bytes().replace(b"good.mp4!", b"good.mp4\0"))
     with pytest.raises(DataError, match="control"):
         unpack(zip_path, tmp_path / "out")
 
 
-def test_a_link_in_the_way_is_replaced_not_followed(tmp_path):
+def test_unpack_replaces_symlinks(tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("precious")
     (tmp_path / "out").mkdir()
@@ -85,21 +85,21 @@ def test_a_link_in_the_way_is_replaced_not_followed(tmp_path):
     assert not (tmp_path / "out" / "a.mp4").is_symlink()
 
 
-def test_a_bomb_is_refused_by_its_list(tmp_path):
+def test_zip_bomb_is_refused_before_unpacking(tmp_path):
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": bytes(100 << 20)}, zipfile.ZIP_DEFLATED)
     assert zip_path.stat().st_size < 1 << 20
     with pytest.raises(DataError, match="would become"):
         unpack(zip_path, tmp_path / "out")
 
 
-def test_overlapping_files_cannot_multiply(tmp_path):
-    """The list names one stretch of bytes many times: the sum of what it names counts."""
+def test_archive_with_many_large_files_is_refused_by_their_sum(tmp_path):
+    """The sum of the listed sizes counts."""
     zip_path = archive(tmp_path / "a.zip", {f"{n:04d}": bytes(1 << 20) for n in range(60)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(DataError, match="would become"):
         unpack(zip_path, tmp_path / "out")
 
 
-def test_a_list_that_lies_about_a_size_is_found_out(tmp_path):
+def test_archive_with_a_wrong_listed_size_is_damaged(tmp_path):
     """10 MB that say they are 10 bytes: reading ends at the listed size, and the CRC does not fit."""
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": bytes(10 << 20)}, zipfile.ZIP_DEFLATED)
     content = zip_path.read_bytes()
@@ -109,14 +109,14 @@ def test_a_list_that_lies_about_a_size_is_found_out(tmp_path):
     assert everything_in(tmp_path / "out") == []
 
 
-def test_an_archive_that_needs_more_room_than_there_is(tmp_path, monkeypatch):
+def test_unpack_refuses_more_than_the_free_space(tmp_path, monkeypatch):
     monkeypatch.setattr("dfdc_kit.files.free_bytes", lambda _: 1000)
     with pytest.raises(OutputError, match="are free"):
         unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_flipped_bit_is_found_and_no_file_bears_the_name(tmp_path):
+def test_unpack_leaves_no_file_when_a_bit_is_flipped(tmp_path):
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO})
     content = bytearray(zip_path.read_bytes())
     content[len(content) // 4] ^= 1
@@ -127,7 +127,7 @@ def test_a_flipped_bit_is_found_and_no_file_bears_the_name(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
-def test_an_archive_that_is_cut_off(tmp_path, keep):
+def test_truncated_archive_is_damaged(tmp_path, keep):
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO})
     content = zip_path.read_bytes()
     zip_path.write_bytes(content[: int(len(content) * keep)])
@@ -135,13 +135,13 @@ def test_an_archive_that_is_cut_off(tmp_path, keep):
         unpack(zip_path, tmp_path / "out")
 
 
-def test_a_web_page_saved_as_zip(tmp_path):
+def test_web_page_saved_as_zip_is_damaged(tmp_path):
     (tmp_path / "a.zip").write_text("<!DOCTYPE html>")
     with pytest.raises(DamagedArchiveError, match="not a complete zip"):
         members(tmp_path / "a.zip")
 
 
-def test_an_encrypted_archive(tmp_path):
+def test_encrypted_archive_is_refused(tmp_path):
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO})
     content = bytearray(zip_path.read_bytes())
     at = content.index(b"PK\x01\x02")
@@ -152,7 +152,7 @@ def test_an_encrypted_archive(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_files_of_one_name(tmp_path):
+def test_archive_with_a_duplicate_name_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.mp4", b"1")
         file.writestr("a.mp4", b"2")
@@ -160,12 +160,12 @@ def test_two_files_of_one_name(tmp_path):
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_a_file_where_another_needs_a_folder(tmp_path):
+def test_archive_with_a_file_and_a_folder_of_one_name_is_refused(tmp_path):
     with pytest.raises(DataError, match="both a file and a folder"):
         unpack(archive(tmp_path / "a.zip", {"a": b"1", "a/b": b"2"}), tmp_path / "out")
 
 
-def test_what_is_there_and_right_is_kept_what_is_damaged_is_replaced(tmp_path):
+def test_unpack_keeps_good_files_and_replaces_damaged_ones(tmp_path):
     zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO})
     unpack(zip_path, tmp_path / "out")
     kept, damaged = tmp_path / "out" / "a.mp4", tmp_path / "out" / "b.mp4"
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO}), tmp_path / "out")
 
 
-def test_the_manifest_survives_a_torn_line(tmp_path):
+def test_manifest_ignores_a_truncated_line(tmp_path):
     unpacked = unpack(archive(tmp_path / "a.zip", {"a.mp4": VIDEO, "b.mp4": VIDEO}), tmp_path)
     Manifest(tmp_path).add(*unpacked)
     path = tmp_path / ".dfdc" / "files.jsonl"

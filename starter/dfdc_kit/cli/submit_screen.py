@@ -90,7 +90,7 @@ def show(attempt: "SubmitAttempt") -> None:
     table.add_row("submission", plain(attempt.reference), plain(f"{attempt.kernel}, version {attempt.kernel_version}"))
     out.print(f"\n[bold]{plain(attempt.submission)}[/]: [bold green]{plain(attempt.outcome)}[/]")
     out.print(Padding(table, (0, 0, 0, 2)))
-    out.print("  next: dfdc history --kind hand-in", soft_wrap=True)
+    out.print("  next: dfdc history --kind submission", soft_wrap=True)
 
 
 def _local_data(attempt: "SubmitAttempt") -> str:

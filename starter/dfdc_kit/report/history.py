@@ -27,7 +27,6 @@ class Kind(StrEnum):
     SCORE = "score"
     REHEARSAL = "rehearsal"
     SUBMISSION = "submission"
-    HAND_IN = "submission"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -163,7 +163,7 @@ def submit_lock(runs: Path, name: str, warn: Callable[[str], None]) -> AbstractC
 
 def _event(attempt: SubmitAttempt, challenge: Challenge) -> Event:
     return Event(
-        kind=Kind.HAND_IN,
+        kind=Kind.SUBMISSION,
         name=attempt.attempt_id,
         happened=attempt.started,
         submission=attempt.submission,
