@@ -1,6 +1,5 @@
 """Notebooks are run cell by cell in a fresh kernel."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,21 +7,6 @@ import pytest
 from dfdc_kit.report.verdicts import Verdict
 
 GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """Write a notebook of these code cells, as Jupyter does; its path."""
-
-    def write(*cells: str, path: Path = tmp_path / "mine.ipynb") -> Path:
-        code = [
-            {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
-            for cell in cells
-        ]
-        path.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "process"])

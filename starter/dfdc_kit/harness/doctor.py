@@ -32,7 +32,7 @@ DISTRIBUTION = "dfdc-starter-kit"
 REQUIRED_PACKAGES = ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil", "typer", "rich")
 EXTRAS = {  # extra -> its packages, and what needs them
     "kaggle": (("kaggle", "six"), "download and submit"),  # kaggle imports six without declaring it
-    "notebook": (("nbclient", "ipykernel"), "submissions that are notebooks"),
+    "notebook": (("IPython", "ipywidgets"), "submissions that are notebooks"),
     "torch": (("torch",), "the neural baseline face-cnn"),
 }
 CPU_TORCH = "for a CPU only, first: pip install torch --index-url https://download.pytorch.org/whl/cpu"

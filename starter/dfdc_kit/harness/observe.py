@@ -107,7 +107,7 @@ def observe(
     with Staged(folder / "stage", request.challenge) as staged:
         staged.fill(request.submission, request.dataset, sample, listener.staged)
         job = Job(
-            command=[sys.executable, *staged.program],
+            command=staged.command,
             environment=environment(staged, gpu=request.profile.offers_gpu),
             stage=staged.root,
             working=staged.working,
@@ -166,6 +166,13 @@ def _forecaster(request: RunRequest, noise_watch: NoiseWatch) -> Forecaster | No
     return Forecaster(profile.test_videos or len(request.dataset.videos), limit_s, noise_watch.noise_now)
 
 
+PIP = {  # without internet: one attempt, and build tools from the environment instead of the index
+    "PIP_RETRIES": "0",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_BUILD_ISOLATION": "no",  # in the environment, "no" turns the option on
+}
+
+
 def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
     """The submission's environment variables: those of Kaggle's hidden rerun, the input folder, and a few of ours."""
     hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
@@ -177,6 +184,7 @@ def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
         "TMPDIR": staged.temporary,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **PIP,
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
         "KAGGLE_IS_COMPETITION_RERUN": "1",
         "DFDC_INPUT_DIR": staged.input,

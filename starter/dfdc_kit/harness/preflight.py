@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import SandboxError, UsageError
 from dfdc_kit.harness.forecast.calibration import Calibration, hosted_calibration, local_calibration
+from dfdc_kit.harness.program_runner import needs_ipython
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
@@ -67,14 +68,13 @@ def _check_submission_folder(request: RunRequest, runs: Path) -> None:
 
 
 def _check_notebook_packages(request: RunRequest) -> None:
-    if request.submission.program.endswith(".ipynb"):
-        missing = [name for name in ("nbclient", "ipykernel") if util.find_spec(name) is None]
-        if missing:
-            raise SandboxError(
-                f"The submission is a notebook, and {' and '.join(missing)} is not installed here.",
-                hint="Install it:",
-                command=f"pip install {' '.join(missing)}",
-            )
+    entry = request.submission.folder / request.submission.program
+    if needs_ipython(entry) and util.find_spec("IPython") is None:
+        raise SandboxError(
+            f"{entry.name} is a notebook or has notebook syntax, and IPython is not installed here.",
+            hint="Install it, with the widgets of Kaggle's notebooks:",
+            command="pip install 'dfdc-starter-kit[notebook]'",
+        )
 
 
 def _required_rows(request: RunRequest) -> tuple[ExpectedRows, bytes]:

@@ -14,10 +14,11 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
 from dfdc_kit.formatting import format_bytes
+from dfdc_kit.harness import program_runner
+from dfdc_kit.harness.run_python import OWN_PYTHON, make_python
 from dfdc_kit.submission.code import CodeSubmission
 
-NOTEBOOK_RUNNER = Path(__file__).with_name("notebook_runner.py")
-RUNNER_AS_STAGED = ".dfdc-notebook-runner.py"  # next to the submission's files
+RUNNER_AS_STAGED = ".dfdc-runner.py"  # next to the submission's files
 FICLONE = (
     0x40049409  # reflink: shares a file's blocks where the file system can, without any way to write to the original
 )
@@ -39,7 +40,7 @@ class Staged:
         self.source = root / "kaggle" / "src"
         self.working = root / "kaggle" / "working"
         self.temporary = root / "tmp"
-        self.program: list[str | Path] = []  # Python's arguments, set by `fill`
+        self.command: list[str | Path] = []  # set by `fill`
         self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -80,11 +81,11 @@ class Staged:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)
             entry = self.source / submission.program
-            self.program = [entry, *submission.arguments]
-            if entry.suffix == ".ipynb":
+            self.command = [make_python(self.temporary / OWN_PYTHON), entry, *submission.arguments]
+            if program_runner.is_needed(self.source, entry):
                 runner = self.source / RUNNER_AS_STAGED
-                _copy(NOTEBOOK_RUNNER, runner)
-                self.program = ["-I", runner, entry, *submission.arguments]  # -I: it imports nothing next to it
+                _copy(Path(program_runner.__file__), runner)
+                self.command[1:1] = ["-P", runner]  # -P: it imports nothing next to it
         except OSError as error:
             raise OutputError(
                 f"Cannot stage the input in {self.root}: {error.strerror}.",

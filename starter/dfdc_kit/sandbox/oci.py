@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -151,7 +150,7 @@ def command_line(engine: str, container: str, image: str, job: Job, limits: Limi
         if name not in HOST_VARIABLES:
             yield from ("--env", f"{name}={_inside(value, job)}")
     yield from ("--entrypoint", "", image)
-    yield from (INTERPRETER if part == sys.executable else _inside(part, job) for part in job.command)
+    yield from (INTERPRETER, *(_inside(part, job) for part in job.command[1:]))
 
 
 def _sizes(limits: Limits) -> Iterator[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from dfdc_kit.files import PACKAGE, ROOT
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
-ETC_FILES = (  # in /etc: how programs find libraries, fonts, loopback, users and services
+ETC_FILES = (  # in /etc: how programs find libraries, fonts, loopback, users and services, and the system's name
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "fonts", "ssl/openssl.cnf"),
     *("hosts", "host.conf", "nsswitch.conf", "passwd", "group", "protocols", "services"),
+    *("os-release", "debian_version", "lsb-release", "mime.types"),
 )
 GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{i}" for i in range(16)))  # in /dev
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")  # in /dev

@@ -1,0 +1,61 @@
+"""pip in a run: from files it installs into a place of the run's own, from the index it fails as on Kaggle."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dfdc_kit.report.verdicts import Verdict
+
+BACKENDS = ["bubblewrap", "process"]
+PROGRAM = Path(__file__).parent / "programs" / "installs_packages.py"
+GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
+
+
+def write_wheel(folder: Path, name: str, source: str) -> None:
+    """A wheel with one module, which needs numpy."""
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: numpy\n"
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", source)
+        wheel.writestr(f"{name}-1.0.dist-info/METADATA", metadata)
+        wheel.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
+def write_sdist(folder: Path, name: str, source: str) -> None:
+    """A source package of 2020: only a setup.py."""
+    setup = f"from setuptools import setup\nsetup(name={name!r}, version='1.0', py_modules=[{name!r}])\n"
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        for file, text in (("setup.py", setup), (f"{name}.py", source)):
+            entry = tarfile.TarInfo(f"{name}-1.0/{file}")
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pip_installs_wheels_and_sources_offline_and_fails_on_the_index(run, code_submission, backend):
+    folder = code_submission(f"{PROGRAM.read_text()}\n{GOOD}\nwrite(tinydet.VALUE)")
+    write_wheel(folder / "packages", "tinydet", "VALUE = 0.25\n")
+    write_wheel(folder / "packages", "six", "VALUE = 'newer'\n")  # one that is installed here, too
+    write_sdist(folder / "packages", "olddet", "VALUE = 0.75\n")
+    report = run(folder, backend=backend)
+    assert report.judgement.verdict is Verdict.COMPLETE, report.observation.last_output
+    log = "\n".join(report.observation.last_output)
+    assert "No matching distribution found for facenet-pytorch" in log
+    assert "installed: 0.25 newer 0.75" in log
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("entry", ["main.py", "main.ipynb"])
+def test_wheels_folder_is_installed_before_the_program_starts(run, notebook, code_submission, backend, entry):
+    source = f"import tinydet\n{GOOD}\nwrite(tinydet.VALUE)"
+    folder = code_submission(source)
+    (folder / "submission.toml").write_text(f'name = "trial"\nentry_point = "{entry}"\n')
+    notebook(source, path=folder / "main.ipynb")
+    write_wheel(folder / "wheels", "tinydet", "VALUE = 0.25\n")
+    report = run(folder, backend=backend)
+    assert report.judgement.verdict is Verdict.COMPLETE, report.observation.last_output
