@@ -71,6 +71,7 @@ def download_files(world: World, ask: Json, user: str) -> Json:
 def start_upload(world: World, ask: Json, user: str) -> Json:
     token = f"upload-{next(world.numbers)}"
     world.uploads[token] = bytearray()
+    world.upload_names[token] = ask.get("name") or ask.get("fileName", "")
     return {"token": token, "createUrl": f"{STORAGE}/upload/{token}?upload_id=planted-upload-{token}"}
 
 
@@ -201,6 +202,16 @@ def _dataset_version(world: World, ref: str, body: Json) -> Json:
     return {"ref": ref, "url": f"https://www.kaggle.com/datasets/{ref}", "status": "ok"}
 
 
+def download_dataset(world: World, ask: Json, user: str) -> Json:
+    ref = f"{ask.get('ownerSlug')}/{ask.get('datasetSlug')}"
+    _dataset(world, ask)
+    raise Redirect(world.sign(f"datasets/{ref}/archive.zip"))
+
+
+def download_model(world: World, ask: Json, user: str) -> Json:
+    raise Redirect(world.sign(f"models/{ask.get('ownerSlug')}/{ask.get('modelSlug')}.tar.gz"))
+
+
 def get_dataset(world: World, ask: Json, user: str) -> Json:
     versions = _dataset(world, ask)
     versions[-1]["_polls"] -= 1
@@ -268,6 +279,8 @@ CALLS: dict[str, Callable[[World, Json, str], Json]] = {
     "blobs.BlobApiService/StartBlobUpload": start_upload,
     f"{DATASETS}/CreateDataset": create_dataset,
     f"{DATASETS}/CreateDatasetVersion": create_dataset_version,
+    f"{DATASETS}/DownloadDataset": download_dataset,
+    "models.ModelApiService/DownloadModelInstanceVersion": download_model,
     f"{DATASETS}/GetDataset": get_dataset,
     f"{DATASETS}/GetDatasetStatus": dataset_status,
 }

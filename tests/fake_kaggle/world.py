@@ -1,8 +1,10 @@
 """The state of the fake Kaggle: files, links, accounts, submissions, notebooks, datasets, a leaderboard."""
 
+import gzip
 import hashlib
 import io
 import itertools
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -66,6 +68,7 @@ class World:
     bytes_per_s: float = 0.0  # of each connection's body; 0: as fast as it goes
     links: dict[str, str] = field(default_factory=dict)  # signature -> object name
     objects: dict[str, Stored] = field(default_factory=dict)  # made when first asked for
+    upload_names: dict[str, str] = field(default_factory=dict)  # token -> file name
     uploads: dict[str, bytearray] = field(default_factory=dict)  # token -> bytes received
     submissions: list[dict[str, Any]] = field(default_factory=list)  # newest first
     score: Callable[[bytes], str] = lambda _: "0.50000"
@@ -79,6 +82,7 @@ class World:
     kernel_log: str = '[{"stream_name":"stdout","time":0.1,"data":"done\\n"}]'
     datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # "owner/slug" -> versions
     dataset_statuses: list[str] = field(default_factory=lambda: ["READY"])  # one a poll; the last stays
+    models: dict[str, Content] = field(default_factory=dict)  # "owner/model.tar.gz"
     polls_until_version: int = 0  # how often a data set still shows its older version after an upload
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -98,10 +102,22 @@ class World:
                 self.bundle = zipped(self.files)
             return self.bundle
         folder, _, rest = name.partition("/")
+        if folder == "datasets":
+            held = self.objects.get(name)  # the same bytes as before: a download may be resumed
+            return held.content if held else zipped(self.mounted(rest.removesuffix("/archive.zip")))
         if folder == "zipped":
             held = self.objects.get(name)
             return held.content if held else zipped({Path(rest).stem: self.files[rest.removesuffix(".zip")]})
-        return {"files": self.files, "parts": self.parts, "outputs": self.kernel_outputs}[folder].get(rest)
+        return {"files": self.files, "parts": self.parts, "outputs": self.kernel_outputs, "models": self.models}[
+            folder
+        ].get(rest)
+
+    def mounted(self, ref: str) -> dict[str, bytes]:
+        """The files of a dataset's newest version, by name, as Kaggle mounts them: archives are unpacked."""
+        found: dict[str, bytes] = {}
+        for file in self.datasets[ref][-1]["files"]:
+            found |= as_mounted(self.upload_names[file["token"]], bytes(self.uploads[file["token"]]))
+        return found
 
     def sign(self, name: str) -> str:
         """A new signed link to the object `name`."""
@@ -133,6 +149,22 @@ def zipped(files: dict[str, Content]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content if isinstance(content, bytes) else content.read_bytes())
     return memory.getvalue()
+
+
+def as_mounted(name: str, content: bytes) -> dict[str, bytes]:
+    """What Kaggle makes of an uploaded file: archives become folders, compressed files lose their suffix."""
+    memory = io.BytesIO(content)
+    stem = name.split(".")[0]
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(memory) as archive:
+            return {f"{stem}/{one}": archive.read(one) for one in archive.namelist() if not one.endswith("/")}
+    if name.endswith((".tar", ".tar.gz", ".tgz")):
+        with tarfile.open(fileobj=memory) as archive:
+            files = [member for member in archive.getmembers() if member.isfile()]
+            return {f"{stem}/{one.name}": archive.extractfile(one).read() for one in files}
+    if name.endswith(".gz"):
+        return {name.removesuffix(".gz"): gzip.decompress(content)}
+    return {name: content}
 
 
 def now() -> str:

@@ -308,3 +308,44 @@ def test_redacted_removes_keys_tokens_and_signatures(kaggle_server):
     assert TOKEN not in clean
     assert "abc" not in clean
     assert clean.endswith("Was it there?")
+
+
+TOKEN_FILES = [
+    (TOKEN.encode("utf-8-sig"), "starts with a byte order mark"),
+    (TOKEN.encode("utf-16"), "is UTF-16 text"),
+    (TOKEN.encode("utf-16-le"), "is UTF-16 text"),
+    (b"planted\xff\xfe", "is not UTF-8 text"),
+]
+
+
+@pytest.mark.parametrize(("content", "fault"), TOKEN_FILES)
+def test_broken_token_file_is_reported(kaggle_server, monkeypatch, tmp_path, content, fault):
+    monkeypatch.delenv("KAGGLE_KEY")
+    (tmp_path / "home" / ".kaggle" / "access_token").write_bytes(content)
+    error = fault_of(connect)
+    assert (error.reason, f"~/.kaggle/access_token {fault}" in str(error)) == ("bad-credentials", True)
+    assert kaggle_server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (f'{{"username": "ada", "key": "{KEY}"}}'.encode("utf-8-sig"), "starts with a byte order mark"),
+        (f'{{"username": "ada", "key": "{KEY}"}}'.encode("utf-16"), "is UTF-16 text"),
+        (f'{{"username": "ada", "key": "{KEY}'.encode(), "is not valid JSON (cut off?)"),
+        (b'["planted"]', "is not a JSON object"),
+        (b'{"username": "ada"}', 'has no "key"'),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+def test_broken_kaggle_json_is_reported(kaggle_server, monkeypatch, tmp_path, content, fault):
+    monkeypatch.delenv("KAGGLE_KEY")
+    path = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    error = fault_of(connect)
+    assert (error.reason, f"kaggle.json {fault}" in str(error)) == ("bad-credentials", True)
+
+
+def test_broken_kaggle_json_does_not_matter_beside_valid_variables(kaggle_server, tmp_path):
+    (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text("{cut off")
+    assert connect().user == "ada"

@@ -1,5 +1,7 @@
 """`dfdc download parts` with a browser's cookies, and `dfdc data add` of archives that a browser saved."""
 
+import errno
+import fcntl
 import json
 
 import pytest
@@ -17,7 +19,8 @@ HEADER = "# Netscape HTTP Cookie File\n"
 def part(number: int) -> dict[str, bytes]:
     folder = f"dfdc_train_part_{number}"
     videos = {f"{folder}/{name}.mp4": (name * 999).encode() * (number + 1) for name in "abc"}
-    return {**videos, f"{folder}/metadata.json": b"{}"}
+    labels = {f"{name}.mp4": {"label": "REAL", "split": "train"} for name in "abc"}
+    return {**videos, f"{folder}/metadata.json": json.dumps(labels).encode()}
 
 
 def cookie(value: str = COOKIE, domain: str = ".kaggle.fake", expires: int = 0) -> str:
@@ -220,9 +223,7 @@ def test_verify_reports_downloaded_files_that_are_missing(server, dfdc_here, tmp
     (tmp_path / DATA / "dfdc_train_part_7" / "a.mp4").unlink()
     for folder in (DATA, f"{DATA}/dfdc_train_part_7"):
         problems = json.loads(dfdc_here("data", "verify", folder, "--json").stdout)["problems"]
-        assert [problem["reason"] for problem in problems if problem["code"] == "missing"] == [
-            "it was downloaded, and is not there"
-        ]
+        assert "it was downloaded, but is missing now" in [problem["reason"] for problem in problems]
 
 
 def test_data_add_keeps_a_truncated_archive(server, dfdc_here, tmp_path):
@@ -247,3 +248,89 @@ def test_data_add_unpacks_the_sample_archive(server, dfdc_here, tmp_path):
     assert dfdc_here("data", "add", "a.zip", "--keep-zip").returncode == 0
     assert (tmp_path / DATA / "test_videos" / "a.mp4").read_bytes() == b"x"
     assert (tmp_path / "a.zip").exists()
+
+
+def lacking(number: int) -> dict[str, bytes]:
+    files = part(number)
+    del files[f"dfdc_train_part_{number}/b.mp4"]
+    return files
+
+
+def no_metadata(number: int) -> dict[str, bytes]:
+    return {name: content for name, content in part(number).items() if name.endswith(".mp4")}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [(lacking(7), "lacks 1 video listed in its metadata.json: b.mp4"), (no_metadata(7), "has no metadata.json")],
+)
+def test_data_add_keeps_an_incomplete_archive(server, dfdc_here, tmp_path, files, said):
+    (tmp_path / "a.zip").write_bytes(zipped(files))
+    done = dfdc_here("data", "add", "a.zip")
+    assert (done.returncode, said in done.stderr) == (3, True)
+    assert (tmp_path / "a.zip").exists()
+    assert "good" not in dfdc_here("download", "parts", "7", "--dry-run").stdout
+    (tmp_path / "b.zip").write_bytes(zipped(part(7)))  # a complete one
+    assert dfdc_here("data", "add", "b.zip").returncode == 0
+    assert "good" in dfdc_here("download", "parts", "7", "--dry-run").stdout
+    assert dfdc_here("data", "verify", DATA + "/dfdc_train_part_7", "--json").stdout.count('"missing"') == 0
+
+
+def test_download_keeps_an_incomplete_part(server, fetch_parts, tmp_path):
+    server.world.parts["dfdc_train_part_03.zip"] = zipped(lacking(3))
+    done = fetch_parts("3-4")
+    assert (done.returncode, "dfdc_train_part_3 lacks 1 video" in done.stderr) == (3, True)
+    assert (tmp_path / DATA / "dfdc_train_part_03.zip").exists()
+    assert_parts(tmp_path / DATA, [4], kept=["dfdc_train_part_03.zip"])
+    assert "dfdc_train_part_03.zip  archived" in fetch_parts("3", "--dry-run").stdout
+
+
+def test_part_whose_video_and_record_are_gone_is_incomplete(server, fetch_parts, tmp_path):
+    """An older version recorded such a part as good."""
+    assert fetch_parts("3").returncode == 0
+    record = tmp_path / DATA / ".dfdc" / "files.jsonl"
+    record.write_text("".join(line for line in record.read_text().splitlines(True) if "b.mp4" not in line))
+    (tmp_path / DATA / "dfdc_train_part_3" / "b.mp4").unlink()
+    assert "dfdc_train_part_03.zip  incomplete" in fetch_parts("3", "--dry-run").stdout
+    assert fetch_parts("3").returncode == 0
+    assert_parts(tmp_path / DATA, [3])
+
+
+def test_data_add_unpacks_a_doubled_folder_and_leaves_out_what_macos_adds(server, dfdc_here, tmp_path):
+    doubled = {f"dfdc_train_part_7/{name}": content for name, content in part(7).items()}
+    (tmp_path / "a.zip").write_bytes(zipped({**doubled, "__MACOSX/._dfdc_train_part_7": b"x"}))
+    assert dfdc_here("data", "add", "a.zip").returncode == 0
+    assert_parts(tmp_path / DATA, [7])
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_archive_in_a_read_only_folder_is_reported_as_kept(server, dfdc_here, tmp_path, monkeypatch):
+    from dfdc_kit.kaggle.download import ingest
+
+    (tmp_path / "a.zip").write_bytes(zipped(part(7)))
+    monkeypatch.setattr(type(tmp_path), "unlink", _refuse(type(tmp_path).unlink, "a.zip"))
+    done = dfdc_here("data", "add", "a.zip")
+    assert (done.returncode, "a.zip kept" in done.stdout) == (0, True)
+    assert ingest.incomplete(tmp_path / DATA / "dfdc_train_part_7", challenges.load()) == ""
+
+
+def _refuse(unlink, name):
+    def refusing(self, missing_ok=False):
+        if self.name == name:
+            raise PermissionError(13, "Permission denied", str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    return refusing
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_reported_and_the_work_continues(server, dfdc_here, tmp_path, monkeypatch, number):
+    def no_locks(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / "a.zip").write_bytes(zipped(part(7)))
+    done = dfdc_here("data", "add", "a.zip")
+    assert done.returncode == 0, done.stderr
+    assert "is on a file system without locks" in done.stderr
+    assert_parts(tmp_path / DATA, [7])

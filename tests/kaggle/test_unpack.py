@@ -193,3 +193,32 @@ def test_manifest_ignores_a_truncated_line(tmp_path):
     (tmp_path / "a.mp4").write_bytes(VIDEO[:-1] + b"?")
     manifest = Manifest(tmp_path)
     assert [manifest.state(name) for name in ("a.mp4", "b.mp4")] == ["damaged", "good"]
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "method 98")])
+def test_unsupported_compression_is_not_called_damage(tmp_path, method, name):
+    zip_path = archive(tmp_path / "a.zip", {"a.mp4": VIDEO})
+    content = bytearray(zip_path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = content.index(signature) + offset
+        content[at : at + 2] = struct.pack("<H", method)
+    zip_path.write_bytes(content)
+    with pytest.raises(DataError, match=f"compressed with {name}, which Python cannot unpack") as caught:
+        unpack(zip_path, tmp_path / "out")
+    assert not isinstance(caught.value, DamagedArchiveError)
+    assert "not damaged" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_macos_adds_are_left_out(tmp_path):
+    names = ("part/a.mp4", "part/.DS_Store", "__MACOSX/part/._a.mp4", "__MACOSX/._part")
+    unpack(archive(tmp_path / "a.zip", dict.fromkeys(names, VIDEO)), tmp_path / "out")
+    assert everything_in(tmp_path / "out") == ["part", "part/a.mp4"]
+
+
+def test_doubled_top_folder_is_unpacked_as_one_on_request(tmp_path):
+    zip_path = archive(tmp_path / "a.zip", {"part/part/a.mp4": VIDEO, "part/part/b.json": b"{}"})
+    unpack(zip_path, tmp_path / "once", undouble=True)
+    assert everything_in(tmp_path / "once") == ["part", "part/a.mp4", "part/b.json"]
+    unpack(zip_path, tmp_path / "as-is")
+    assert "part/part/a.mp4" in everything_in(tmp_path / "as-is")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
-from dfdc_kit.cli.download import HERE, KeepOption, ToOption
+from dfdc_kit.cli.download import HERE, KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ def add(
                 _show_ingested(results[-1])
     if as_json:
         print_json(results)
+    warn_incomplete(results)
 
 
 def _show_ingested(result: "IngestResult") -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, typed, warn
+from dfdc_kit.cli.console import JsonOption, SubmissionArgument, err, out, plain, print_json, typed, warn
 from dfdc_kit.formatting import format_bytes, format_time, plural
 
 if TYPE_CHECKING:
     from dfdc_kit.cli.progress import TransferScreen
+    from dfdc_kit.kaggle.download.ingest import IngestResult
     from dfdc_kit.kaggle.download.parts import PartsDownloaded, PartsPlan
     from dfdc_kit.kaggle.download.sample import SampleDownloaded, SamplePlan
     from dfdc_kit.kaggle.retry import RetryPolicy
@@ -124,13 +125,51 @@ def parts(
     wanted = parse_parts(numbers, challenge.sizes.train_parts)
     if dry_run:
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
-        return print_json(plan) if as_json else _show_parts_plan(plan)
+        print_json(plan) if as_json else _show_parts_plan(plan)
+        return
     jar = cookies_for(cookies, url or known.url)
     with _watched() as (screen, retry, stop), lock_folder(to, warn):
         plan = plan_parts(challenge, to, wanted, jobs=jobs, url=url, deep=check)
         transport = new_transport(screen, retry, timeout, stop)
         arrived = download_parts(challenge, plan, transport, jar, jobs=jobs, keep_zip=keep_zip)
-    return print_json(arrived) if as_json else _show_parts(arrived)
+    print_json(arrived) if as_json else _show_parts(arrived)
+    warn_incomplete(arrived.unpacked)
+
+
+@app.command("inputs")
+def inputs(submission: SubmissionArgument, timeout: TimeoutOption = 60, as_json: JsonOption = False) -> None:
+    """Download what a submission attaches on Kaggle.
+
+    Datasets, outputs of notebooks and models that its submission.toml
+    ([[inputs]]) or kernel-metadata.json names and that are not on this machine
+    yet. `dfdc run` mounts them below /kaggle/input.
+
+    Examples:
+
+        dfdc download inputs my-detector
+    """
+    from dfdc_kit.files import cache_folder, hold_lock
+    from dfdc_kit.kaggle import connect
+    from dfdc_kit.kaggle.download.fetch import new_transport
+    from dfdc_kit.kaggle.download.inputs import download_inputs
+    from dfdc_kit.submission.code import read_code_submission
+
+    code = read_code_submission(submission)
+    lock = cache_folder() / "inputs" / ".lock"
+    busy = "Another download of inputs is running"
+    with _watched() as (screen, retry, stop), hold_lock(lock, busy, "XDG_CACHE_HOME", warn):
+        transport = new_transport(screen, retry, timeout, stop)
+        kaggle = connect(retry=retry, timeout_s=timeout)
+        found = download_inputs(kaggle, code, transport)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        state = "downloaded" if one.fetched else "here already"
+        size = format_bytes(one.size_bytes)
+        out.print(f"{one.kind} {plain(one.slug)}: {state}, {size} in {plain(str(one.folder))}", soft_wrap=True)
+    if not found:
+        out.print(f"{plain(code.name)} attaches nothing")
 
 
 @contextmanager
@@ -183,6 +222,15 @@ def _show_parts_plan(plan: "PartsPlan") -> None:
         out.print(f"{step.archive}  {step.state}{have}")
     out.print(f"to download: about {format_bytes(plan.download_bytes)}, into {plain(str(plan.folder))}")
     out.print(f"disk: about {format_bytes(plan.needed_bytes)} needed, {format_bytes(plan.free_bytes)} free")
+
+
+def warn_incomplete(results: "list[IngestResult]") -> None:
+    """Warn of archives that lack files; exit code 3 if there are any."""
+    incomplete = [result for result in results if result.problem]
+    for result in incomplete:
+        warn(f"{result.archive}: {result.problem}. The archive is kept; remove it to download it again.")
+    if incomplete:
+        raise typer.Exit(3)
 
 
 def _show_parts(arrived: "PartsDownloaded") -> None:

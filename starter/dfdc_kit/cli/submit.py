@@ -47,6 +47,14 @@ def submit(
         typer.Option("--data", "-d", metavar="DIR", help="Data for the local run; default: the bundled sample."),
     ] = None,
     backend: BackendOption = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="SLUG=DIR", help="Folder of an attached dataset, for the local run."),
+    ] = None,
+    untested_here: Annotated[
+        str,
+        typer.Option("--untested-here", metavar="REASON", help="Submit code that cannot run here, e.g. no GPU."),
+    ] = "",
     again: Annotated[bool, typer.Option("--again", help="Submit code that was submitted before once more.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Submit without asking, for scripts.")] = False,
     poll: Annotated[
@@ -76,14 +84,16 @@ def submit(
     from dfdc_kit.kaggle.submit.request import submit_request
     from dfdc_kit.kaggle.submit.submit import submit_code
     from dfdc_kit.submission.code import read_code_submission
+    from dfdc_kit.submission.external_data import parse_input_options
 
     request = submit_request(
-        read_code_submission(submission),
+        read_code_submission(submission, parse_input_options(inputs or [])),
         challenges.load(),
         profile_name=profile,
         accelerator=accelerator,
         slug=slug,
         message=message,
+        untested_here=untested_here,
     )
     if dry_run:
         planned = plan_calls(request, runs)

@@ -166,6 +166,16 @@ def _listing_problems(folders: Iterable[_VideoFolder]) -> Iterator[_Found]:
             yield one.folder / name, UNLISTED, f"not listed in {one.listed_in.name}"
 
 
+def missing_videos(folder: Path, challenge: Challenge) -> list[Path]:
+    """Videos in `folder` that its labels or sample submission list and that are missing; no video is opened.
+
+    A folder without any video stands for all of them. Raises DataMissingError if there is nothing to check.
+    """
+    with translate_read_errors():
+        found = _listing_problems(_video_folders(folder, challenge))
+        return sorted(path for path, code, _ in found if code in (MISSING, NO_VIDEOS))
+
+
 def _file_problems(seen: Mapping[Path, Inspection], expected: Mapping[Path, ExpectedFile]) -> Iterator[_Found]:
     for path, inspection in seen.items():
         if inspection.fault:

@@ -10,8 +10,10 @@ from typing import TypeVar
 import msgspec
 
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.data.integrity import missing_videos
 from dfdc_kit.errors import DataError, DataMissingError, OutputError
 from dfdc_kit.files import check_room, why_unsafe
+from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.kaggle.download.fetch import FetchRequest, TransferProgress, Transport, fetch
 from dfdc_kit.kaggle.download.manifest import Entry, Manifest
 from dfdc_kit.kaggle.download.partial import Digest, part_file
@@ -20,6 +22,10 @@ MOST_FETCHES = 2  # of an archive that arrives damaged
 BLOCK_BYTES = 1 << 20
 MOST_GROWTH = 50  # times its own size that an archive may unpack to; videos do not shrink, JSON does by 10
 GROWTH_FREE_BYTES = 16 << 20  # small archives may grow more
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ"}
+JUNK = {"__MACOSX", ".DS_Store"}  # what macOS adds
+REPACK = "It is not damaged: unpack it with 7-Zip or unzip, and zip it again."
 AGAIN = "Download it again; it may be cut off or damaged."
 Result = TypeVar("Result")
 
@@ -32,6 +38,7 @@ class IngestResult(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     size_bytes: int  # unpacked
     removed: bool  # the archive itself
+    problem: str = ""  # what is missing in it: it is kept, and not recorded as good
 
 
 class DamagedArchiveError(DataError):
@@ -56,25 +63,56 @@ def ingest_archive(
 ) -> IngestResult:
     """Unpack `archive` into `folder`, record the verified files, and remove the archive unless `keep_zip`.
 
-    Raises DataMissingError; DataError if the archive is damaged, unsafe, or not of this challenge (or not `expected`,
-    if that is given). The caller holds the folder's lock (`lock_folder`).
+    An archive that lacks videos that its own metadata lists is kept, and not recorded as good: see the result's
+    `problem`. Raises DataMissingError; DataError if the archive is damaged, unsafe, or not of this challenge (or not
+    `expected`, if that is given). The caller holds the folder's lock (`lock_folder`).
     """
     check_exists(archive)
     name = _kaggle_name(archive, challenge)
     if expected and name != expected:
         raise DataError(f"{archive} holds {name}, expected {expected}.", command=f"rm {archive}")
-    entries = unpack_with_progress(archive, folder, progress, name)
+    entries = unpack_with_progress(archive, folder, progress, name, undouble=True)
+    problem = next(filter(None, (incomplete(folder / top, challenge) for top in _tops(entries))), "")
     size = archive.stat().st_size
-    Manifest(folder).add(*entries, Entry(name=name, size_bytes=size, digest=digest, files=len(entries)))
-    if not keep_zip:
-        archive.unlink()
+    whole = [] if problem else [Entry(name=name, size_bytes=size, digest=digest, files=len(entries))]
+    Manifest(folder).add(*entries, *whole)
     return IngestResult(
         archive=archive,
         name=name,
         files=len(entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
-        removed=not keep_zip,
+        removed=not keep_zip and not problem and _remove(archive),
+        problem=problem,
     )
+
+
+def incomplete(folder: Path, challenge: Challenge) -> str:
+    """What a folder of labelled videos lacks, by its metadata, in words; empty if it is complete or has no labels."""
+    if not folder.is_dir() or folder.name == challenge.data.test_videos:
+        return ""
+    metadata = challenge.data.metadata
+    if not (folder / metadata).is_file():
+        return f"{folder.name} has no {metadata}"
+    missing = missing_videos(folder, challenge)
+    if missing == [folder.resolve()]:
+        return f"{folder.name} has none of the videos listed in its {metadata}"
+    if missing:
+        names = join_names((path.name for path in missing), 3)
+        return f"{folder.name} lacks {plural(len(missing), 'video')} listed in its {metadata}: {names}"
+    return ""
+
+
+def _tops(entries: list[Entry]) -> list[str]:
+    return sorted({entry.name.partition("/")[0] for entry in entries})
+
+
+def _remove(archive: Path) -> bool:
+    """Remove the archive; False if it must not be, as in a folder that is read-only."""
+    try:
+        archive.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def fetch_and_ingest(
@@ -101,12 +139,14 @@ def fetch_and_ingest(
             transport.progress.info(f"{error} Fetching it again.")
 
 
-def unpack_with_progress(archive: Path, folder: Path, progress: TransferProgress, name: str) -> list[Entry]:
+def unpack_with_progress(
+    archive: Path, folder: Path, progress: TransferProgress, name: str, *, undouble: bool = False
+) -> list[Entry]:
     """`unpack`, with its progress shown; the entries record that they came in `name`."""
     label = f"unpacking {name}"
     progress.started(label, 0, sum(member.file_size for member in members(archive)))
     try:
-        entries = unpack(archive, folder, lambda count_bytes: progress.advanced(label, count_bytes))
+        entries = unpack(archive, folder, lambda count_bytes: progress.advanced(label, count_bytes), undouble=undouble)
     finally:
         progress.ended(label)
     return [msgspec.structs.replace(entry, archive=name) for entry in entries]
@@ -114,7 +154,7 @@ def unpack_with_progress(archive: Path, folder: Path, progress: TransferProgress
 
 def _kaggle_name(archive: Path, challenge: Challenge) -> str:
     """The archive's name on Kaggle, by the folders inside: browsers rename files, "(1)" and all."""
-    tops = {member.filename.partition("/")[0] for member in members(archive)}
+    tops = {member.filename.partition("/")[0] for member in members(archive, undouble=True)}
     layout, pattern = challenge.data, challenge.data.train_parts
     if challenge.parts:
         for part in range(challenge.sizes.train_parts):
@@ -128,31 +168,35 @@ def _kaggle_name(archive: Path, challenge: Challenge) -> str:
     raise DataError(message, hint="For the list of archives, see the parts:", command="dfdc download parts --help")
 
 
-def members(archive: Path) -> list[zipfile.ZipInfo]:
+def members(archive: Path, *, undouble: bool = False) -> list[zipfile.ZipInfo]:
     """The files in `archive`, in its order. Raises DataError, naming the first problem, if any of them is unsafe."""
     with opened(archive) as file:
-        return _checked(archive, file)
+        return _checked(archive, file, undouble)
 
 
 def opened(archive: Path) -> zipfile.ZipFile:
     """`archive`, open for reading. Raises DataError if it is not a complete zip archive."""
     try:
         return zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except NotImplementedError as error:
+        raise DataError(f"{archive} cannot be unpacked by Python: {error}.", hint=REPACK) from error
+    except (zipfile.BadZipFile, ValueError) as error:
         raise DamagedArchiveError(f"{archive} is not a complete zip archive: {error}.", hint=AGAIN) from error
     except OSError as error:
         raise DataError(f"Cannot read {archive}: {error.strerror}.") from error
 
 
-def unpack(archive: Path, folder: Path, advanced: Callable[[int], None] = lambda _: None) -> list[Entry]:
+def unpack(
+    archive: Path, folder: Path, advanced: Callable[[int], None] = lambda _: None, *, undouble: bool = False
+) -> list[Entry]:
     """Unpack `archive` into `folder`, keeping its folders; the verified files, with their digests.
 
     A file that exists with the right size and CRC is kept: a second call continues where the first was interrupted.
-    `advanced` receives the bytes of each file. Raises DataError for an unsafe or damaged archive (what was unpacked
-    before stays), OutputError for a full disk.
+    `advanced` receives the bytes of each file; `undouble` is as in `_checked`. Raises DataError for an unsafe or
+    damaged archive (what was unpacked before stays), OutputError for a full disk.
     """
     with opened(archive) as file:
-        files = _checked(archive, file)
+        files = _checked(archive, file, undouble)
         missing = [member for member in files if not _has_size(folder / member.filename, member)]
         check_room(folder, sum(member.file_size for member in missing))
         entries = []
@@ -192,12 +236,27 @@ def _blocks(archive: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo) -> It
         raise DamagedArchiveError(f"{archive}: {member.filename} is damaged: {seen}.", hint=AGAIN)
 
 
-def _checked(archive: Path, file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    for member in file.infolist():
+def _checked(archive: Path, file: zipfile.ZipFile, undouble: bool) -> list[zipfile.ZipInfo]:
+    """The files to unpack, each with the `filename` that it gets; without what macOS adds. Raises DataError.
+
+    With `undouble`, a top folder in a folder of the same name is unpacked as one folder.
+    """
+    listed = [member for member in file.infolist() if JUNK.isdisjoint(PurePosixPath(member.orig_filename).parts)]
+    for member in listed:
         if problem := _problem(member):
             message = f"{archive} is refused, nothing was unpacked: it holds {member.filename!r}, {problem}."
             raise DataError(message, hint="Download the archive from its own page; do not trust this one.")
-    files = [member for member in file.infolist() if not member.is_dir()]
+    files = [member for member in listed if not member.is_dir()]
+    for member in files:
+        if member.compress_type not in METHODS:
+            method = METHOD_NAMES.get(member.compress_type, f"method {member.compress_type}")
+            raise DataError(f"{archive} is compressed with {method}, which Python cannot unpack.", hint=REPACK)
+    top = files[0].filename.partition("/")[0] if files else ""
+    if (
+        undouble and files and all(member.filename.startswith(f"{top}/{top}/") for member in files)
+    ):  # zipped with its own folder
+        for member in files:
+            member.filename = member.filename.removeprefix(f"{top}/")
     _check_names(archive, files)
     total, packed = sum(member.file_size for member in files), archive.stat().st_size
     if total > MOST_GROWTH * packed + GROWTH_FREE_BYTES:

@@ -13,12 +13,13 @@ from dfdc_kit.challenge import Challenge, Parts
 from dfdc_kit.errors import KaggleError, UsageError
 from dfdc_kit.files import check_room, free_bytes
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, map_threads
-from dfdc_kit.kaggle.download.ingest import IngestResult, fetch_and_ingest, ingest_archive
+from dfdc_kit.kaggle.download.ingest import IngestResult, fetch_and_ingest, incomplete, ingest_archive
 from dfdc_kit.kaggle.download.manifest import Entry, Manifest
 from dfdc_kit.kaggle.download.partial import Partial
 from dfdc_kit.kaggle.download.session import COOKIES_HINT, new_session
 from dfdc_kit.kaggle.retry import retry_call
 
+PartState = Literal["good", "missing", "interrupted", "archived", "damaged", "incomplete"]
 REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -27,7 +28,7 @@ class PartStep(msgspec.Struct, frozen=True, kw_only=True):
 
     part: int
     archive: str
-    state: Literal["good", "missing", "interrupted", "archived", "damaged"]
+    state: PartState
     have_bytes: int
 
 
@@ -91,7 +92,7 @@ def plan_parts(
     files: dict[str, list[Entry]] = {}
     for entry in manifest.entries.values():
         files.setdefault(entry.archive, []).append(entry)
-    steps = [_step(parts, folder, manifest, part, files, deep) for part in numbers]
+    steps = [_step(challenge, folder, manifest, part, files, deep) for part in numbers]
     left = [step for step in steps if step.state != "good"]
     have_bytes = sum(step.have_bytes for step in left)
     average_bytes = 0 if url else parts.total_bytes // challenge.sizes.train_parts
@@ -107,15 +108,16 @@ def plan_parts(
 
 
 def _step(
-    parts: Parts, folder: Path, manifest: Manifest, part: int, files: dict[str, list[Entry]], deep: bool
+    challenge: Challenge, folder: Path, manifest: Manifest, part: int, files: dict[str, list[Entry]], deep: bool
 ) -> PartStep:
-    archive = parts.archive.format(part=part)
+    archive = parts_of(challenge).archive.format(part=part)
     path, entry = folder / archive, manifest.entries.get(archive)
     have = path.stat().st_size if path.exists() else Partial(path).have_bytes
-    state: Literal["good", "missing", "interrupted", "archived", "damaged"]
+    state: PartState
     if entry and entry.files:
         good = all(manifest.state(file.name, deep=deep) == "good" for file in files.get(archive, []))
-        state = "good" if good else "damaged"
+        lacks = good and incomplete(folder / challenge.data.train_parts.format(part), challenge)
+        state = "incomplete" if lacks else "good" if good else "damaged"
     else:
         state = "archived" if path.exists() else "interrupted" if have else "missing"
     return PartStep(part=part, archive=archive, state=state, have_bytes=have)

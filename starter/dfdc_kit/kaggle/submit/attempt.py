@@ -56,6 +56,7 @@ class SubmitAttempt(msgspec.Struct, frozen=True, kw_only=True):
     local_rows: int | None = None
     local_data: str = ""
     rehearsal: str  # its id, or "skipped"
+    untested_here: str = ""  # why no complete local run was required
     owner: str = ""  # at Kaggle
     dataset: str = ""  # owner/slug
     dataset_sha256: str = ""  # of the files in it

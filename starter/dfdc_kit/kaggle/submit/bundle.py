@@ -19,6 +19,7 @@ import msgspec
 from dfdc_kit.errors import OutputError, SubmissionError
 from dfdc_kit.files import file_sha256, write_json
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
+from dfdc_kit.submission.external_data import AttachedInput, Kind
 
 KERNEL_FILE, DATASET_FILE = "kernel-metadata.json", "dataset-metadata.json"
 HOSTED_MAIN = Path(__file__).with_name("hosted_main.py")
@@ -39,6 +40,8 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path  # of the submission
     competition: str
     accelerator: str  # empty: CPU
+    arguments: list[str] = []  # of the program
+    inputs: tuple[AttachedInput, ...] = ()
 
     @property
     def dataset_slug(self) -> str:
@@ -56,7 +59,8 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
         runner = HOSTED_MAIN.read_text("utf-8")
         if self.is_notebook:
             return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({given})\n")
-        return f"{runner}\n\nmain({given}, {json.dumps(self._name(self.program))})\n"
+        command = [self._name(self.program), *self.arguments]
+        return f"{runner}\n\nmain({given}, {json.dumps(command)})\n"
 
     @property
     def code_file(self) -> str:
@@ -81,16 +85,19 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
             "enable_tpu": self.accelerator.startswith("Tpu"),
             "enable_internet": False,
             **({"machine_shape": self.accelerator} if self.accelerator else {}),
-            "dataset_sources": [self.dataset(owner)] if self.files else [],
+            "dataset_sources": [*([self.dataset(owner)] if self.files else []), *self._attached("dataset")],
             "competition_sources": [self.competition],
-            "kernel_sources": [],
-            "model_sources": [],
+            "kernel_sources": self._attached("notebook"),
+            "model_sources": self._attached("model"),
         }
 
     def dataset_metadata(self, owner: str) -> dict[str, Any]:
         """The content of dataset-metadata.json; the dataset is private unless it is published by hand."""
         licences = [{"name": "other"}]  # each file's own licence is in submission.toml
         return {"id": f"{owner}/{self.dataset_slug}", "title": self.dataset_slug, "licenses": licences}
+
+    def _attached(self, kind: Kind) -> list[str]:
+        return [one.slug for one in self.inputs if one.kind == kind]
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
@@ -110,6 +117,8 @@ def kernel_bundle(submission: CodeSubmission, competition: str, accelerator: str
         folder=submission.folder,
         competition=competition,
         accelerator=accelerator,
+        arguments=submission.arguments,
+        inputs=submission.settings.inputs,
     )
 
 

@@ -26,6 +26,7 @@ from dfdc_kit.submission.validate import validate
 
 MIB = 2**20
 SKIPPED = "skipped"
+NOT_REPRODUCIBLE = "not-reproducible"  # the verdict on code that this machine cannot run as Kaggle would
 
 
 class RehearsalPolicy(Enum):
@@ -48,7 +49,12 @@ Report = TypeVar("Report")
 
 def bundle_errors(submission: CodeSubmission, bundle: KernelBundle, profile: Profile) -> list[str]:
     """Why the code itself cannot be submitted, in phrases; empty if it can."""
-    return [*manifest_problems(submission, profile), *_too_large(bundle, profile)]
+    ownerless = [one.slug for one in bundle.inputs if "/" not in one.slug]
+    return [
+        *manifest_problems(submission, profile),
+        *(f"input {slug!r} has no owner; Kaggle attaches owner/name" for slug in ownerless),
+        *_too_large(bundle, profile),
+    ]
 
 
 def check_code(
@@ -58,13 +64,19 @@ def check_code(
     policy: RehearsalPolicy,
     run_now: Callable[[], RunReport],
     rehearse_now: Callable[[], RehearsalReport],
+    *,
+    untested_here: str = "",
 ) -> CheckedCode:
     """A complete run of exactly this code with a valid CSV, and a passed rehearsal; made now if there is none.
 
-    Raises SubmissionError, saying what is missing or failed; KeyboardInterrupt if a run or rehearsal was stopped.
+    With a reason in `untested_here`, code that this machine cannot run (verdict not-reproducible) is accepted, without
+    a rehearsal. Raises SubmissionError, saying what is missing or failed, or SandboxError if it is not the submission's
+    fault; KeyboardInterrupt if a run or rehearsal was stopped.
     """
     sha256 = submission.sha256()
     run = fresh_run(runs, sha256) or run_now()
+    if untested_here and run.judgement.verdict.value == NOT_REPRODUCIBLE:
+        return CheckedCode(run=run, rehearsal=SKIPPED)
     _check_run(run, runs / run.run_id, challenge)
     if policy is RehearsalPolicy.SKIP:
         return CheckedCode(run=run, rehearsal=SKIPPED)
@@ -102,6 +114,8 @@ def _check_run(run: RunReport, folder: Path, challenge: Challenge) -> None:
         raise KeyboardInterrupt
     if verdict is Verdict.HARNESS_ERROR:  # not the submission's fault
         raise SandboxError(message, command="dfdc doctor")
+    if verdict.value == NOT_REPRODUCIBLE:
+        raise SandboxError(message, hint="To submit it all the same, add --untested-here REASON.")
     if verdict is not Verdict.COMPLETE:
         raise SubmissionError(message, command=f"less {folder / LOG}")
     validation, table = validate(folder / CSV, challenge)

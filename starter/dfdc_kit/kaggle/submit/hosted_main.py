@@ -71,9 +71,9 @@ def install(wheels: Path) -> "list[str]":
     return [folder]
 
 
-def main(competition: str, dataset: str, digests: "dict[str, str]", program: str) -> None:
-    """Run the program in the current folder, /kaggle/working; an exit code that is not 0 fails this one, too."""
-    command = [sys.executable, "-u", str(prepare(competition, dataset, digests) / program)]
+def main(competition: str, dataset: str, digests: "dict[str, str]", program: "list[str]") -> None:
+    """Run the program, given with its arguments, in /kaggle/working; a failing exit code fails this one, too."""
+    command = [sys.executable, "-u", str(prepare(competition, dataset, digests) / program[0]), *program[1:]]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -81,4 +81,4 @@ def main(competition: str, dataset: str, digests: "dict[str, str]", program: str
         for line in process.stdout:  # passed on by us: not every way to run a script shows what its children print
             print(line, end="", flush=True)
     if process.returncode:
-        raise SystemExit(f"{program} exited with code {process.returncode}")
+        raise SystemExit(f"{program[0]} exited with code {process.returncode}")

@@ -30,6 +30,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile
     bundle: KernelBundle
     message: str = ""
+    untested_here: str = ""  # why no complete local run is required; empty: it is
 
 
 def submit_request(
@@ -40,6 +41,7 @@ def submit_request(
     accelerator: str = "",
     slug: str = "",
     message: str = "",
+    untested_here: str = "",
 ) -> SubmitRequest:
     """The request for `submission`. Raises UsageError, or SubmissionError with all problems of the code at once.
 
@@ -63,6 +65,7 @@ def submit_request(
         profile=profile,
         bundle=bundle,
         message=message,
+        untested_here=untested_here,
     )
 
 

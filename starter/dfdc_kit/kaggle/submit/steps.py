@@ -211,6 +211,7 @@ def _check_output(context: SubmitContext, kernel: str, version: int) -> None:
 def _question(context: SubmitContext, quota: Quota) -> str:
     attempt = context.file.attempt
     local = "" if attempt.local_score is None else f" Local score {displayed(attempt.local_score)}."
+    local = f" Untested here: {attempt.untested_here}." if attempt.untested_here and not local else local
     which = f"{attempt.submission} ({attempt.kernel}, version {attempt.kernel_version})"
     return f"{quota.today} made today, {quota.left} left, failed ones count.{local} Submit {which}?"
 

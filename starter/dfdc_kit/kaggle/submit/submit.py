@@ -11,7 +11,14 @@ from dfdc_kit.files import hold_lock
 from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.kaggle.submit.attempt import AttemptFile, SubmitAttempt, attempts, new_id, open_attempt
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle
-from dfdc_kit.kaggle.submit.checks import SKIPPED, CheckedCode, RehearsalPolicy, check_code, run_warnings
+from dfdc_kit.kaggle.submit.checks import (
+    NOT_REPRODUCIBLE,
+    SKIPPED,
+    CheckedCode,
+    RehearsalPolicy,
+    check_code,
+    run_warnings,
+)
 from dfdc_kit.kaggle.submit.context import Host, PollPolicy, SubmitContext, SubmitUI
 from dfdc_kit.kaggle.submit.request import SubmitRequest, request_warnings
 from dfdc_kit.kaggle.submit.steps import STEPS
@@ -57,10 +64,20 @@ def _begin(request: SubmitRequest, runs: Path, policy: RehearsalPolicy, services
     """A new attempt, after all checks."""
     for warning in request_warnings(request):
         services.warn(warning)
-    code = check_code(request.submission, request.challenge, runs, policy, services.run_now, services.rehearse_now)
+    code = check_code(
+        request.submission,
+        request.challenge,
+        runs,
+        policy,
+        services.run_now,
+        services.rehearse_now,
+        untested_here=request.untested_here,
+    )
     for warning in run_warnings(code.run) if code.run else ():
         services.warn(warning)
-    if code.rehearsal == SKIPPED:
+    if code.run and code.run.judgement.verdict.value == NOT_REPRODUCIBLE:
+        services.warn(f"submitted untested, as asked ({request.untested_here}): {code.run.judgement.why}")
+    elif code.rehearsal == SKIPPED:
         services.warn("submitted without a rehearsal, as asked")
     return open_attempt(runs, new_attempt(request, code))
 
@@ -122,6 +139,7 @@ def new_attempt(request: SubmitRequest, code: CheckedCode) -> SubmitAttempt:
         local_rows=score.rows if score else None,
         local_data=(run.solution or run.data_folder) if run else "",
         rehearsal=code.rehearsal,
+        untested_here=request.untested_here,
     )
 
 
