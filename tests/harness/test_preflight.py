@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_kit.errors import DataError, DataMissingError, OutputError, UsageError
+from dfdc_kit.errors import DataError, DataMissingError, OutputError, SandboxError, SubmissionError, UsageError
 from dfdc_kit.report import run_report
 
 GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
@@ -135,3 +135,19 @@ def test_output_folder_that_is_a_system_folder_is_refused(code_submission, tmp_p
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "which a submission may read" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ('{"cells": [], "metadata": {"kernelspec": {"name": "ir", "language": "R"}}}', SandboxError, "a notebook in R"),
+        ("[]", SubmissionError, "mine.ipynb is not a notebook"),
+        ("{", SubmissionError, "mine.ipynb is not a notebook: JSONDecodeError"),
+        ('{"metadata": {}}', SubmissionError, "mine.ipynb is not a notebook: KeyError: 'worksheets'"),
+    ],
+)
+def test_notebook_that_cannot_be_run_is_refused_before_the_run(run, tmp_path, content, error, message):
+    (tmp_path / "mine.ipynb").write_text(content)
+    with pytest.raises(error, match=message):
+        run(tmp_path / "mine.ipynb")
+    assert not list(tmp_path.glob("runs/*"))

@@ -176,18 +176,3 @@ def test_exported_script_runs_through_ipython_and_the_log_says_so(run_program, t
 def test_cells_are_read_from_every_kind_of_python_notebook(notebook, tmp_path):
     (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
     assert read_cells(tmp_path / "n.ipynb") == ["a = 1\nb = 2"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"cells": [], "metadata": {"kernelspec": {"name": "ir", "language": "R"}}}', "it is written in R"),
-        ("[]", "it is not a notebook"),
-        ("{", "Expecting property name"),
-    ],
-)
-def test_log_says_why_a_notebook_cannot_be_read(content, message, run_program, tmp_path):
-    (tmp_path / "n.ipynb").write_text(content)
-    code, output = run_program(tmp_path / "n.ipynb")
-    assert code == 1
-    assert f"n.ipynb cannot be read as a notebook: {message}" in output

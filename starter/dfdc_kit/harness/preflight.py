@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
-from dfdc_kit.errors import SandboxError, UsageError
+from dfdc_kit.errors import SandboxError, SubmissionError, UsageError
 from dfdc_kit.harness.forecast.calibration import Calibration, hosted_calibration, local_calibration
-from dfdc_kit.harness.program_runner import needs_ipython
+from dfdc_kit.harness.program_runner import OtherLanguageError, needs_ipython, read_cells
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
@@ -33,7 +33,7 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
     """Check that the run can start and that its files fit each other. Raises KitError if not; nothing is written."""
     _check_hidden_files(request, runs)
     _check_submission_folder(request, runs)
-    _check_notebook_packages(request)
+    _check_notebook(request)
     metric = load_metric(request.challenge.metric_path)
     expected, sample = _required_rows(request)
     solution = None
@@ -67,8 +67,15 @@ def _check_submission_folder(request: RunRequest, runs: Path) -> None:
             )
 
 
-def _check_notebook_packages(request: RunRequest) -> None:
+def _check_notebook(request: RunRequest) -> None:
     entry = request.submission.folder / request.submission.program
+    try:
+        if entry.suffix == ".ipynb":
+            read_cells(entry)
+    except OtherLanguageError as error:
+        raise SandboxError(str(error), hint="Kaggle runs R, too: submit it there without a run here.") from error
+    except ValueError as error:
+        raise SubmissionError(str(error), hint="Save it again with Jupyter: File > Download as notebook.") from error
     if needs_ipython(entry) and util.find_spec("IPython") is None:
         raise SandboxError(
             f"{entry.name} is a notebook or has notebook syntax, and IPython is not installed here.",

@@ -55,22 +55,28 @@ def needs_ipython(entry: Path) -> bool:
 
 
 def read_cells(path: Path) -> list[str]:
-    """The code cells of a notebook (nbformat 3 or 4) or script. Raises ValueError for another language or format."""
+    """The code cells of a notebook (nbformat 3 or 4) or script; whatever kernel it names, they run with this Python.
+
+    Raises ValueError for a file that is not a notebook, OtherLanguageError for a notebook of another language.
+    """
     if path.suffix != ".ipynb":
-        return split_cells(path.read_text("utf-8"))
-    notebook = json.loads(path.read_text("utf-8"))
-    if not isinstance(notebook, dict):
-        raise ValueError("it is not a notebook")
-    metadata = notebook.get("metadata", {})
-    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+        return split_cells(path.read_text("utf-8-sig", errors="replace"))
+    try:
+        notebook = json.loads(path.read_text("utf-8-sig"))
+        metadata = notebook.get("metadata", {})
+        language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+        sheets = [notebook] if "cells" in notebook else notebook["worksheets"]
+        code = [cell for sheet in sheets for cell in sheet["cells"] if cell["cell_type"] == "code"]
+        cells = ["".join(cell.get("source", cell.get("input", ""))) for cell in code]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # ValueError: not JSON, not UTF-8
+        raise ValueError(f"{path.name} is not a notebook: {type(error).__name__}: {error}") from error
     if str(language or "python").lower() not in ("python", "ipython"):
-        raise ValueError(f"it is written in {language}: only Python notebooks can be run")
-    if "cells" in notebook:
-        cells = [cell.get("source", "") for cell in notebook["cells"] if cell.get("cell_type") == "code"]
-    else:
-        sheets = notebook.get("worksheets", [])
-        cells = [cell.get("input", "") for sheet in sheets for cell in sheet["cells"] if cell["cell_type"] == "code"]
-    return ["".join(cell) for cell in cells]
+        raise OtherLanguageError(f"{path.name} is a notebook in {language}; only Python can be run here.")
+    return cells
+
+
+class OtherLanguageError(Exception):
+    """A notebook is not in Python."""
 
 
 def split_cells(source: str) -> list[str]:
@@ -168,18 +174,10 @@ async def run_cells(shell: Any, cells: list[str]) -> int:
 
 def run_ipython(path: Path) -> int:
     """Run a notebook or a script with notebook syntax; the exit code."""
-    try:
-        cells = read_cells(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of malformed JSON, too
-        print(f"{path.name} cannot be read as a notebook: {error}", flush=True)
-        return 1
+    cells = read_cells(path)
     if syntax := "" if path.suffix == ".ipynb" else uses_notebook_syntax(path):
         print(f"[dfdc] {path.name} has notebook syntax, so it is run through IPython ({syntax})", flush=True)
-    try:
-        shell = make_shell(path)
-    except ImportError as error:
-        print(f"[dfdc] a notebook needs IPython: {error}", flush=True)
-        return 1
+    shell = make_shell(path)
     shell.set_custom_exc((EndCell,), lambda *_, **__: None)
     shell.displayhook.write_output_prompt = lambda: None  # no Out[1]: in the log
     return asyncio.run(run_cells(shell, cells))
