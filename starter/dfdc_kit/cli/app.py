@@ -10,6 +10,7 @@ from dfdc_kit.cli import (
     audit,
     baselines,
     calibrate,
+    check,
     data,
     doctor,
     download,
@@ -83,6 +84,7 @@ def _options(
 PANELS: dict[str, dict[str, Any]] = {
     "Start here": {"run": run.run, "new": new.new, "baselines": baselines.baselines},
     "Check and score": {
+        "check": check.check,
         "validate": validate.validate,
         "score": score.score,
         "rehearse": rehearse.rehearse,

@@ -95,10 +95,11 @@ def distribution_of(module: str) -> str:
     ['opencv-python', 'facenet-pytorch', 'numpy']
     """
     top = module.split(".")[0]
-    return _canonical(_known().distributions.get(top, top))
+    return canonical(_known().distributions.get(top, top))
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """The name of a distribution as PyPI compares it: lower case, with hyphens."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -206,7 +207,7 @@ def unmet(packages: Iterable[str], versions: Mapping[str, str]) -> list[str]:
 
 def installed_versions() -> dict[str, str]:
     """The version of each installed distribution by its canonical name, and that of `python`."""
-    versions: dict[str, str] = {_canonical(found.name): found.version for found in metadata.distributions()}
+    versions: dict[str, str] = {canonical(found.name): found.version for found in metadata.distributions()}
     versions["python"] = ".".join(map(str, sys.version_info[:3]))
     return versions
 

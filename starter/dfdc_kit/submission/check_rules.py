@@ -1,0 +1,308 @@
+"""The rules of `dfdc check`: each yields findings about a program. To add one: a function, and its name in RULES."""
+
+import ast
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from dfdc_kit.submission.check import CheckContext, CodeFinding, Level, OnKaggle, make_finding
+from dfdc_kit.submission.check_output import OUTPUT_RULES
+from dfdc_kit.submission.packages import (
+    MissingModule,
+    Place,
+    canonical,
+    distribution_of,
+    explain_missing_module,
+    explain_removed,
+    installed_versions,
+    is_installed,
+)
+from dfdc_kit.submission.program import INPUT, UNKNOWN, Call, Where
+
+Rule = Callable[[CheckContext], Iterator[CodeFinding]]
+
+WRITABLE = ("/kaggle/working", "/kaggle/temp", "/kaggle/tmp", "/tmp", "/root", "/home", "/dev/", "/var/tmp", "~")  # noqa: S108
+WRITERS = {  # method -> position of the path
+    **dict.fromkeys(("to_csv", "to_parquet", "to_pickle", "to_json", "to_feather", "savefig", "imsave", "makedirs"), 0),
+    **dict.fromkeys(("mkdir", "imwrite", "save", "savez", "savetxt", "write_image", "urlretrieve_to"), 0),
+    **dict.fromkeys(("copy", "copyfile", "copytree", "move", "urlretrieve"), 1),
+}
+LOADERS = (
+    "load_state_dict_from_url",
+    "download_url_to_file",
+    "from_pretrained",
+    "hub.load",
+    "get_file",
+    "cached_download",
+)
+COMMAND_TOOLS = ("ffmpeg", "ffprobe", "mediainfo", "unrar", "7z", "sox", "exiftool")
+
+
+def syntax(context: CheckContext) -> Iterator[CodeFinding]:
+    """Source that Python cannot parse."""
+    for unit in context.program.units:
+        if unit.error:
+            line, message = unit.error
+            reason = f"Not valid Python: {message}."
+            yield make_finding("syntax-error", Level.ERROR, unit.where(line), reason, "Correct the line.")
+
+
+def imports(context: CheckContext) -> Iterator[CodeFinding]:
+    """Modules that cannot be imported here, on the hosted machine, or on both."""
+    attached = _code_folders(context)
+    wheels = {canonical(path.name.split("-")[0]) for path in context.folder.glob("wheels/*") if path.is_file()}
+    seen = set(context.program.local_modules)
+    for imported in context.program.imports:
+        top = imported.module.split(".")[0]
+        distribution = distribution_of(top)
+        if imported.optional or top in seen or distribution in wheels:
+            continue
+        seen.add(top)
+        if any(_has_module(context, path, top) for path in context.inputs):
+            continue
+        if not is_installed(top):
+            found = explain_missing_module(top, context.hosted, attached)
+            yield _missing(found, imported.where)
+        elif context.hosted and not _is_hosted(context, top, distribution):
+            name = top if top == distribution else f"{top} ({distribution})"
+            reason = f"{name} is installed here, but not in the hosted image ({context.hosted.as_of})."
+            level = Level.NOTE if distribution in context.declared else Level.WARNING
+            fix = f"Put its wheel into the folder wheels/: pip download --no-deps -d wheels {distribution}"
+            yield make_finding("import-not-hosted", level, imported.where, reason, fix)
+
+
+def _missing(found: MissingModule, where: Where) -> CodeFinding:
+    on_kaggle = {
+        Place.HOSTED_IMAGE: OnKaggle.WORKS,
+        Place.NEEDS_WHEEL: OnKaggle.FAILS,
+        Place.OWN_FILE: OnKaggle.DEPENDS,
+    }[found.place]
+    fix = found.command or "Attach the data set: --input SLUG=FOLDER"
+    return make_finding(f"import-{found.place.value}", Level.ERROR, where, found.sentence, fix, on_kaggle)
+
+
+def _is_hosted(context: CheckContext, top: str, distribution: str) -> bool:
+    assert context.hosted is not None  # noqa: S101 - the caller has looked
+    family = {"opencv-python", "opencv-python-headless", "opencv-contrib-python"}
+    names = family if distribution in family else {distribution, canonical(top)}
+    return bool(names & set(context.hosted.packages)) or _is_standard(top)
+
+
+def _is_standard(top: str) -> bool:
+    import sys
+
+    return top in sys.stdlib_module_names or top in ("IPython", "__future__")
+
+
+def _code_folders(context: CheckContext) -> list[str]:
+    """Folders below /kaggle/input, not mounted here, from which the program imports or installs."""
+    found = []
+    for call in context.program.calls:
+        if call.name in ("sys.path.append", "sys.path.insert") and call.node.args:
+            found.append(context.program.text(call.node.args[-1]) or "")
+    found += [text for text, _ in context.program.commands if "pip install" in text or "cp " in text]
+    slugs = [slug for text in found for slug in _slugs(text)]
+    return [f"/kaggle/input/{slug}" for slug in dict.fromkeys(slugs) if not _is_mounted(context, slug)]
+
+
+def _has_module(context: CheckContext, path: str, top: str) -> bool:
+    folder = context.inputs[path]
+    if folder is None:
+        return False
+    names = (f"{top}.py", f"{top}/__init__.py", f"{top}*.whl")
+    return any(next(folder.glob(f"{below}{name}"), None) for name in names for below in ("", "*/"))
+
+
+def _slugs(text: str) -> Iterator[str]:
+    """The data sets that paths in a text name: `../input/x/y` -> x; `/kaggle/input/datasets/o/x/y` -> datasets/o/x."""
+    for rest in re.findall(r"(?:kaggle|\.\.)/input/([\w./-]*)", text):
+        parts = [part for part in rest.split("/") if part]
+        if parts[:1] == ["competitions"]:
+            parts = parts[1:]
+        elif parts[:1] and parts[0] in ("datasets", "notebooks", "models"):
+            parts = ["/".join(parts[:3])]
+        if parts:
+            yield parts[0]
+
+
+def _is_mounted(context: CheckContext, slug: str) -> bool:
+    return slug == context.challenge.slug or any(path == slug or path.startswith(f"{slug}/") for path in context.inputs)
+
+
+def paths(context: CheckContext) -> Iterator[CodeFinding]:
+    """Paths below /kaggle/input that neither the competition nor an attached data set provides."""
+    layout = context.challenge.data
+    known = {layout.test_videos, layout.sample_submission, layout.train_videos}
+    seen = set()
+    for text, where in [*context.program.texts, *context.program.commands]:
+        for slug in _slugs(text):
+            if UNKNOWN in text.split(slug)[0] or text.rstrip("/").endswith(("input", "..")):
+                continue
+            if slug == context.challenge.slug:
+                inside = text.partition(f"{slug}/")[2].split("/")[0]
+                if inside and not any(sign in inside for sign in f"*?{UNKNOWN}{{") and inside not in known:
+                    reason = f"The competition has no {inside}; it has {', '.join(sorted(known))}."
+                    yield make_finding("path-missing", Level.WARNING, where, reason, "Correct the path.")
+            elif not _is_mounted(context, slug) and slug not in seen and not re.search(r"[*?{]", slug):
+                seen.add(slug)
+                reason = f"/kaggle/input/{slug} is not attached."
+                fix = (
+                    f"If it is a data set of yours on Kaggle: --input {slug}=FOLDER, or [[inputs]] in submission.toml."
+                )
+                yield make_finding("input-not-attached", Level.ERROR, where, reason, fix, OnKaggle.DEPENDS)
+
+
+def writes(context: CheckContext) -> Iterator[CodeFinding]:
+    """Files written below the read-only input, or in folders that only Kaggle's container lets a program make."""
+    for call, path in _written(context):
+        if INPUT.search(path):
+            reason = f"{_short(path)} is below /kaggle/input, which is read-only."
+            yield make_finding(
+                "write-to-input", Level.ERROR, call.where, reason, "Write to the current folder or /kaggle/temp."
+            )
+        elif path.startswith("/") and not path.startswith(WRITABLE):
+            reason = f"{_short(path)} is outside the writable folders."
+            fix = "Write to the current folder, /kaggle/temp or /tmp."
+            yield make_finding("write-outside", Level.WARNING, call.where, reason, fix, OnKaggle.DEPENDS)
+
+
+def _written(context: CheckContext) -> Iterator[tuple[Call, str]]:
+    """Calls that write a file or make a folder, each with the path as far as it is known."""
+    for call in context.program.calls:
+        arguments = call.node.args
+        if call.name in ("open", "io.open") or call.method == "open":
+            mode = call.keyword("mode") or (arguments[1] if len(arguments) > 1 else None)
+            text = context.program.text(mode) if mode else None
+            node = arguments[0] if arguments and text and set(text) & set("wax") else None
+        elif call.method in ("write_text", "write_bytes", "touch") and isinstance(call.node.func, ast.Attribute):
+            node = call.node.func.value
+        elif call.method in WRITERS:
+            position = WRITERS[call.method]
+            keyword = call.keyword("path_or_buf") or call.keyword("path")
+            node = arguments[position] if len(arguments) > position else keyword
+            if node is None and call.method == "mkdir" and isinstance(call.node.func, ast.Attribute):
+                node = call.node.func.value
+            if call.method == "save" and len(arguments) > 1 and call.name.startswith("torch"):
+                node = arguments[1]
+        else:
+            continue
+        if node is not None and (path := context.program.text(node)):
+            yield call, path
+
+
+def _short(path: str) -> str:
+    return path.replace(UNKNOWN, "...")[:80]
+
+
+def internet(context: CheckContext) -> Iterator[CodeFinding]:
+    """Downloads: the hidden rerun has no network."""
+    for call in context.program.calls:
+        fetch = re.search(r"^requests\.(get|post|Session)|urlopen$|urlretrieve$|^wget\.download|^gdown\.", call.name)
+        if fetch or call.name.endswith(LOADERS[:2]):
+            yield _no_internet(call.where, f"{call.name} downloads")
+        elif call.method in ("from_pretrained", "load", "load_state_dict", "create_model") or call.method[:1].isupper():
+            yield from _pretrained(context, call)
+    for command, where in context.program.commands:
+        if re.search(r"(?:^|[\s;&|])(?:wget|curl|git clone|gdown|kaggle datasets)\s", command):
+            yield _no_internet(where, f"`{_short(command)}` downloads")
+        elif re.search(r"(?:^|[\s;&|\0])(?:apt|apt-get|conda)\s+(?:-\w+\s+)*install", command):
+            yield _no_internet(where, f"`{_short(command)}` installs from the internet")
+        elif "pip install" in command or "pip3 install" in command:
+            local = re.search(
+                r"--no-index|--find-links|\s-f\s|/|\.whl|\.tar\.gz|\s-r\s|\{|\$|\s\.", command.partition("install")[2]
+            )
+            if not local:
+                yield _no_internet(where, f"`{_short(command)}` installs from the package index")
+
+
+def _pretrained(context: CheckContext, call: Call) -> Iterator[CodeFinding]:
+    """Models whose weights come from the internet, unless a cache or a file has them."""
+    pretrained = call.keyword("pretrained")
+    weights = call.keyword("weights")
+    named = context.program.text(call.node.args[0]) if call.node.args else None
+    if isinstance(pretrained, ast.Constant) and pretrained.value is True:
+        what = f"{call.name}(pretrained=True)"
+    elif isinstance(weights, ast.Constant) and weights.value in ("imagenet", "DEFAULT"):
+        what = f"{call.name}(weights={weights.value!r})"
+    elif (
+        call.method == "from_pretrained"
+        and named
+        and "/kaggle" not in named
+        and ".." not in named
+        and "\0" not in named
+    ):
+        what = f"{call.name}({named!r})"
+    elif call.name == "torch.hub.load" and not call.keyword("source"):
+        what = "torch.hub.load"
+    else:
+        return
+    fix = "Attach the weights as a data set and load them from there."
+    reason = f"{what} downloads weights; the hidden rerun has no internet."
+    yield make_finding("internet", Level.WARNING, call.where, reason, fix)
+
+
+def _no_internet(where: Where, what: str) -> CodeFinding:
+    reason = f"{what}; the hidden rerun has no internet."
+    return make_finding(
+        "internet", Level.ERROR, where, reason, "Attach the file as a data set, or its wheel in a folder wheels/."
+    )
+
+
+def cuda(context: CheckContext) -> Iterator[CodeFinding]:
+    """CUDA without a question whether there is any, on a machine without a GPU."""
+    if context.gpu_here or context.program.uses("is_available", "device_count", "list_physical_devices"):
+        return
+    for call in context.program.calls:
+        named = any((context.program.text(one) or "").startswith("cuda") for one in call.node.args)
+        if (call.method == "cuda" and not call.name.startswith("torch.cuda")) or (
+            call.method in ("to", "device") and named
+        ):
+            reason = "The program needs CUDA, and this machine has no NVIDIA GPU."
+            fix = 'Use "cuda" if torch.cuda.is_available() else "cpu"' + (
+                "." if context.gpu_wanted else "; on Kaggle, declare gpu = true in submission.toml."
+            )
+            on_kaggle = OnKaggle.WORKS if context.gpu_wanted else OnKaggle.DEPENDS
+            yield make_finding("cuda", Level.WARNING, call.where, reason, fix, on_kaggle)
+            return
+
+
+def removed_functions(context: CheckContext) -> Iterator[CodeFinding]:
+    """Functions that the installed libraries no longer have."""
+    versions = installed_versions()
+    images = [context.hosted] if context.hosted else []
+    texts = []
+    for unit, node in context.program.walk(ast.Attribute):
+        if ast.unparse(node.value) in ("np", "numpy"):
+            texts.append((f"module 'numpy' has no attribute '{node.attr}'", unit.where(node.lineno)))
+    for call in context.program.calls:
+        if call.method == "append" and call.keyword("ignore_index"):
+            texts.append(("'DataFrame' object has no attribute 'append'", call.where))
+        if call.name == "time.clock":
+            texts.append(("module 'time' has no attribute 'clock'", call.where))
+    for text, where in texts:
+        if found := explain_removed(text, versions, images):
+            on_kaggle = {True: OnKaggle.WORKS, False: OnKaggle.FAILS, None: OnKaggle.DEPENDS}[found.hosted_works]
+            reason, _, fix = found.sentence.rpartition(" Use ")
+            yield make_finding("removed-function", Level.ERROR, where, reason, f"Use {fix}", on_kaggle)
+
+
+def tools(context: CheckContext) -> Iterator[CodeFinding]:
+    """Programs such as ffmpeg that are not installed here, and questions to a user."""
+    for command, where in context.program.commands:
+        words = command.replace(UNKNOWN, " ").split()
+        for before, word in pairwise(["", *words]):
+            name = word.rpartition("/")[2]
+            first = before in ("", "|", "&&", ";", "sudo")
+            if first and name in COMMAND_TOOLS and "/" not in word and shutil.which(name) is None:
+                fix = f"Install {name} here, or attach a static build."
+                reason = f"{name} is not installed here."
+                yield make_finding("program-missing", Level.ERROR, where, reason, fix, OnKaggle.DEPENDS)
+    for call in context.program.calls:
+        if call.name == "input":
+            yield make_finding(
+                "input", Level.ERROR, call.where, "input() waits for a user; nobody answers.", "Remove it."
+            )
+
+
+RULES: tuple[Rule, ...] = (syntax, imports, paths, writes, internet, cuda, removed_functions, tools, *OUTPUT_RULES)
