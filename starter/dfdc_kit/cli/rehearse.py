@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dfdc_kit.cli.check import warn_of_findings
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
@@ -96,6 +97,7 @@ def rehearse(
         seed=seed,
         inputs=select(only or []),
     )
+    warn_of_findings(request.submission, profile)
     console = err if as_json else out
 
     def announce(what: str, videos: int, limit_s: float) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.cli.check import warn_of_findings
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
@@ -87,6 +88,7 @@ def run(
     )
     if text := sample_mismatch(request.dataset, challenge):
         warn(text)
+    warn_of_findings(request.submission, profile)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
         report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
     if as_json:

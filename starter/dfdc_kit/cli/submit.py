@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.cli.check import warn_of_findings
 from dfdc_kit.cli.console import BackendOption, JsonOption, RunsOption, SubmissionArgument, err, out, print_json, warn
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def submit(
         message=message,
         untested_here=untested_here,
     )
+    warn_of_findings(request.submission, request.profile_name)
     if dry_run:
         planned = plan_calls(request, runs)
         return print_json(planned) if as_json else show_plan(planned)

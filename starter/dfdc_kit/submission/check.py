@@ -85,22 +85,25 @@ def check_code(
     profile: Profile,
     *,
     profile_name: str = "",
-    inputs: Mapping[str, Path | None] | None = None,
     gpu_here: bool | None = None,
 ) -> CodeCheck:
     """Read the submission's source and apply every rule; takes well under 2 s, executes nothing.
 
-    inputs: see CheckContext. gpu_here: whether this machine has a GPU; None: look.
+    gpu_here: whether this machine has a GPU; None: look.
     """
     from dfdc_kit.submission.check_rules import RULES
     from dfdc_kit.submission.packages import canonical, distributions
 
-    program = read_program(submission.folder, submission.settings.entry_point, alone=submission.alone)
+    program = read_program(submission.folder, submission.program, alone=submission.alone)
     context = CheckContext(
         program=program,
         challenge=challenge,
         hosted=hosted_packages(profile),
-        inputs=inputs or {},
+        inputs={
+            point: attached.folder(submission.folder)
+            for attached in submission.settings.inputs
+            for point in attached.mount_points
+        },
         declared=frozenset(canonical(name) for name in distributions(submission.settings.packages)),
         folder=submission.folder,
         gpu_here=has_gpu() if gpu_here is None else gpu_here,

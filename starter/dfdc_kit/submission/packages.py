@@ -137,7 +137,7 @@ def explain_missing_module(
         return MissingModule(module, Place.OWN_FILE, f"{sentence} Attach it: --input SLUG=FOLDER")
     if distribution in _known().public:
         image = f"the hosted image ({hosted.as_of})" if hosted else "the hosted images"
-        sentence = f"{module} is not in {image} either: attach it as a wheel. Put the wheel into a folder wheels/:"
+        sentence = f"{module} is not in {image} either: put its wheel into a folder wheels/."
         return MissingModule(module, Place.NEEDS_WHEEL, sentence, f"pip download --no-deps -d wheels {distribution}")
     sentence = (
         f"{module} is in no list of packages: it is a file of yours that is missing in the submission, or of a data set"
@@ -205,6 +205,7 @@ def unmet(packages: Iterable[str], versions: Mapping[str, str]) -> list[str]:
     return found
 
 
+@cache
 def installed_versions() -> dict[str, str]:
     """The version of each installed distribution by its canonical name, and that of `python`."""
     versions: dict[str, str] = {canonical(found.name): found.version for found in metadata.distributions()}
