@@ -36,6 +36,7 @@ if argv[0] == "run":
     image = argv.index("an-image")
     values = {{argv[i]: argv[i + 1] for i in range(image) if argv[i].startswith("--")}}
     volumes = [argv[i + 1].split(":") for i in range(image) if argv[i] == "--volume"]
+    volumes.sort(key=lambda volume: -len(volume[1]))
     def here(text):
         for volume in volumes:
             if text.startswith(volume[1]):
@@ -105,7 +106,8 @@ def test_command_line_is_exactly_this(monkeypatch):
         --memory 1073741824 --memory-swap 1073741824
         --pids-limit 64 --cpuset-cpus {core} --ulimit fsize=3145728
         --volume /runs/1/stage/kaggle/input:/kaggle/input:ro --volume /runs/1/stage/kaggle/src:/kaggle/src:ro
-        --volume /runs/1/stage/kaggle/working:/kaggle/working --volume /runs/1/stage/tmp:/tmp
+        --volume /runs/1/stage/tmp/tmp:/tmp --volume /runs/1/stage/tmp/home:/root
+        --volume /runs/1/stage/tmp/kaggle:/kaggle --volume /runs/1/stage/kaggle/working:/kaggle/working
         --workdir /kaggle/working --env LANG=C.UTF-8 --env DFDC_INPUT_DIR=/kaggle/input/a
         --entrypoint <> an-image python3 /kaggle/src/main.py
     """

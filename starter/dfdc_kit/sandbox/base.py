@@ -22,10 +22,30 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str | Path]  # the complete environment: no variable of ours is inherited
     stage: Path  # holds read-only input and sources, and the two folders below
     working: Path  # the current directory, and the only folder whose content is kept
-    temporary: Path  # for temporary files, not kept
+    temporary: Path  # for temporary files, not kept; holds the folders of WRITABLE
     hidden: tuple[Path, ...] = ()  # what it must not read, wherever that is: labels, home, credentials
     log: Path  # receives standard output and standard error, interleaved, up to `Limits.log_bytes`
     gpu: bool = False  # whether it may use the GPUs of this machine
+
+    def make_folders(self) -> None:
+        """Create the folders of WRITABLE, and in that of /kaggle the mount points of input, sources and output."""
+        for name in WRITABLE:
+            (self.temporary / name).mkdir(exist_ok=True)
+        for name in ("input", "src", "working", "temp", "tmp"):
+            (self.temporary / "kaggle" / name).mkdir(exist_ok=True)
+
+    def inside(self, part: str | Path) -> str:
+        """A Path as a job sees it whose backend mounts the stage as on Kaggle; text unchanged."""
+        if not isinstance(part, Path):
+            return part
+        for name, target in WRITABLE.items():
+            if part.is_relative_to(self.temporary / name):
+                return str(target / part.relative_to(self.temporary / name))
+        return str(Path("/") / part.relative_to(self.stage))
+
+
+# What is writable on Kaggle besides /kaggle/working: folder in `Job.temporary` -> where it is hosted
+WRITABLE = {"tmp": Path("/tmp"), "home": Path("/root"), "kaggle": Path("/kaggle")}  # noqa: S108
 
 
 class Ending(StrEnum):

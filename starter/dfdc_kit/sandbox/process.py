@@ -7,18 +7,30 @@ limit by limit, what is missing. The program can still see which files and proce
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement, Job, Outcome, SandboxBackend, never
+from dfdc_kit.sandbox.base import (
+    ENFORCED,
+    NOT_ENFORCED,
+    WATCHED,
+    WRITABLE,
+    Enforcement,
+    Job,
+    Outcome,
+    SandboxBackend,
+    never,
+)
 from dfdc_kit.sandbox.enforcement import MECHANISMS, shared_memory_bytes, supervised_limits, why_unavailable
 from dfdc_kit.sandbox.supervise import Confinement, supervise
-from dfdc_kit.sandbox.visible_paths import DEVICES, GPU_DEVICES, readable_paths
+from dfdc_kit.sandbox.visible_paths import DEVICES, GPU_DEVICES, mounts, readable_paths
 
-TEMPORARY = Path("/dev/shm/tmp")  # noqa: S108  # as in confine.py
+SHORT_PATH = 60  # characters; multiprocessing adds up to 32
 ALL_PROCESSES = -1  # for kill(2): every process that one may signal
-KERNEL_PATHS = ("/proc", "/sys/devices")  # processes, cores, memory, devices; the kernel guards other users' data
+KERNEL_PATHS = ("/proc",)  # processes, cores, memory; the kernel guards other users' data
 
 
 class ProcessBackend(SandboxBackend):
@@ -46,40 +58,57 @@ class ProcessBackend(SandboxBackend):
         yield _descendants()
         if not limits.network:
             yield _network_claim(limits)
-        if missing := why_unavailable("landlock"):
-            how = f"a copy without write permission, compared after the run; its owner could restore it ({missing})"
-            yield Enforcement(limit="read_only_input", status=WATCHED, how=how)
-            how = f"the program can read labels, home and credentials ({missing})"
-            yield Enforcement(limit="hidden_files", status=NOT_ENFORCED, how=how)
-            return
-        how = "Landlock on a copy, compared after the run: a file's mode can be changed, its content cannot"
-        yield Enforcement(limit="read_only_input", status=ENFORCED, how=how)
-        how = "Landlock: only system libraries, Python and the stage can be read; names and sizes of all files be seen"
-        yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
+        yield from _file_claims()
 
     def run(
         self, job: Job, limits: Limits, on_output: Callable[[bytes], None], should_stop: Callable[[], bool] = never
     ) -> Outcome:
         """Run the job to its end."""
+        job.make_folders()
         confinement = _confinement(job, limits)
-        short: dict[str | Path, Path] = {job.temporary: TEMPORARY} if "temporary" in confinement else {}
-        environment = {name: str(short.get(value, value)) for name, value in job.environment.items()}
-        command = [str(part) for part in job.command]
-        return supervise(job, command, environment, limits, on_output, should_stop, confinement)
+        with _short_path(job.temporary / "tmp", needed="view" not in confinement) as temporary:
+
+            def path(part: str | Path) -> str:
+                if "view" in confinement:
+                    return job.inside(part)
+                return str(temporary if part == job.temporary / "tmp" else part)
+
+            environment = {name: path(value) for name, value in job.environment.items()}
+            command = [path(part) for part in job.command]
+            return supervise(job, command, environment, limits, on_output, should_stop, confinement)
+
+
+@contextmanager
+def _short_path(folder: Path, *, needed: bool) -> Iterator[Path]:
+    """A short name of `folder` while the context is open: a Unix socket's path has at most 107 characters."""
+    if not needed or len(str(folder)) <= SHORT_PATH:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="dfdc-") as place:
+        link = Path(place) / "tmp"
+        link.symlink_to(folder)
+        yield link
 
 
 def _confinement(job: Job, limits: Limits) -> Confinement:
     """As much confinement as this kernel offers."""
-    devices = [f"/dev/{name}" for name in (*DEVICES, *(GPU_DEVICES if job.gpu else ()))]
-    write = [str(job.working), str(job.temporary)]
-    confinement: Confinement = {"write": [*write, *devices], "network": _network(limits)}
+    devices = [*DEVICES, *(GPU_DEVICES if job.gpu else ())]
+    confinement: Confinement = {"network": _network(limits)}
     if not why_unavailable("namespaces"):
+        root = job.stage / "root"
+        root.mkdir(exist_ok=True)
+        confinement["view"], confinement["root"] = list(mounts(job)), str(root)
+        confinement["working"], confinement["devices"] = job.inside(job.working), devices
         confinement["shm_bytes"] = shared_memory_bytes(limits)
-        confinement["writable_mounts"] = [str(job.stage)]
-        confinement["temporary"] = str(job.temporary)
     if not why_unavailable("landlock"):
-        read, confinement["list_only"] = readable_paths(job.hidden)
-        confinement["read"] = [*read, *KERNEL_PATHS, str(job.stage / "kaggle")]
+        write = [*map(str, WRITABLE.values()), job.inside(job.working)]
+        read, confinement["list_only"] = ["/"], []
+        if "view" not in confinement:
+            write = [str(job.temporary), str(job.working)]
+            read, confinement["list_only"] = readable_paths(job.hidden)
+            read += [*KERNEL_PATHS, str(job.stage / "kaggle")]
+        confinement["read"] = read
+        confinement["write"] = [*write, *(f"/dev/{name}" for name in (*devices, "pts", "ptmx", "shm"))]
     if not why_unavailable("filter"):
         confinement["filter"] = True
         confinement["protected_pids"] = [os.getpid(), -os.getpgrp(), ALL_PROCESSES]
@@ -93,6 +122,24 @@ def _network(limits: Limits) -> str:
     return "namespace" if not why_unavailable("namespaces") else "filter" if not why_unavailable("filter") else ""
 
 
+def _file_claims() -> Iterator[Enforcement]:
+    if not why_unavailable("namespaces"):
+        yield Enforcement(limit="read_only_input", status=ENFORCED, how="read-only bind mount of a copy")
+        how = "mount namespace: system libraries, Python and the stage only; the list of processes can be seen"
+        yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
+        return
+    if missing := why_unavailable("landlock"):
+        how = f"a copy without write permission, compared after the run; its owner could restore it ({missing})"
+        yield Enforcement(limit="read_only_input", status=WATCHED, how=how)
+        how = f"the program can read labels, home and credentials ({missing})"
+        yield Enforcement(limit="hidden_files", status=NOT_ENFORCED, how=how)
+        return
+    how = "Landlock on a copy, compared after the run: a file's mode can be changed, its content cannot"
+    yield Enforcement(limit="read_only_input", status=ENFORCED, how=how)
+    how = "Landlock: only system libraries, Python and the stage can be read; names and sizes of all files be seen"
+    yield Enforcement(limit="hidden_files", status=ENFORCED, how=how)
+
+
 def _descendants() -> Enforcement:
     how = "subreaper; every descendant is killed at the end"
     if not (reason := why_unavailable("signals")):
@@ -102,8 +149,8 @@ def _descendants() -> Enforcement:
 
 def _network_claim(limits: Limits) -> Enforcement:
     hows = {
-        "namespace": "network namespace with its own loopback only; Unix sockets with a path are reachable",
-        "filter": "a system call filter: Unix sockets only, not even loopback",
+        "namespace": "network namespace with its own loopback only",
+        "filter": "a system call filter: Unix and netlink sockets only, not even loopback",
     }
     if (kind := _network(limits)) in hows:
         return Enforcement(limit="network", status=ENFORCED, how=hows[kind])

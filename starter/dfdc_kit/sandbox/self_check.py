@@ -230,7 +230,7 @@ def _run(
     (stage / "kaggle" / "input" / "given").chmod(0o444)
     job = Job(
         command=[sys.executable, "-I", "-S", "-c", *command],
-        environment={"PATH": os.defpath, "TMPDIR": stage / "tmp"},
+        environment={"PATH": os.defpath, "TMPDIR": stage / "tmp" / "tmp"},
         stage=stage,
         working=stage / "kaggle" / "working",
         temporary=stage / "tmp",

@@ -22,6 +22,7 @@ from dfdc_kit.sandbox.enforcement import SUPERVISOR, cores, file_bytes, why_unav
 from dfdc_kit.sandbox.monitor.gpu import GpuWatch, find_gpus
 from dfdc_kit.sandbox.monitor.log import Log
 from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
+from dfdc_kit.sandbox.visible_paths import Mount
 
 TICK_S = 0.05
 PIECE_BYTES = 1 << 16
@@ -36,13 +37,15 @@ class Confinement(TypedDict, total=False):
     cores: list[int]  # CPU affinity; empty: all
     filter: bool  # a system call filter keeps that affinity; needs the mechanism "filter"
     protected_pids: list[int]  # with `filter`: no user namespaces, and no signals to these nor to the supervisor
-    network: str  # "": open; "namespace": its own; "filter": Unix sockets only
-    shm_bytes: int  # if given: a mount namespace, with a /dev/shm of this size
-    writable_mounts: list[str]  # with `shm_bytes`: every other mount is read-only
-    read: list[str]  # if given: Landlock; what it may read and execute
+    network: str  # "": open; "namespace": its own; "filter": Unix and netlink sockets only
+    view: list[Mount]  # if given: a mount namespace with these mounts only
+    root: str  # with `view`: an empty folder that becomes the root
+    working: str  # with `view`: the current directory, as the job sees it
+    devices: list[str]  # with `view`: names in /dev
+    shm_bytes: int  # with `view`: the size of /dev/shm
+    read: list[str]  # if given: Landlock; what it may read and execute, in the view
     list_only: list[str]  # with `read`: folders of which it may only list the names
     write: list[str]  # with `read`: what it may change
-    temporary: str  # with `shm_bytes`: the folder that is bound to the short path confine.TEMPORARY as well
     bare: bool  # none of the above but file_bytes: the command confines the job itself
     on_stop: list[str]  # a command to run if the job had to be stopped, even after the harness has died
 

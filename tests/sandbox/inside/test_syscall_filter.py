@@ -41,6 +41,8 @@ def refused(error: int) -> int:
         ("sched_setaffinity", (0, 8), refused(0)),
         ("socket", (1, 1), ALLOWED),
         ("socket", (2, 1), refused(errno.EACCES)),
+        ("socket", (10, 1), refused(errno.EACCES)),
+        ("socket", (16, 3), ALLOWED),
         ("io_uring_setup", (), refused(errno.ENOSYS)),
         ("clone", (0x10000000 | 17,), refused(errno.EPERM)),
         ("clone", (0x3D0F00,), ALLOWED),  # a thread

@@ -135,7 +135,7 @@ def test_gpu_memory_limit_stops_a_run(nvml, tmp_path, monkeypatch):
         return [SimpleNamespace(pid=newest.pid, usedGpuMemory=9 * GIB)]
 
     monkeypatch.setattr(fake, "nvmlDeviceGetComputeRunningProcesses", running)
-    for name in ("kaggle/working", "tmp"):
+    for name in ("kaggle/input", "kaggle/src", "kaggle/working", "tmp"):
         (tmp_path / name).mkdir(parents=True)
     outcome = BACKENDS["process"].run(job(tmp_path), Limits(gpu_memory_bytes=8 * GIB, wall_time_s=30), lambda _: None)
     assert outcome.ending is Ending.GPU_MEMORY
@@ -144,7 +144,7 @@ def test_gpu_memory_limit_stops_a_run(nvml, tmp_path, monkeypatch):
 
 def test_run_without_gpu_has_no_gpu_usage(nvml, tmp_path):
     nvml()
-    for name in ("kaggle/working", "tmp"):
+    for name in ("kaggle/input", "kaggle/src", "kaggle/working", "tmp"):
         (tmp_path / name).mkdir(parents=True)
     outcome = BACKENDS["process"].run(job(tmp_path, seconds=0, gpu=False), Limits(), lambda _: None)
     assert outcome.usage.gpu is None

@@ -20,7 +20,11 @@ NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x40000000  # mounts, IPC, network
 NEW_USERS = 0x10000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000  # the same number on every architecture
-TEMPORARY = "/dev/shm/tmp"  # noqa: S108  # short: a Unix socket's path has at most 107 characters, and a run's folder is often longer
+DEVICE_LINKS = (  # in /dev
+    ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    *((name, f"/proc/self/fd/{number}") for number, name in enumerate(("stdin", "stdout", "stderr"))),
+)
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 KEYCTL = {"x86_64": 250, "aarch64": 219}
 JOIN_SESSION_KEYRING = 1
@@ -34,11 +38,11 @@ def confine(confinement: "dict[str, Any]") -> None:
     if confinement.get("cores"):
         os.sched_setaffinity(0, confinement["cores"])
     network = confinement.get("network", "")
-    if "shm_bytes" in confinement:
-        namespaces(confinement["writable_mounts"], confinement["shm_bytes"], own_network=network == "namespace")
-        os.mkdir(TEMPORARY)  # noqa: PTH102
-        _mount(confinement["temporary"], TEMPORARY, None, MS_BIND)
-    if "shm_bytes" in confinement or "read" in confinement:
+    if "view" in confinement:
+        namespaces(own_network=network == "namespace")
+        enter_view(confinement["root"], confinement["view"], confinement["devices"], confinement["shm_bytes"])
+        os.chdir(confinement["working"])
+    if "view" in confinement or "read" in confinement:
         drop_capabilities()
     if "read" in confinement:
         close_tcp = network == "filter" and landlock.version() >= 4
@@ -46,22 +50,18 @@ def confine(confinement: "dict[str, Any]") -> None:
     if confinement.get("filter"):
         supervisor = os.getppid()
         protected = confinement.get("protected_pids")
-        protected_pids = [*protected, supervisor, -supervisor] if protected else []
         content = syscall_filter.program(
             os.uname().machine,
             keep_cores=bool(confinement.get("cores")),
             close_network=network == "filter",
-            close_users=bool(protected_pids),
-            protected_pids=protected_pids,
+            close_users=bool(protected),
+            protected_pids=[*protected, supervisor, -supervisor] if protected else [],
         )
         syscall_filter.install(content)
 
 
-def namespaces(writable_mounts: list[str], shm_bytes: int, *, own_network: bool) -> None:
-    """Enter namespaces for mounts, IPC and, if wanted, network.
-
-    Every mount but `writable_mounts` is read-only, `/dev/shm` is new, loopback is up.
-    """
+def namespaces(*, own_network: bool) -> None:
+    """Enter namespaces for mounts, IPC and, if wanted, network, where loopback is then up."""
     flags = NEW_NAMESPACES if own_network else NEW_NAMESPACES & ~0x40000000
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -71,19 +71,55 @@ def namespaces(writable_mounts: list[str], shm_bytes: int, *, own_network: bool)
         _write("/proc/self/gid_map", f"{group} {group} 1")
     else:  # root needs no user namespace, where they are forbidden
         _checked(libc.unshare(flags), "unshare")
-    here = os.getcwd()  # noqa: PTH109
-    _mount(None, "/", None, MS_REC | MS_PRIVATE)
-    for path in writable_mounts:
-        _mount(path, path, None, MS_BIND)
-    _set_read_only("/", recursive=True, read_only=True)
-    for path in writable_mounts:
-        _set_read_only(path, recursive=False, read_only=False)
-    _mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"size={shm_bytes},mode=1777")  # noqa: S108
-    if not any(f"{path}/".startswith("/run/") for path in writable_mounts):
-        _mount("tmpfs", "/run", "tmpfs", MS_RDONLY)  # services listen there, such as container engines
-    os.chdir(here)  # into the mount made above: the old one is now read-only
     if own_network:
         _loopback_up()
+
+
+def enter_view(root: str, view: "list[tuple[str, str, str]]", devices: list[str], shm_bytes: int) -> None:
+    """Make the mounts of `view` (see visible_paths.mounts) below the empty folder `root`, and make that the root.
+
+    /proc is the machine's, read-only; /dev has `devices`, pseudo-terminals of its own, and a /dev/shm of that size.
+    """
+    _mount(None, "/", None, MS_REC | MS_PRIVATE)
+    _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    sealed = [f"{root}/dev", root]
+    for kind, source, target in (*view, ("ro", "/proc", "/proc"), ("cover", "", "/dev")):
+        place = root + target
+        if kind == "link":
+            os.symlink(source, place)  # noqa: PTH211
+        elif kind == "cover":
+            os.makedirs(place, exist_ok=True)  # noqa: PTH103
+            _mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+            sealed.insert(0, place)
+        elif kind != "try" or os.path.exists(source):  # noqa: PTH110
+            _bind(source, place)
+            if kind != "bind":
+                _set_read_only(place, recursive=True, read_only=True)
+    for name in devices:
+        if os.path.exists(f"/dev/{name}"):  # noqa: PTH110
+            _bind(f"/dev/{name}", f"{root}/dev/{name}")
+    for name, target in DEVICE_LINKS:
+        os.symlink(target, f"{root}/dev/{name}")  # noqa: PTH211
+    for name, kind, options in (
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=620"),
+        ("shm", "tmpfs", f"size={shm_bytes},mode=1777"),
+    ):
+        os.mkdir(f"{root}/dev/{name}")  # noqa: PTH102
+        _mount(kind, f"{root}/dev/{name}", kind, MS_NOSUID, options)
+    for place in sealed:  # else a job could fill memory unseen
+        _set_read_only(place, recursive=False, read_only=True)
+    os.chroot(root)
+    os.chdir("/")
+
+
+def _bind(source: str, place: str) -> None:
+    """Bind a folder or file to `place`, which is created if it is missing."""
+    if os.path.isdir(source):  # noqa: PTH112
+        os.makedirs(place, exist_ok=True)  # noqa: PTH103
+    elif not os.path.exists(place):  # noqa: PTH110
+        os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    _mount(source, place, None, MS_BIND | MS_REC)
 
 
 def drop_capabilities() -> None:
@@ -160,11 +196,16 @@ def _trial(mechanism: "Callable[[], object]") -> str:
     return "" if status == 0 else error_text or f"the trial ended with status {status}"
 
 
+def _try_view(root: str) -> None:
+    namespaces(own_network=True)
+    enter_view(root, [("ro", "/usr", "/usr")], ["null"], 1 << 20)
+
+
 def trial(name: str, folder: str) -> str:
     """Why the mechanism `name` does not work here, found by trying; empty if it works. `folder` is writable."""
     return _trial(
         {
-            "namespaces": lambda: namespaces([folder], 1 << 20, own_network=True),
+            "namespaces": lambda: _try_view(folder),
             "signals": landlock.check_signal_scope,
             "landlock": lambda: landlock.restrict([], ["/usr"], [folder], close_tcp=False),
             "filter": lambda: syscall_filter.install(

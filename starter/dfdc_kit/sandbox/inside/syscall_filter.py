@@ -19,7 +19,7 @@ LOAD, EQUAL, AT_LEAST, ANY_BIT, ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # LD|W|AB
 ALLOW, ERROR = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, or-ed with the error's number
 NUMBER, MACHINE, ARGUMENTS = 0, 4, (16, 24, 32)  # offsets in struct seccomp_data; low word first on both architectures
 FOREIGN = 0x40000000  # x32: the same calls with other numbers
-AF_UNIX, NEW_USERS = 1, 0x10000000
+AF_UNIX, AF_NETLINK, NEW_USERS = 1, 16, 0x10000000
 SET_OWNER, SET_OWNER_BY_POINTER = 8, 15  # fcntl: F_SETOWN, F_SETOWN_EX
 SET_OWNER_BY_IOCTL = 0x8901, 0x8902
 PER_USER = {"setpriority": 2, "ioprio_set": 3}  # the argument that means all processes of a user
@@ -74,9 +74,9 @@ def program(
     """The filter's instructions, 8 bytes each. Raises OSError on an architecture that is not in MACHINES.
 
     keep_cores: setting the CPU affinity reports success and changes nothing, so that a program that asks for every core
-    goes on. close_network: Unix sockets only, no io_uring. close_users: no user namespaces, in which a program could
-    mount its own memory, and no kernel keyrings. protected_pids: processes (negative: process groups) that cannot be
-    signalled or reprioritized; with it, a process can set resource limits only of itself.
+    goes on. close_network: Unix and netlink sockets only, no io_uring. close_users: no user namespaces, in which a
+    program could mount its own memory, and no kernel keyrings. protected_pids: processes (negative: process groups)
+    that cannot be signalled or reprioritized; with it, a process can set resource limits only of itself.
     """
     call = _calls(machine)
     steps: list[Step] = [
@@ -92,7 +92,12 @@ def program(
     if close_network:
         steps += _on(call["io_uring_setup"], _refuse(errno.ENOSYS))
         steps += _on(
-            call["socket"], (LOAD, 0, 0, ARGUMENTS[0]), (EQUAL, 1, 0, AF_UNIX), _refuse(errno.EACCES), _allow()
+            call["socket"],
+            (LOAD, 0, 0, ARGUMENTS[0]),
+            (EQUAL, 2, 0, AF_UNIX),
+            (EQUAL, 1, 0, AF_NETLINK),  # to list the network interfaces; libzmq ends the program without
+            _refuse(errno.EACCES),
+            _allow(),
         )
     if close_users:
         steps += _on(call["clone3"], _refuse(errno.ENOSYS))  # its flags cannot be read; C libraries use clone then
