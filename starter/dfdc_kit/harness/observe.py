@@ -18,7 +18,6 @@ from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
-from dfdc_kit.sandbox.visible_paths import package_environment
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
@@ -183,7 +182,6 @@ def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
         "HOME": staged.temporary / "home",
         "TMPDIR": staged.temporary / "tmp",
-        **package_environment(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         **PIP,

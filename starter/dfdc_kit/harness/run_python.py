@@ -1,11 +1,12 @@
 """A Python environment of the run's own: `pip install` can write to it, and what it installs comes first."""
 
-import os
 import site
 import sys
 from pathlib import Path
 
-OWN_PYTHON = ".python"  # in the run's folder for temporary files
+from dfdc_kit.sandbox import visible_paths
+
+OWN_PYTHON = ".python"  # in the run's home folder
 PIP = '#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n'  # finds its Python wherever a sandbox mounts the folder
 START = "_dfdc_start"  # a module that Python runs as it starts
 START_SOURCE = """
@@ -47,6 +48,6 @@ def make_python(folder: Path) -> Path:
 
 
 def package_folders() -> list[str]:
-    """The folders of packages on the path of this Python, with user site and PYTHONPATH, without standard library."""
-    sites = [*site.getsitepackages(), site.getusersitepackages(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return [folder for folder in dict.fromkeys(sys.path) if folder in sites and Path(folder).is_dir()]
+    """The folders of packages on the path of this Python that a sandbox shows, without the standard library."""
+    shown = {*site.getsitepackages(), *map(str, visible_paths.package_folders())}
+    return [str(Path(name).absolute()) for name in dict.fromkeys(sys.path) if str(Path(name).absolute()) in shown]

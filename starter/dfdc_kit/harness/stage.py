@@ -81,7 +81,7 @@ class Staged:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target)
             entry = self.source / submission.program
-            self.command = [make_python(self.temporary / OWN_PYTHON), entry, *submission.arguments]
+            self.command = [make_python(self.temporary / "home" / OWN_PYTHON), entry, *submission.arguments]
             if program_runner.is_needed(self.source, entry):
                 runner = self.source / RUNNER_AS_STAGED
                 _copy(Path(program_runner.__file__), runner)

@@ -1,7 +1,6 @@
 """What a job sees: its stage, and of this machine the system's programs and libraries and the Python that runs it."""
 
 import os
-import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -51,16 +50,6 @@ def package_folders() -> list[Path]:
             continue
         found.append(path)
     return found
-
-
-def package_environment() -> dict[str, str]:
-    """The variables by which the Python of a job finds the same packages as this one."""
-    shown = [str(folder) for folder in package_folders()]
-    listed = [str(Path(name).absolute()) for name in os.environ.get("PYTHONPATH", "").split(os.pathsep) if name]
-    found = {"PYTHONPATH": os.pathsep.join(name for name in listed if name in shown)}
-    if site.ENABLE_USER_SITE and site.getusersitepackages() in shown:
-        found["PYTHONUSERBASE"] = site.getuserbase()
-    return {name: value for name, value in found.items() if value}
 
 
 def _home() -> Path:
