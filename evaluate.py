@@ -2,7 +2,7 @@
 
     score = -1/n * sum(y * ln(p) + (1 - y) * ln(1 - p))      y = 1 for FAKE, p = predicted probability of FAKE
 
-Predictions are cast to float64 first, then clipped to [1e-15, 1 - 1e-15], so that an exact 0 or 1 costs much but stays
+Predictions are cast to float64 first, then clipped to [1e-15, 1 - 1e-15], so an exact 0 or 1 costs much but stays
 finite. Formula and "bounded away from the extremes by a small value": the challenge's evaluation page (2019-12-11).
 The value 1e-15 is the one printed on sibling competitions of that time, not on this one's page (inferred).
 
@@ -16,14 +16,17 @@ import sys
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, Decimal
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported late: with arrays at hand, `log_loss` and `row_losses` do not need it
 
 EPSILON = 1e-15
 LABEL = "label"
-USAGE = "Usage"  # Public, Private or Ignored; Kaggle keeps this column from the metric, a local solution may carry it
-CHUNK_ROWS = 1 << 15  # temporaries of one chunk stay in the processor's cache
+USAGE = "Usage"  # Public, Private or Ignored; Kaggle removes it before the metric, a local solution may have it
+CHUNK_ROWS = 1 << 15  # temporaries of one chunk fit into the processor's cache
 
 
 class ParticipantVisibleError(Exception):
@@ -37,6 +40,7 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: 
     submission: columns <row id>, label (probability of FAKE, in [0, 1]); one row for each solution row, in any order.
     Raises ParticipantVisibleError, naming every rule that the submission breaks; ValueError for a broken solution.
 
+    >>> import pandas as pd
     >>> truth = pd.DataFrame({"filename": ["a.mp4", "b.mp4"], "label": [1, 0]})
     >>> guess = pd.DataFrame({"filename": ["b.mp4", "a.mp4"], "label": [0.5, 0.5]})
     >>> score(truth, guess, "filename")
@@ -49,37 +53,42 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: 
 
 
 def losses(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: str) -> pd.Series[float]:
-    """What each row costs, float64, indexed by row id in the solution's order; the mean is the score."""
+    """The loss of each row, float64, indexed by row id in the solution's order; the mean is the score."""
+    import pandas as pd
+
     ids, truth, predicted = _aligned(solution, submission, row_id_column_name)
-    return pd.Series(_losses(truth, predicted), index=ids)
+    return pd.Series(row_losses(truth, predicted), index=ids)
 
 
 def log_loss(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Mean log loss of `predicted` (n,) in [0, 1] against `truth` (n,) of 0 and 1; arrays already matched."""
     chunks = (slice(i, i + CHUNK_ROWS) for i in range(0, len(truth), CHUNK_ROWS))
-    return math.fsum(_losses(truth[rows], predicted[rows]).sum() for rows in chunks) / len(truth)
+    return math.fsum(row_losses(truth[rows], predicted[rows]).sum() for rows in chunks) / len(truth)
 
 
-def _losses(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def row_losses(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The loss of each row (n,), float64; arguments as for `log_loss`."""
     p = np.clip(predicted.astype(np.float64), EPSILON, 1 - EPSILON)  # (n,) float64 before the clip
     return -np.log(np.where(truth == 1, p, 1 - p))
 
 
 def _aligned(solution: pd.DataFrame, submission: pd.DataFrame, row_id: str) -> tuple[pd.Index, np.ndarray, np.ndarray]:
     """Ids, truth and predictions (n,) of the rows that count, in the solution's order."""
+    import pandas as pd
+
     counts = _rows_that_count(solution, row_id)
     solution, submission = solution.reset_index(drop=True), submission.reset_index(drop=True)
     if faults := list(_column_faults(submission, row_id)) or list(_row_faults(solution, submission, row_id)):
         raise ParticipantVisibleError("\n".join(faults))
     ids = pd.Index(_ids(solution[row_id]))
-    rows = pd.Index(_ids(submission[row_id])).get_indexer(ids)  # (n,) where each solution row stands
+    rows = pd.Index(_ids(submission[row_id])).get_indexer(ids)  # (n,) index of each solution row
     return ids[counts], solution[LABEL].to_numpy()[counts], _numbers(submission[LABEL])[rows][counts]
 
 
 def _rows_that_count(solution: pd.DataFrame, row_id: str) -> np.ndarray:
     if missing := [name for name in (row_id, LABEL) if name not in solution]:
         raise ValueError(f"The solution has no column {', '.join(missing)}.")
-    usage = solution.get(USAGE, pd.Series("Public", solution.index))
+    usage = solution[USAGE] if USAGE in solution else solution[row_id].map(lambda _: "Public")
     counts = (usage != "Ignored").to_numpy(bool)  # (n,)
     rules = {
         f"{LABEL} is 0 or 1": solution[LABEL].isin([0, 1]).all(),
@@ -132,7 +141,7 @@ def _numbers(label: pd.Series) -> np.ndarray:
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number: True, a date, 1_0. `float` is exact; pandas 2 misses the last digits of text."""
+    """NaN for what is not a number: True, a date, 1_0. `float` is exact; pandas 2 misses the last digits of text."""
     plain = value.isascii() and "_" not in value if isinstance(value, str) else not isinstance(value, bool)
     try:
         return float(value) if plain and isinstance(value, (str, Real, Decimal)) else math.nan
@@ -142,11 +151,13 @@ def _number(value: object) -> float:
 
 def main(submission_csv: str, solution_csv: str) -> int:
     """Print the score as the leaderboard shows it, truncated to five decimals, then in full; 1 if there is none."""
+    import pandas as pd
+
     row_id = str(pd.read_csv(solution_csv, nrows=0).columns[0])
     solution = pd.read_csv(solution_csv, dtype={row_id: str}, keep_default_na=False)
     try:
         submission = pd.read_csv(submission_csv, dtype=str, keep_default_na=False)
-        if not isinstance(submission.index, pd.RangeIndex):  # surplus values in front, which pandas takes for an index
+        if not isinstance(submission.index, pd.RangeIndex):  # surplus values, which pandas reads as an index
             raise ParticipantVisibleError("Rows hold more values than the header.")
         value = score(solution, submission, row_id)
     except (ParticipantVisibleError, OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeError) as error:

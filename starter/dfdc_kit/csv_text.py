@@ -1,16 +1,17 @@
-"""A CSV file as text, exactly as its bytes say: nothing is stripped, merged, converted or repaired on the way.
+"""Read a CSV file as text: no value is stripped, merged or converted, and every anomaly is reported with its line.
 
-Read in blocks with numpy, so that ten million rows take seconds and not much more memory than their own bytes. What is
-odd about the file is counted under the codes of `ODD`; lines that cannot be rows are kept apart, the others are rows.
+Reads in blocks with numpy, so ten million rows take seconds and little more memory than their own bytes. Anomalies are
+counted by code; lines that cannot be rows are left out. Why not pandas: docs/decisions/0006-text-first.md
 """
 
+import contextlib
 import csv
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,9 @@ MAX_BYTES = 2 << 30
 MAX_LINES = 25_000_000
 MAX_COLUMNS = 100
 MAX_FIELD_BYTES = 255  # the longest file name of common file systems
-MAX_COLUMN_BYTES = 512 << 20  # one long field widens its whole column: in long files, long fields are kept apart
-FIRST = 5  # lines told of each anomaly
-SHOWN_CHARACTERS = 60
+MAX_COLUMN_BYTES = 512 << 20  # one long field widens its whole column: in long files, long fields are left out
+FIRST = 5  # lines kept of each anomaly, unless all are asked for
+PREVIEW_CHARACTERS = 60
 
 BOM = b"\xef\xbb\xbf"
 FOREIGN: Final = {
@@ -51,14 +52,13 @@ FOREIGN: Final = {
     b"<": "HTML or XML",
 }
 FATAL: Final = ("file-missing", "file-kind", "file-size", "file-format", "file-empty")
-MALFORMED: Final = ("nul", "encoding", "quote-open", "row-width", "field-length")  # lines that are not rows
+MALFORMED: Final = ("nul", "encoding", "quote-open", "row-width", "field-length")  # lines that cannot be rows
 HARMLESS: Final = ("bom", "crlf", "lone-cr", "blank-line", "no-final-newline", "quotes")
-ODD: Final = FATAL + MALFORMED + HARMLESS
 
 
 @dataclass(slots=True)
 class Anomaly:
-    """Something odd: how often, and the first few lines as (line number, text); the number 0 means the whole file."""
+    """How often an anomaly occurs, and where first, as (line number, text); line 0 means the whole file."""
 
     count: int = 0
     first: list[tuple[int, bytes]] = field(default_factory=list)
@@ -68,46 +68,47 @@ class Anomaly:
 class CsvText:
     """The fields of a CSV file as text.
 
-    `columns[i]` is the column under `header[i]`, an array of bytes (n,); `lines` (n,) says where each row stands,
-    counting from 1. Lines that are blank or cannot be a row are in `odd` only.
+    `columns[i]` is the column under `header[i]`, an array of bytes (n,); `lines` (n,) is the line number of each row,
+    counting from 1. Blank lines and lines that cannot be a row are in `anomalies` only.
     """
 
     path: Path
     header: tuple[str, ...]
-    header_line: int  # 0: there is none
+    header_line: int  # 0: no header
     columns: tuple[Texts, ...]
     lines: Numbers
     anomalies: dict[str, Anomaly]
 
     def column(self, name: str) -> Texts | None:
-        """The first column of that name, if there is one."""
+        """The first column of that name, or None."""
         return self.columns[self.header.index(name)] if name in self.header and self.columns else None
 
 
-def read_csv(path: Path) -> CsvText:
-    """Read `path`. Whatever is wrong with its content is told in `.odd`, by code; never hangs on a pipe or device.
+def read_csv(path: Path, most: int = FIRST) -> CsvText:
+    """Read `path`; its anomalies are in `.anomalies` by code, the first `most` of each with line and text.
 
-    Raises DataMissingError only if the machine does not let us read a file that is there.
+    Never hangs on a pipe or device. Raises DataMissingError only if a file that exists cannot be read.
     """
-    return _Reading(path).read()
+    return _Reader(path, most).read()
 
 
 def as_text(values: Texts) -> list[str]:
-    """A column as Python strings; bytes that are no UTF-8 become escapes."""
+    """A column as Python strings; bytes that are not UTF-8 become escapes."""
     return b"\n".join(values.tolist()).decode("utf-8", "backslashreplace").split("\n") if len(values) else []
 
 
 def preview(text: bytes) -> str:
-    """Bytes from a file as short text, fit for a message."""
-    said = text.decode("utf-8", "backslashreplace")
-    return said if len(said) <= SHOWN_CHARACTERS else said[: SHOWN_CHARACTERS - 3] + "..."
+    """Bytes from a file as short text for a message."""
+    full = text.decode("utf-8", "backslashreplace")
+    return full if len(full) <= PREVIEW_CHARACTERS else full[: PREVIEW_CHARACTERS - 3] + "..."
 
 
-class _Reading:
+class _Reader:
     """One pass over a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int) -> None:
         self.path = path
+        self.most = most
         self.anomalies: dict[str, Anomaly] = {}
         self.header: list[bytes] = []
         self.header_line = 0
@@ -122,11 +123,11 @@ class _Reading:
                         self._take_rows(rest)
                     if self.line > MAX_LINES:
                         self.note("file-size", seen=f"more than {MAX_LINES:,} lines".encode())
-                    if self._is_hopeless():
+                    if self._is_fatal():
                         break
-        if not self.header_line and not self._is_hopeless():
+        if not self.header_line and not self._is_fatal():
             self.note("file-empty")
-        if self._is_hopeless():
+        if self._is_fatal():
             self.parts, self.header = [], []
         lines, columns = self._joined()
         return CsvText(
@@ -141,24 +142,27 @@ class _Reading:
     def note(self, code: str, line: int = 0, seen: bytes | None = None, count: int = 1) -> None:
         anomaly = self.anomalies.setdefault(code, Anomaly())
         anomaly.count += count
-        if seen is not None and len(anomaly.first) < FIRST:
+        if seen is not None and len(anomaly.first) < self.most:
             anomaly.first.append((line, seen[:200]))
 
-    def _is_hopeless(self) -> bool:
+    def _is_fatal(self) -> bool:
         return any(code in self.anomalies for code in FATAL)
 
     def _open(self) -> BinaryIO | None:
-        """The file, opened so that a pipe without a writer does not hold us; None after noting what it is instead."""
+        """The open file, without waiting for a pipe's writer; None after noting what it is instead of a file."""
         try:
             handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except (FileNotFoundError, NotADirectoryError):
             self.note("file-missing")
             return None
         except OSError as error:
-            if self.path.exists() and not self.path.is_file():
-                self.note("file-kind", seen=_kind(self.path.stat().st_mode))
-                return None
-            raise DataMissingError(f"Cannot read {self.path}: {error.strerror}.") from error
+            with contextlib.suppress(OSError):  # the folder may be unreadable, too
+                if not stat.S_ISREG(mode := self.path.stat().st_mode):
+                    self.note("file-kind", seen=_kind(mode))
+                    return None
+            raise DataMissingError(
+                f"Cannot read {self.path}: {error.strerror}.", hint="Check the permissions of it and of its folders."
+            ) from error
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             self.note("file-kind", seen=_kind(state.st_mode))
@@ -170,7 +174,7 @@ class _Reading:
         return os.fdopen(handle, "rb")
 
     def _blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """The file in blocks of whole lines, each ended by LF alone; byte order mark and CR are noted, then gone."""
+        """The file in blocks of complete lines that end in LF; byte order mark and CR are noted and removed."""
         rest, done = b"", 0
         while chunk := file.read(BLOCK_BYTES):
             if not done:
@@ -181,7 +185,7 @@ class _Reading:
                     return self.note("file-format", seen=kind.encode())
             done += len(chunk)
             if done > MAX_BYTES:  # it grew while it was read
-                return self.note("file-size", seen=b"a file that grows")
+                return self.note("file-size", seen=b"the file grows while it is read")
             data = rest + chunk
             cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
             if not cut and len(data) > BLOCK_BYTES:
@@ -208,7 +212,7 @@ class _Reading:
         return block
 
     def _take_header(self, block: bytes) -> bytes:
-        """Read the first line that is not blank as the header; what follows it."""
+        """Read the first line that is not blank as the header; returns the rest of the block."""
         at = 0
         while at < len(block):
             end = block.index(b"\n", at)
@@ -232,7 +236,7 @@ class _Reading:
         return b""
 
     def _take_rows(self, block: bytes) -> None:
-        """Split a block into rows. A row's text is never touched; a line that is no row is noted and left out."""
+        """Split a block into rows, their text unchanged; a line that cannot be a row is noted and left out."""
         width = len(self.header)
         if width > MAX_COLUMNS:
             return self.note("file-format", seen=f"more than {MAX_COLUMNS} columns".encode())
@@ -245,16 +249,16 @@ class _Reading:
         lines = _Lines(block, data, starts, ends, self.line)
         self.line += len(ends)
 
-        plain = np.ones(len(ends), np.bool_)  # (lines,) not yet told to be anything else
+        plain = np.ones(len(ends), np.bool_)  # (lines,) no anomaly so far
         for code, found in lines.special():
             found = found[plain[found]]
             plain[found] = False
             if code == "quotes":
                 self._take_quoted(lines, found)
             else:
-                self._set_apart(code, lines, found)
+                self._leave_out(code, lines, found)
         wide = np.flatnonzero(plain & (after - before != width - 1))
-        self._set_apart("row-width", lines, wide)
+        self._leave_out("row-width", lines, wide)
         plain[wide] = False
 
         rows = np.flatnonzero(plain)
@@ -263,7 +267,7 @@ class _Reading:
         fields = np.diff(edges) - 1  # (rows, width) lengths
         if fields.size and fields.max() > MAX_FIELD_BYTES:
             long = fields.max(axis=1) > MAX_FIELD_BYTES
-            self._set_apart("field-length", lines, rows[long])
+            self._leave_out("field-length", lines, rows[long])
             rows, edges, fields = rows[~long], edges[~long], fields[~long]
         if len(rows):
             padded = block + bytes(MAX_FIELD_BYTES)
@@ -272,10 +276,10 @@ class _Reading:
         return None
 
     def _take_quoted(self, lines: "_Lines", found: Numbers) -> None:
-        """Rows with quotes: they are legal around a whole value, within one line."""
+        """Rows with quotes, which are legal around a whole value, within one line."""
         rows, numbers = [], []
         for i, row in zip(found.tolist(), _unquoted([lines.text(i) for i in found.tolist()]), strict=True):
-            code = "quote-open" if row is None else self._fault_of(row)
+            code = "quote-open" if row is None else self._row_anomaly(row)
             self.note(code or "quotes", lines.number(i), lines.text(i))
             if row and not code:
                 rows.append(row)
@@ -284,30 +288,31 @@ class _Reading:
             columns = [np.array(column, np.bytes_) for column in zip(*rows, strict=True)]
             self.parts.append(_Part(np.array(numbers, np.int64), columns))
 
-    def _fault_of(self, row: list[bytes]) -> str:
+    def _row_anomaly(self, row: list[bytes]) -> str:
         if len(row) != len(self.header):
             return "row-width"
         return "field-length" if max(map(len, row)) > MAX_FIELD_BYTES else ""
 
-    def _set_apart(self, code: str, lines: "_Lines", found: Numbers) -> None:
-        for i in found[:FIRST].tolist():
+    def _leave_out(self, code: str, lines: "_Lines", found: Numbers) -> None:
+        for i in found[: self.most].tolist():
             self.note(code, lines.number(i), lines.text(i), count=0)
         if len(found):
             self.note(code, count=len(found))
 
     def _joined(self) -> tuple[Numbers, tuple[Texts, ...]]:
-        """All blocks as line numbers (n,) and whole columns (n,), in the order of the lines; the blocks are used up."""
+        """Line numbers (n,) and columns (n,) of all blocks, in the order of the lines; consumes the blocks."""
         self._narrow()
-        lines = _concatenated([part.lines for part in self.parts], np.dtype(np.int64))
-        order = None if (lines[1:] > lines[:-1]).all() else np.argsort(lines)  # quoted rows come apart from their block
+        lines = np.concatenate([np.zeros(0, np.int64), *(part.lines for part in self.parts)])
+        is_sorted = (lines[1:] > lines[:-1]).all()  # quoted rows are separate from their block
+        order = None if is_sorted else np.argsort(lines)
         columns: list[Texts] = []
         for _ in self.header:
-            column = _concatenated([part.columns.pop(0) for part in self.parts], np.dtype("S1"))
+            column = np.concatenate([np.zeros(0, "S1"), *(part.columns.pop(0) for part in self.parts)])
             columns.append(column if order is None else column[order])
         return lines if order is None else lines[order], tuple(columns)
 
     def _narrow(self) -> None:
-        """Set apart the rows whose fields would make a column of many rows too wide for the memory."""
+        """Leave out the rows whose fields would make a column of many rows too wide for the memory."""
         limit = max(MAX_COLUMN_BYTES // max(sum(len(part.lines) for part in self.parts), 1), 32)
         for part in self.parts:
             if all(column.itemsize <= limit for column in part.columns):
@@ -328,7 +333,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Lines:
-    """The lines of a block of text: where each starts and ends (lines,)."""
+    """The lines of a block of text: offsets of their starts and ends (lines,)."""
 
     block: bytes
     data: npt.NDArray[np.uint8]
@@ -343,24 +348,24 @@ class _Lines:
         return self.block[self.starts[i] : self.ends[i]]
 
     def special(self) -> Iterator[tuple[str, Numbers]]:
-        """The lines that must not be split at their commas, by code; a line may come up more than once."""
+        """The lines that must not be split at their commas, by code; a line may occur more than once."""
         if b"\0" in self.block:
-            yield "nul", self._holding(self.data == 0)
+            yield "nul", self._lines_with(self.data == 0)
         if not self.block.isascii() and not _is_utf8(self.block):
-            found = self._holding(self.data >= 0x80)
+            found = self._lines_with(self.data >= 0x80)
             yield "encoding", found[[not _is_utf8(self.text(i)) for i in found.tolist()]]
         first = self.data[self.starts]
         found = np.flatnonzero((first == ord("\n")) | (first == ord(" ")) | (first == ord("\t")))
         yield "blank-line", found[[not self.text(i).strip(b" \t") for i in found.tolist()]]
         if b'"' in self.block:
-            yield "quotes", self._holding(self.data == ord('"'))
+            yield "quotes", self._lines_with(self.data == ord('"'))
 
-    def _holding(self, bytes_: npt.NDArray[np.bool_]) -> Numbers:
+    def _lines_with(self, bytes_: npt.NDArray[np.bool_]) -> Numbers:
         return np.unique(np.searchsorted(self.ends, np.flatnonzero(bytes_)))
 
 
 def _cut_out(padded: bytes, starts: Numbers, lengths: Numbers) -> Texts:
-    """The pieces of `padded` that begin at `starts` (n,) as an array of bytes (n,); `padded` goes on after the last."""
+    """The pieces of `padded` from `starts` (n,) as an array of bytes (n,); `padded` extends beyond the last piece."""
     width = max(int(lengths.max()), 1)
     windows = np.ndarray((len(padded) - width + 1,), f"S{width}", padded, strides=(1,))
     pieces = windows[starts]
@@ -370,17 +375,13 @@ def _cut_out(padded: bytes, starts: Numbers, lengths: Numbers) -> Texts:
     return pieces
 
 
-def _concatenated(parts: list[Any], kind: np.dtype[Any]) -> Any:
-    return np.concatenate(parts) if parts else np.zeros(0, kind)
-
-
 def _unquoted(lines: list[bytes]) -> list[list[bytes] | None]:
-    """The values of each line, quotes taken off; None for a line whose quotes do not close as they should."""
+    """The values of each line without quotes; None for a line whose quotes are not closed properly."""
     try:
         rows = list(csv.reader([line.decode("latin-1") for line in lines], strict=True))
     except csv.Error:
         rows = []
-    if len(rows) == len(lines):  # none ran on into the next
+    if len(rows) == len(lines):  # no quote runs on into the next line
         return [[value.encode("latin-1") for value in row] for row in rows]
     return [None] if len(lines) == 1 else [_unquoted([line])[0] for line in lines]
 
@@ -394,5 +395,5 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _kind(mode: int) -> bytes:
-    kinds = {stat.S_ISDIR: b"a folder", stat.S_ISFIFO: b"a pipe", stat.S_ISSOCK: b"a socket"}
-    return next((kind for test, kind in kinds.items() if test(mode)), b"a device")
+    kinds = {stat.S_IFDIR: b"a folder", stat.S_IFIFO: b"a pipe", stat.S_IFSOCK: b"a socket"}
+    return kinds.get(stat.S_IFMT(mode), b"a device")

@@ -2,16 +2,22 @@
 
 import json
 import math
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import MetricError, SubmissionError
-from dfdc_kit.scoring.metric import load_metric
-from dfdc_kit.scoring.score import Score, score_submission
+from dfdc_kit.scoring.metric import LoadedMetric, load_metric
+from dfdc_kit.scoring.score import Score, row_losses, score_submission
 
 CHALLENGE = challenges.load()
 OFFICIAL = load_metric(CHALLENGE.metric_path)
@@ -30,8 +36,34 @@ GUESS = pd.DataFrame(
 
 
 def loss(*right):
-    """Mean cost of rows whose true class was given these probabilities."""
+    """Mean loss of rows whose true class got these probabilities."""
     return math.fsum(-math.log(p) for p in right) / len(right)
+
+
+@dataclass
+class Rows:
+    """A solution or a submission made from a table, which may be broken."""
+
+    table: pd.DataFrame
+
+    @property
+    def ids(self) -> np.ndarray:
+        return np.array([str(name).encode() for name in self.table["filename"]], np.bytes_)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.table["label"].astype(float).to_numpy() if "label" in self.table else np.zeros(0)
+
+    @property
+    def usage(self) -> np.ndarray | None:
+        return self.table["Usage"].to_numpy().astype(np.bytes_) if "Usage" in self.table else None
+
+    def frame(self) -> pd.DataFrame:
+        return self.table
+
+
+def score_of(metric: LoadedMetric, truth: pd.DataFrame, guess: pd.DataFrame) -> Score:
+    return score_submission(metric, Rows(truth), Rows(guess), CHALLENGE)
 
 
 @pytest.fixture
@@ -44,8 +76,8 @@ def metric(tmp_path):
     return write
 
 
-def test_value_parts_classes_and_costliest_rows():
-    score = score_submission(OFFICIAL, TRUTH, GUESS, CHALLENGE)
+def test_score_has_value_parts_classes_and_costliest_rows():
+    score = score_of(OFFICIAL, TRUTH, GUESS)
     miss = 9.992007221626409e-16  # 1 - (1 - 1e-15) in float64
     assert score.value == pytest.approx(loss(0.9, miss, 0.8, 0.8))
     assert (score.displayed, score.rows) == (f"{math.floor(score.value * 1e5) / 1e5:.5f}", 4)
@@ -60,7 +92,7 @@ def test_value_parts_classes_and_costliest_rows():
     assert (first.label, first.predicted, first.loss) == ("REAL", 1.0, pytest.approx(34.539575992))
 
 
-def test_parts_and_classes_fold_to_the_whole():
+def test_parts_and_classes_average_to_the_score():
     rows = 57
     truth = pd.DataFrame(
         {
@@ -70,7 +102,7 @@ def test_parts_and_classes_fold_to_the_whole():
         }
     )
     guess = truth[["filename"]].assign(label=[(i * 7 % 57 + 1) / 60 for i in range(rows)])
-    score = score_submission(OFFICIAL, truth, guess.sample(frac=1, random_state=1), CHALLENGE)
+    score = score_of(OFFICIAL, truth, guess.sample(frac=1, random_state=1))
     for fold in (score.parts, score.per_class):
         assert sum(part.rows for part in fold.values()) == score.rows == rows
         assert math.fsum(part.value * part.rows for part in fold.values()) / rows == pytest.approx(
@@ -80,25 +112,25 @@ def test_parts_and_classes_fold_to_the_whole():
     assert [row.loss for row in score.costliest] == sorted((row.loss for row in score.costliest), reverse=True)
 
 
-def test_rows_of_equal_cost_stand_in_the_order_of_their_names():
+def test_costliest_rows_of_equal_loss_are_sorted_by_name():
     truth = TRUTH.drop(columns="Usage")[::-1]
-    score = score_submission(OFFICIAL, truth, GUESS.assign(label=0.5), CHALLENGE)
+    score = score_of(OFFICIAL, truth, GUESS.assign(label=0.5))
     assert [row.row_id for row in score.costliest] == sorted(TRUTH["filename"])
     assert [row.share for row in score.costliest] == [pytest.approx(0.2)] * 5
 
 
-def test_without_usage_there_are_no_parts():
-    score = score_submission(OFFICIAL, TRUTH.drop(columns="Usage"), GUESS, CHALLENGE)
+def test_score_without_usage_has_no_parts():
+    score = score_of(OFFICIAL, TRUTH.drop(columns="Usage"), GUESS)
     assert (score.rows, score.parts) == (5, {})
 
 
-def test_one_class_and_one_part():
+def test_score_of_one_class_and_one_part():
     truth = TRUTH[:1]
-    score = score_submission(OFFICIAL, truth, GUESS[-1:], CHALLENGE)
+    score = score_of(OFFICIAL, truth, GUESS[-1:])
     assert (list(score.parts), list(score.per_class)) == (["Public"], ["FAKE"])
 
 
-def test_the_metric_never_sees_usage_and_the_frames_stay_as_they_are(metric):
+def test_metric_never_sees_usage_and_cannot_change_the_tables(metric):
     spy = metric(
         "def score(solution, submission, row_id_column_name):\n"
         "    assert list(solution) == ['filename', 'label']\n"
@@ -107,36 +139,36 @@ def test_the_metric_never_sees_usage_and_the_frames_stay_as_they_are(metric):
         "    return 0.25\n"
     )
     before = TRUTH.copy(), GUESS.copy()
-    score = score_submission(spy, TRUTH, GUESS, CHALLENGE)
+    score = score_of(spy, TRUTH, GUESS)
     assert score.value == 0.25
     pd.testing.assert_frame_equal(TRUTH, before[0])
     pd.testing.assert_frame_equal(GUESS, before[1])
 
 
-def test_a_metric_without_losses_has_no_classes_and_no_rows():
-    score = score_submission(load_metric(CASES / "sound.py"), TRUTH, GUESS, CHALLENGE)
+def test_metric_without_losses_gives_no_classes_and_no_rows():
+    score = score_of(load_metric(CASES / "sound.py"), TRUTH, GUESS)
     assert (score.per_class, score.costliest) == (None, None)
-    assert score.value == pytest.approx(score_submission(OFFICIAL, TRUTH, GUESS, CHALLENGE).value)
+    assert score.value == pytest.approx(score_of(OFFICIAL, TRUTH, GUESS).value)
 
 
-def test_text_labels_and_number_ids():
+def test_score_of_text_labels_and_numeric_ids():
     truth = pd.DataFrame({"filename": [7, 8], "label": [1, 0], "Usage": ["Public", "Private"]})
     guess = pd.DataFrame({"filename": ["8", "7"], "label": ["0.25", "0.5"]})
-    score = score_submission(OFFICIAL, truth, guess, CHALLENGE)
+    score = score_of(OFFICIAL, truth, guess)
     assert score.parts["Public"].value == pytest.approx(math.log(2))
     assert score.costliest[0].row_id == "7"
 
 
-def test_a_score_survives_json():
-    score = score_submission(OFFICIAL, TRUTH, GUESS, CHALLENGE)
+def test_score_round_trips_through_json():
+    score = score_of(OFFICIAL, TRUTH, GUESS)
     assert msgspec.json.decode(msgspec.json.encode(score), type=Score) == score
 
 
-# --- whose fault
+# --- errors
 
 
 @pytest.mark.parametrize(
-    ("guess", "said"),
+    ("guess", "message"),
     [
         (GUESS[1:], r"Missing id in 1 row\(s\), first: e\.mp4"),  # an ignored row must be there, too
         (GUESS.assign(label=2), r"Label outside \[0, 1\] in 5 row\(s\)"),
@@ -144,14 +176,14 @@ def test_a_score_survives_json():
         (GUESS[["filename"]], "Missing column"),
     ],
 )
-def test_the_participants_fault(guess, said):
-    with pytest.raises(SubmissionError, match=said) as caught:
-        score_submission(OFFICIAL, TRUTH, guess, CHALLENGE)
+def test_invalid_submission_is_a_submission_error(guess, message):
+    with pytest.raises(SubmissionError, match=message) as caught:
+        score_of(replace(OFFICIAL, is_official=False), TRUTH, guess)
     assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("    raise ValueError('bad')\n", "ValueError: bad"),
         ("    raise SystemExit(0)\n", "SystemExit"),
@@ -162,16 +194,16 @@ def test_the_participants_fault(guess, said):
         ("    return 'good'\n", "ValueError"),
     ],
 )
-def test_the_metrics_own_fault_is_never_the_submissions(metric, body, said):
+def test_failing_metric_is_a_metric_error(metric, body, message):
     broken = metric(f"def score(solution, submission, row_id_column_name):\n{body}")
-    with pytest.raises(MetricError, match=said) as caught:
-        score_submission(broken, TRUTH, GUESS, CHALLENGE)
+    with pytest.raises(MetricError, match=message) as caught:
+        score_of(broken, TRUTH, GUESS)
     assert caught.value.exit_code == 3
 
 
-def test_a_broken_solution_is_not_the_submissions_fault():
+def test_broken_solution_is_a_metric_error():
     with pytest.raises(MetricError, match="label is 0 or 1"):
-        score_submission(OFFICIAL, TRUTH.assign(label=3), GUESS, CHALLENGE)
+        score_of(OFFICIAL, TRUTH.assign(label=3), GUESS)
 
 
 @pytest.mark.parametrize(
@@ -183,14 +215,14 @@ def test_a_broken_solution_is_not_the_submissions_fault():
         "pd.Series(float('inf'), index=solution['filename'])",
     ],
 )
-def test_losses_that_do_not_belong_to_rows(metric, losses):
+def test_losses_that_do_not_match_the_rows_are_a_metric_error(metric, losses):
     broken = metric(
         "import pandas as pd\n"
         "def score(solution, submission, row_id_column_name):\n    return 0.1\n"
         f"def losses(solution, submission, row_id_column_name):\n    return {losses}\n"
     )
     with pytest.raises(MetricError, match="one finite number for each row"):
-        score_submission(broken, TRUTH, GUESS, CHALLENGE)
+        score_of(broken, TRUTH, GUESS)
 
 
 # --- the command
@@ -203,8 +235,8 @@ def files(tmp_path):
     return "submission.csv", "solution.csv"
 
 
-def test_command_shows_score_parts_classes_and_rows(dfdc, files):
-    done = dfdc("score", *files)
+def test_score_command_shows_score_parts_classes_and_rows(dfdc_here, files):
+    done = dfdc_here("score", *files)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
     assert next(line for line in lines if "in full" in " ".join(line))[:2] == ["score", "8.77280"]
@@ -216,34 +248,107 @@ def test_command_shows_score_parts_classes_and_rows(dfdc, files):
     assert "warning label-extreme" in done.stdout
 
 
-def test_command_json(dfdc, files):
-    document = json.loads(dfdc("score", *files, "--json").stdout)
+def test_score_command_prints_json(dfdc_here, files):
+    document = json.loads(dfdc_here("score", *files, "--json").stdout)
     assert document["score"]["displayed"] == "8.77280"
     assert document["constant"]["displayed"] == "0.69314"
     assert document["validation"]["valid"] is True
 
 
-def test_command_refuses_what_validate_refuses(dfdc, files, tmp_path):
+def test_score_command_refuses_what_validate_refuses(dfdc_here, files, tmp_path):
     (tmp_path / "submission.csv").write_text("filename,label\na.mp4,0.5\na.mp4,7\n")
-    done = dfdc("score", *files)
+    done = dfdc_here("score", *files)
     assert done.returncode == 1
     assert "a.mp4" in done.stdout
     assert "score " not in done.stdout
-    document = json.loads(dfdc("score", *files, "--json").stdout)
+    document = json.loads(dfdc_here("score", *files, "--json").stdout)
     assert (document["score"], document["validation"]["valid"]) == (None, False)
 
 
-def test_command_with_another_metric(dfdc, files):
-    done = dfdc("score", *files, "--metric", CASES / "sound.py")
+def test_score_command_uses_another_metric(dfdc_here, files):
+    done = dfdc_here("score", *files, "--metric", CASES / "sound.py")
     assert done.returncode == 0, done.stderr
     assert "cost the most" not in done.stdout
 
 
-def test_command_calls_the_metrics_fault_by_its_name(dfdc, files):
-    done = dfdc("score", *files, "--metric", CASES / "returns-nan.py")
+def test_score_command_blames_the_metric_for_its_failure(dfdc_here, files):
+    done = dfdc_here("score", *files, "--metric", CASES / "returns-nan.py")
     assert (done.returncode, done.stdout) == (3, "")
     assert "error[metric-error]: returns-nan.py returned nan" in done.stderr
 
 
-def test_command_without_a_solution(dfdc, files):
-    assert dfdc("score", files[0], "nowhere.csv").returncode == 3
+def test_score_command_fails_without_a_solution(dfdc_here, files):
+    assert dfdc_here("score", files[0], "nowhere.csv").returncode == 3
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 1), st.floats(0, 1), st.sampled_from(["Public", "Private", "Ignored"])),
+    min_size=1,
+    max_size=30,
+).filter(lambda rows: any(usage != "Ignored" for _, _, usage in rows))
+
+
+@settings(deadline=None, max_examples=40)
+@given(ROWS, st.booleans(), st.randoms(use_true_random=False))
+def test_arrays_and_tables_give_the_same_score_to_the_last_bit(rows, with_usage, random):
+    """The official metric is computed on arrays; through its own `score` and `losses` it must say the same."""
+    truth = pd.DataFrame(
+        {"filename": [f"{i}.mp4" for i in range(len(rows))], "label": [y for y, _, _ in rows]}
+        | ({"Usage": [usage for _, _, usage in rows]} if with_usage else {})
+    )
+    guess = pd.DataFrame({"filename": truth["filename"], "label": [p for _, p, _ in rows]})
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    through_tables = replace(OFFICIAL, is_official=False)
+    assert score_of(OFFICIAL, truth, guess.iloc[order]) == score_of(through_tables, truth, guess.iloc[order])
+    losses = [row_losses(metric, Rows(truth), Rows(guess), CHALLENGE) for metric in (OFFICIAL, through_tables)]
+    assert losses[0] == losses[1]
+
+
+def test_scoring_with_the_official_metric_does_not_import_pandas(files, tmp_path):
+    """Its import takes longer than all the rest of the command."""
+    script = "import sys; from dfdc_kit.cli import main\ntry: main()\nfinally: print('pandas' in sys.modules)"
+    command = [sys.executable, "-c", script, "score", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+
+
+def test_score_command_scores_a_part_of_a_larger_solution_and_says_so(dfdc_here, tmp_path):
+    rows = [f"{i}.mp4" for i in range(10)]
+    (tmp_path / "large.csv").write_text("filename,label\n" + "".join(f"{row},{i % 2}\n" for i, row in enumerate(rows)))
+    for count, options, code in ((4, [], 0), (9, [], 1), (9, ["--subset"], 0)):
+        (tmp_path / "some.csv").write_text("filename,label\n" + "".join(f"{row},0.5\n" for row in rows[:count]))
+        done = dfdc_here("score", "some.csv", "large.csv", *options)
+        assert done.returncode == code
+        if code == 0:
+            assert f"Scored the submission's {count} rows of the solution's 10" in done.stderr
+    (tmp_path / "run.json").write_text("{}")  # as in the folder of a run, which has checked the rows
+    assert dfdc_here("score", "some.csv", "large.csv").returncode == 0
+
+
+def test_score_command_names_another_data_sets_solution(dfdc_here, tmp_path):
+    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\nb.mp4,0.5\n")
+    (tmp_path / "other.csv").write_text("filename,label\nx.mp4,0\ny.mp4,1\n")
+    done = dfdc_here("score", "s.csv", "other.csv")
+    assert done.returncode == 3
+    assert "another data set's solution" in done.stderr
+    (tmp_path / "stems.csv").write_text("filename,label\na,0.5\nb,0.5\n")  # the same names without .mp4
+    (tmp_path / "same.csv").write_text("filename,label\na.mp4,0\nb.mp4,1\n")
+    done = dfdc_here("score", "stems.csv", "same.csv")
+    assert (done.returncode, "The file name includes .mp4" in done.stdout) == (1, True)
+
+
+def test_score_command_refuses_a_solution_whose_rows_are_all_ignored(dfdc_here, tmp_path):
+    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\n")
+    (tmp_path / "ignored.csv").write_text("filename,label,Usage\na.mp4,0,Ignored\n")
+    done = dfdc_here("score", "s.csv", "ignored.csv")
+    assert (done.returncode, "error[invalid-data]" in done.stderr) == (3, True)
+    assert "every row is Ignored" in done.stderr
+
+
+def test_score_command_reads_a_lower_case_usage_and_notes_it(dfdc_here, tmp_path):
+    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\nb.mp4,0.5\n")
+    (tmp_path / "usage.csv").write_text("filename,label,usage\na.mp4,0,Public\nb.mp4,1,Private\n")
+    done = dfdc_here("score", "s.csv", "usage.csv")
+    assert "column 'usage' read as Usage" in done.stdout
+    assert "private" in done.stdout

@@ -1,7 +1,7 @@
 """`dfdc score`: the official score of a submission CSV, by part and by class, and the videos that cost the most."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dfdc_kit.challenge import Challenge
+    from dfdc_kit.csv_text import Texts
+    from dfdc_kit.data.solution import Solution
     from dfdc_kit.scoring.score import CostlyRow, Score
 
 
@@ -29,12 +31,16 @@ def score(
         ),
     ] = None,
     runs: RunsOption = Path("runs"),
+    subset: Annotated[
+        bool, typer.Option("--subset", help="Score only the submission's rows, although the solution has more.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a submission CSV as the leaderboard would.
 
     Validates it first. Shows the public and private parts, the classes, and the
-    videos that cost the most.
+    videos that cost the most. If the solution has more than twice as many rows,
+    or the submission is from a run, only the submission's rows are scored.
 
     Examples:
 
@@ -42,8 +48,7 @@ def score(
         dfdc score submission.csv train_sample_videos/metadata.json --json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.validate import _show as show_validation
-    from dfdc_kit.cli.validate import _show_violations as show_warnings
+    from dfdc_kit.cli.validate import check_exists, show_validation, show_violations
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.report.history import note_or_warn, of_score
     from dfdc_kit.scoring.metric import load_metric
@@ -51,26 +56,69 @@ def score(
     from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.validate import validate
 
+    check_exists(submission)
     challenge = challenges.load()
     loaded = load_metric(metric or challenge.metric_path)
-    truth = read_solution(solution, challenge)
+    full = read_solution(solution, challenge)
+    truth = _matching_rows(submission, full, challenge, subset=subset)
     expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
     validation, table = validate(submission, challenge, expected)
     if table is None:
-        print_json({"validation": validation, "score": None, "constant": None}) if as_json else show_validation(
-            validation
-        )
+        if as_json:
+            print_json({"validation": validation, "score": None, "constant": None})
+        else:
+            show_validation(validation)
         raise typer.Exit(1)
-    found = score_submission(loaded, truth.frame(), table.frame(), challenge)
-    constant = constant_score(loaded, truth.frame(), challenge)
+    found = score_submission(loaded, truth, table, challenge)
+    constant = constant_score(loaded, truth, challenge)
     event = of_score(submission, truth.path, found, lower_is_better=challenge.metric.lower_is_better)
     note_or_warn(runs, event, warn)
+    if len(truth.ids) < len(full.ids):
+        warn(
+            f"Scored the submission's {plural(len(truth.ids), 'row')} of the solution's {len(full.ids):,}."
+            " Kaggle accepts a submission with all rows only."
+        )
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
-    show_warnings(validation.violations)
+    for note in truth.notes:
+        out.print(f"[dim]note:[/] {plain(str(truth.path))}: {plain(note)}", soft_wrap=True)
+    show_violations(validation.violations)
     if validation.violations:
         out.print()
     return _show(found, constant, challenge)
+
+
+def _matching_rows(submission: Path, solution: "Solution", challenge: "Challenge", *, subset: bool) -> "Solution":
+    """The solution, or its rows that the submission has, where it is meant to cover a part of it.
+
+    Raises DataError if the two have no name in common, also without folder, suffix and case.
+    """
+    import numpy as np
+
+    from dfdc_kit.csv_text import preview, read_csv
+    from dfdc_kit.errors import DataError
+    from dfdc_kit.report.run_report import FILE
+    from dfdc_kit.submission.expected_rows import match
+
+    ids = read_csv(submission).column(challenge.submission.row_id)
+    if ids is None or not len(ids):
+        return solution
+    both = np.ones(len(solution.ids), np.bool_)
+    both[match(ids, solution.ids).missing] = False
+    if not both.any() and not _stems(ids) & _stems(solution.ids):
+        raise DataError(
+            f"{submission} and {solution.path} have no file name in common, such as {preview(ids[0])} and"
+            f" {preview(solution.ids[0])}: this is another data set's solution.",
+            hint="Name the solution of the videos that were predicted.",
+        )
+    meant = subset or both.sum() * 2 < len(both) or (submission.parent / FILE).is_file()
+    return solution.take(both) if meant and both.any() else solution
+
+
+def _stems(ids: "Texts") -> set[str]:
+    """Names without folder, suffix and case."""
+    names = (name.decode("utf-8", "replace").strip().replace("\\", "/") for name in ids.tolist())
+    return {PurePosixPath(name).stem.lower() for name in names}
 
 
 def _show(score: "Score", constant: "Score", challenge: "Challenge") -> None:
@@ -94,14 +142,14 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
         yield f"  {name.lower()}", part.displayed, f"{part.rows} of {plural(score.rows, 'row')}"
     for name, part in (score.per_class or {}).items():
         yield f"  {plain(name)}", part.displayed, f"mean cost of {plural(part.rows, f'{plain(name)} row')}"
-    yield "constant", constant.displayed, "what 0.5 in every row would have scored"
+    yield "constant", constant.displayed, "0.5 in every row"
 
 
 def _costliest(rows: "list[CostlyRow]") -> "Table":
     from rich.table import Table
 
-    table = Table("row", "truth", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("predicted", "cost", "of all cost"):
+    table = Table("row", "label", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("predicted", "cost", "of total"):
         table.add_column(name, justify="right")
     for row in rows:
         numbers = (f"{row.predicted:.8g}", f"{row.loss:.5f}", f"{row.share:.1%}")

@@ -1,19 +1,25 @@
-"""`dfdc validate`: every rule that a submission file breaks, and a mended copy."""
+"""`dfdc validate`: every rule that a submission file breaks, and a fixed copy."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, plain, print_json, say
+from dfdc_kit.errors import UsageError
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
-    from dfdc_kit.submission.case import Example
     from dfdc_kit.submission.expected_rows import ExpectedRows
+    from dfdc_kit.submission.parsed import Example
     from dfdc_kit.submission.repair import RepairReport
     from dfdc_kit.submission.validate import Validation, Violation
+
+FIRST = 5  # examples on the screen
+ALL = 1_000_000  # with --all or --json
 
 
 def validate(
@@ -31,6 +37,9 @@ def validate(
         Path | None,
         typer.Option("--repair", metavar="OUT.csv", help="Write a fixed copy, if nothing has to be guessed."),
     ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every line at fault, not only the first five of each kind.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a submission CSV against every rule of the format.
@@ -47,17 +56,18 @@ def validate(
         dfdc validate submission.csv --against test_videos --repair fixed.csv
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.submission.repair import repair as mend
+    from dfdc_kit.submission.repair import repair as write_fixed
     from dfdc_kit.submission.validate import validate as check
 
+    check_exists(file)
     challenge = challenges.load()
     expected = None if against is None else _expected(against, challenge)
     if repair is None:
-        validation, _ = check(file, challenge, expected)
-        print_json(validation) if as_json else _show(validation)
+        validation, _ = check(file, challenge, expected, ALL if as_json or show_all else FIRST)
+        print_json(validation) if as_json else show_validation(validation)
         good = validation.valid
     else:
-        report = mend(file, repair, challenge, expected)
+        report = write_fixed(file, repair, challenge, expected)
         print_json(report) if as_json else _show_repair(report)
         good = report.written
     if not good:
@@ -74,46 +84,53 @@ def _expected(path: Path, challenge: "Challenge") -> "ExpectedRows":
     return ExpectedRows.from_path(path, challenge)
 
 
-def _show(validation: "Validation") -> None:
-    _show_violations(validation.violations)
+def check_exists(file: Path) -> None:
+    """Raises UsageError if there is no such file."""
+    with contextlib.suppress(PermissionError):  # reported when it is opened
+        if not file.exists():
+            raise UsageError(f"File or folder not found: {file}")
+
+
+def show_validation(validation: "Validation") -> None:
+    """Print all violations and the verdict."""
+    show_violations(validation.violations)
     if validation.rows and not validation.ids_checked:
-        _say("[yellow]The ids were not checked[/]: nothing to compare with. Add: --against sample_submission.csv")
+        say("[yellow]Row ids were not checked[/]. Add: --against sample_submission.csv")
     sign = "[bold green]VALID[/]" if validation.valid else "[bold red]NOT VALID[/]"
-    _say(f"{sign}: {plain(_summary(validation))}")
+    say(f"{sign}: {plain(_summary(validation))}")
 
 
 def _summary(validation: "Validation") -> str:
-    found = [
-        f"{len(some)} {name}{'' if len(some) == 1 else 's'}"
-        for some, name in ((validation.errors, "error"), (validation.warnings, "warning"))
-        if some
-    ]
-    rows = f"{validation.rows:,} row{'' if validation.rows == 1 else 's'}"
+    kinds = ((validation.errors, "error"), (validation.warnings, "warning"))
+    found = " and ".join(plural(len(some), name) for some, name in kinds if some)
     against = f" against {validation.against}" if validation.ids_checked else ", format only"
     outcome = "" if validation.valid else f"; Kaggle: {validation.errors[0].kaggle}"
-    return f"{rows}{against}; {' and '.join(found) or 'nothing to complain about'}{outcome}"
+    return f"{plural(validation.rows, 'row')}{against}; {found or 'no errors'}{outcome}"
 
 
 def _show_repair(report: "RepairReport") -> None:
-    _show_violations(report.remains if report.remains else report.before.warnings)
-    for violation in report.mended:
-        state = "[green]mended[/]" if report.written else "[yellow]could be mended[/]"
-        _say(f"{state} {violation.code}: {plain(violation.message)}")
+    show_violations(report.remains if report.remains else report.before.warnings)
+    for violation in report.fixed:
+        state = "[green]fixed[/]" if report.written else "[yellow]fixable[/]"
+        say(f"{state} {violation.code}: {plain(violation.message)}")
     if report.written:
-        _say(f"[bold green]WRITTEN[/]: {plain(report.out)}{'' if report.mended else ', with nothing to mend'}")
+        say(f"[bold green]WRITTEN[/]: {plain(report.out)}{'' if report.fixed else ', nothing to fix'}")
     else:
         codes = ", ".join(violation.code for violation in report.remains)
-        _say(f"[bold red]NOT WRITTEN[/]: {codes} cannot be mended without guessing")
+        say(f"[bold red]NOT WRITTEN[/]: {codes} cannot be fixed without guessing")
 
 
-def _show_violations(violations: Iterable["Violation"]) -> None:
+def show_violations(violations: Iterable["Violation"]) -> None:
+    """Print each violation with its examples and its fix."""
     for violation in violations:
         colour = "red" if violation.severity == "error" else "yellow"
         kaggle = f" [dim]({violation.kaggle})[/]" if violation.kaggle else ""
-        _say(f"[bold {colour}]{violation.severity}[/] [bold]{violation.code}[/]: {plain(violation.message)}{kaggle}")
+        say(f"[bold {colour}]{violation.severity}[/] [bold]{violation.code}[/]: {plain(violation.message)}{kaggle}")
         for example in violation.examples:
-            _say(plain(_example(example)), indent=4)
-        _say(f"[dim]mend:[/] {plain(violation.mend)}", indent=4)
+            say(plain(_example(example)), indent=4)
+        if violation.examples and violation.count > len(violation.examples):
+            say(f"[dim]and {violation.count - len(violation.examples):,} more (all: dfdc validate --all)[/]", indent=4)
+        say(f"[dim]fix:[/] {plain(violation.fix)}", indent=4)
 
 
 def _example(example: "Example") -> str:
@@ -121,12 +138,3 @@ def _example(example: "Example") -> str:
     named = f"{example.row_id}: " if example.row_id and example.row_id != example.seen else ""
     wanted = f", expected {example.expected}" if example.expected else ""
     return f"{where}{named}seen {example.seen or 'nothing'}{wanted}"
-
-
-def _say(text: str, indent: int = 0) -> None:
-    """One paragraph: wrapped with its indent on a terminal, one line where the output is piped."""
-    if out.soft_wrap:
-        return out.print(" " * indent + text)
-    from rich.padding import Padding
-
-    return out.print(Padding(text, (0, 0, 0, indent), expand=False))

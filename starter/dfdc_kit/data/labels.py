@@ -182,7 +182,7 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
     ]
     if usage is not None:
         usage = np.strings.capitalize(np.strings.strip(usage))
-        wrong = ~np.isin(usage, [name.encode() for name in USAGES])
+        wrong = ~np.logical_or.reduce([usage == name.encode() for name in USAGES])
         faults += _row_faults(text, usage_name, usage, wrong, ", ".join(USAGES))
     raise_for_faults(path, faults, hint)
     if usage is not None and len(usage) and (usage == IGNORED).all():

@@ -52,7 +52,7 @@ def _score_again(report: RunReport, csv: Path) -> Score:
     if table is None:
         raise DataError(f"{csv} is not valid, but the report says that it was.", hint="The report was changed.")
     solution = read_solution_for(Path(report.solution), report.challenge, table.ids)
-    return score_submission(metric, solution.frame(), table.frame(), report.challenge)
+    return score_submission(metric, solution, table, report.challenge)
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:

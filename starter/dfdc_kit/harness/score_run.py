@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import read_csv
+from dfdc_kit.csv_text import as_text, read_csv
 from dfdc_kit.errors import MetricError, SubmissionError
 from dfdc_kit.harness.preflight import RunInputs
 from dfdc_kit.report.run_report import LossBreakdown, LossBreakdownEntry, Observation, PartialScore, Scoring
 from dfdc_kit.sandbox.base import Ending
-from dfdc_kit.scoring.score import constant_score, score_submission
+from dfdc_kit.scoring.score import constant_score, row_losses, score_submission
 from dfdc_kit.submission.label_text import parse_labels
 from dfdc_kit.submission.validate import SubmissionTable
 
@@ -31,7 +31,7 @@ def score_run(
     if inputs.solution is None or table is None or not finished:
         return Scoring()
     try:
-        return Scoring(score=score_submission(inputs.metric, inputs.solution.frame(), table.frame(), challenge))
+        return Scoring(score=score_submission(inputs.metric, inputs.solution, table, challenge))
     except SubmissionError as error:
         return Scoring(rejection=str(error))
     except MetricError as error:
@@ -43,7 +43,7 @@ def baseline_score(scoring: Scoring, inputs: RunInputs, challenge: Challenge) ->
     if scoring.score is None or inputs.solution is None:
         return None
     try:
-        return constant_score(inputs.metric, inputs.solution.frame(), challenge).value
+        return constant_score(inputs.metric, inputs.solution, challenge).value
     except MetricError:  # only an addition to a score
         return None
 
@@ -57,13 +57,10 @@ def loss_breakdown(
     """
     if scoring.score is None or table is None or inputs.solution is None:
         return None
-    row_id, label = challenge.submission.row_id, challenge.submission.label
-    solution, submission = inputs.solution.frame().drop(columns="Usage", errors="ignore"), table.frame()
-    losses = inputs.metric.losses(solution, submission, row_id)
-    if losses is None:
+    by_row = row_losses(inputs.metric, inputs.solution, table, challenge)
+    if by_row is None:
         return None
-    by_row = dict(zip(map(str, losses.index), map(float, losses), strict=True))
-    predicted = dict(zip(submission[row_id].astype(str), submission[label].astype(float), strict=True))
+    predicted = dict(zip(as_text(table.ids), table.labels.tolist(), strict=True))
     entries = [_entry("fallbacks", fallbacks & by_row.keys(), by_row)]
     value, count = Counter(predicted.values()).most_common(1)[0]
     if count >= REPEATED_ROWS:
@@ -110,8 +107,8 @@ def partial_score(
     try:
         score = score_submission(
             inputs.metric,
-            solution.frame(),
-            SubmissionTable(solution.ids, filled, solution.columns).frame(),
+            solution,
+            SubmissionTable(solution.ids, filled, solution.columns),
             challenge,
         )
     except (SubmissionError, MetricError):  # only an extra for a run that failed anyway

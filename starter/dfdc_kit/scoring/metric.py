@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from dfdc_kit.errors import DataMissingError, MetricError
+from dfdc_kit.files import bundled, file_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,17 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedMetric:
-    """A metric file, executed: its `score`, and `losses` (cost of each row) if it has one."""
+    """A metric file, executed: its `score`, and `losses` (loss of each row) if it has that function.
+
+    is_official: the file has the same bytes as the bundled evaluate.py, whose array functions may then be used.
+    """
 
     path: Path
     module: ModuleType
+    sha256: str
+    is_official: bool
 
     def score(self, solution: "pd.DataFrame", submission: "pd.DataFrame", row_id: str) -> float:
-        """The file's own score; its errors pass through as they are."""
+        """The file's own score; its exceptions pass through unchanged."""
         return float(self.module.score(solution, submission, row_id))
 
     def losses(self, solution: "pd.DataFrame", submission: "pd.DataFrame", row_id: str) -> "pd.Series[float] | None":
-        """What each row costs, indexed by row id; None where the file has no `losses`."""
+        """The loss of each row, indexed by row id; None where the file has no `losses`."""
         function = getattr(self.module, "losses", None)
         return None if function is None else function(solution, submission, row_id)
 
@@ -39,13 +45,13 @@ class LoadedMetric:
 def load_metric(path: Path) -> LoadedMetric:
     """Execute the metric file at `path`, under a private module name. Raises DataMissingError or MetricError."""
     if not path.is_file():
-        raise DataMissingError(f"There is no metric file {path}.")
+        raise DataMissingError(f"File or folder not found: {path}", hint="Expected: a metric file.")
     name = f"_dfdc_metric_{path.stem}_{abs(hash(path.resolve())):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MetricError(f"{path} is not a Python file.", hint="A metric is a .py file with a function `score`.")
+        raise MetricError(f"{path} is not a Python file.", hint="Expected: a .py file with a function `score`.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles of the file look themselves up there
+    sys.modules[name] = module  # dataclasses and pickles of the file need it
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # somebody else's file may raise anything
@@ -56,7 +62,8 @@ def load_metric(path: Path) -> LoadedMetric:
             f"{path} has no function `score`.",
             hint="Expected: score(solution, submission, row_id_column_name) -> float",
         )
-    return LoadedMetric(path, module)
+    sha256 = file_sha256(path)
+    return LoadedMetric(path, module, sha256, sha256 == file_sha256(bundled("evaluate.py")))
 
 
 def displayed(value: float, decimals: int = 5) -> str:

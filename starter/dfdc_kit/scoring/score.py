@@ -1,14 +1,21 @@
-"""Score a submission: the official value, by part of the leaderboard, by class, and the rows that cost the most."""
+"""Score a submission: the official value, by leaderboard part and by class, and the rows that cost the most.
+
+The official metric is computed on matched arrays, without pandas, whose import takes longer than all the rest. A metric
+file of one's own, or rows that do not match, go through the file's `score` with tables, as on Kaggle.
+"""
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.csv_text import Texts, as_text
 from dfdc_kit.errors import MetricError, SubmissionError
-from dfdc_kit.files import file_sha256
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 if TYPE_CHECKING:
@@ -16,14 +23,37 @@ if TYPE_CHECKING:
 
 USAGE, PARTS, IGNORED = "Usage", ("Public", "Private"), "Ignored"
 COSTLIEST = 10
-HISTOGRAM_PARTS = 20
-CONSTANT = 0.5  # what everybody can reach who has looked at nothing
+HISTOGRAM_BINS = 20
+CONSTANT = 0.5  # the prediction of someone who has not looked at any video
 
 Result = TypeVar("Result")
+Floats = npt.NDArray[np.float64]
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """The mean over some of the rows."""
+class SolutionRows(Protocol):
+    """A solution: ids (n,) unique, labels (n,) 0 or 1, usage (n,) or None."""
+
+    @property
+    def ids(self) -> Texts: ...  # noqa: D102
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def usage(self) -> Texts | None: ...  # noqa: D102
+    def frame(self) -> "pd.DataFrame": ...  # noqa: D102
+
+
+class SubmittedRows(Protocol):
+    """A valid submission: ids (n,) unique, labels (n,) in [0, 1]."""
+
+    @property
+    def ids(self) -> Texts: ...  # noqa: D102
+    @property
+    def labels(self) -> Floats: ...  # noqa: D102
+    def frame(self) -> "pd.DataFrame": ...  # noqa: D102
+
+
+class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
+    """The score, or the mean loss, of some of the rows."""
 
     value: float
     displayed: str
@@ -31,76 +61,205 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostlyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row, and what it adds to the sum whose mean is the score."""
+    """One row, and its fraction of the sum whose mean is the score."""
 
     row_id: str
-    label: str  # the truth, in the challenge's words
+    label: str  # the true class, in the challenge's words
     predicted: float
     loss: float
     share: float  # of the sum over all rows, 0 to 1
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """What a submission scored, and why."""
+    """The score of a submission, and what explains it."""
 
     value: float
     displayed: str  # as the leaderboard shows it: truncated
     rows: int  # that count; Ignored ones do not
-    parts: dict[str, Part]  # Public, Private; empty if the solution has no Usage
-    per_class: dict[str, Part] | None  # mean loss by true class; None: the metric file has no `losses`
-    costliest: list[CostlyRow] | None  # highest loss first; None: the same
-    histogram: dict[str, list[int]] | None  # by true class: rows in equal parts of 0 to 1 by prediction; None: the same
+    parts: dict[str, SubsetScore]  # Public, Private; empty if the solution has no Usage
+    per_class: dict[str, SubsetScore] | None  # mean loss by true class; None: the metric file has no `losses`
+    costliest: list[CostlyRow] | None  # highest loss first; None: as above
+    histogram: dict[str, list[int]] | None  # by true class: rows in equal bins of the prediction; None: as above
     metric: str  # file name
     metric_sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows that count, in the solution's order, all (n,)."""
+
+    ids: list[str]
+    labels: npt.NDArray[np.uint8]
+    predicted: Floats
+    losses: Floats
+    usage: Texts | None = None
+
+
 def score_submission(
+    metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows, challenge: Challenge
+) -> Score:
+    """Score `submission` against `solution`. Ignored rows must be present and valid, but cost nothing.
+
+    The metric never sees Usage, as on Kaggle: each part is scored separately. Raises SubmissionError with the metric's
+    own message where it blames the submission, else MetricError.
+    """
+    rows = _match(metric, solution, submission)
+    if rows is None:
+        return _score_frames(metric, solution.frame(), submission.frame(), challenge)
+    decimals = challenge.metric.displayed_decimals
+
+    def score(chosen: npt.NDArray[np.bool_]) -> SubsetScore:
+        value = float(metric.module.log_loss(rows.labels[chosen], rows.predicted[chosen]))
+        return SubsetScore(value=value, displayed=displayed(value, decimals), rows=int(chosen.sum()))
+
+    chosen = {name: rows.usage == name.encode() for name in PARTS} if rows.usage is not None else {}
+    parts = {name: score(mask) for name, mask in chosen.items() if mask.any()}
+    return _summary(metric, score(np.ones(len(rows.ids), np.bool_)), parts, rows, challenge)
+
+
+def constant_score(metric: LoadedMetric, solution: SolutionRows, challenge: Challenge) -> Score:
+    """The score of `CONSTANT` in every row. Raises MetricError."""
+    return score_submission(metric, solution, _Constant(solution, challenge), challenge)
+
+
+def row_losses(
+    metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows, challenge: Challenge
+) -> dict[str, float] | None:
+    """The loss of each row by id; None if the metric has no `losses`. Ignored rows are left out."""
+    rows = _match(metric, solution, submission)
+    if rows is None:
+        frame = solution.frame()
+        counts = frame[frame[USAGE] != IGNORED].drop(columns=USAGE) if USAGE in frame else frame
+        guess = submission.frame()
+        rows = _frame_rows(metric, counts, guess[_among(guess, counts, challenge.submission.row_id)], challenge)
+    return None if rows is None else dict(zip(rows.ids, rows.losses.tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Constant:
+    """`CONSTANT` for every row of a solution."""
+
+    solution: SolutionRows
+    challenge: Challenge
+
+    @property
+    def ids(self) -> Texts:
+        return self.solution.ids
+
+    @property
+    def labels(self) -> Floats:
+        return np.full(len(self.ids), CONSTANT)
+
+    def frame(self) -> "pd.DataFrame":
+        columns = self.challenge.submission
+        return self.solution.frame()[[columns.row_id]].assign(**{columns.label: CONSTANT})
+
+
+def _match(metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows) -> _Rows | None:
+    """The matched rows that count, if the metric is the official one and the rows are valid and the same."""
+    if not metric.is_official or len(solution.ids) != len(submission.ids):
+        return None
+    predicted = submission.labels
+    if not (solution.ids == submission.ids).all():
+        ours, theirs = np.argsort(solution.ids, kind="stable"), np.argsort(submission.ids, kind="stable")
+        if not (solution.ids[ours] == submission.ids[theirs]).all():
+            return None
+        predicted = np.empty(len(ours))
+        predicted[ours] = submission.labels[theirs]
+    counts = np.ones(len(predicted), np.bool_) if solution.usage is None else solution.usage != IGNORED.encode()
+    if not (counts.any() and ((predicted >= 0) & (predicted <= 1)).all() and (solution.labels <= 1).all()):
+        return None
+    labels, predicted = solution.labels[counts], predicted[counts]
+    usage = None if solution.usage is None else solution.usage[counts]
+    return _Rows(as_text(solution.ids[counts]), labels, predicted, metric.module.row_losses(labels, predicted), usage)
+
+
+def _summary(
+    metric: LoadedMetric, total: SubsetScore, parts: dict[str, SubsetScore], rows: _Rows | None, challenge: Challenge
+) -> Score:
+    return Score(
+        value=total.value,
+        displayed=total.displayed,
+        rows=total.rows,
+        parts=parts,
+        per_class=None if rows is None else _per_class(rows, challenge),
+        costliest=None if rows is None else _costliest(rows, challenge),
+        histogram=None if rows is None else _histogram(rows, challenge),
+        metric=metric.path.name,
+        metric_sha256=metric.sha256,
+    )
+
+
+def _per_class(rows: _Rows, challenge: Challenge) -> dict[str, SubsetScore]:
+    columns, decimals = challenge.submission, challenge.metric.displayed_decimals
+    found = {}
+    for name, label in ((columns.positive, 1), (columns.negative, 0)):
+        losses = rows.losses[rows.labels == label]
+        if len(losses):
+            value = math.fsum(losses) / len(losses)
+            found[name] = SubsetScore(value=value, displayed=displayed(value, decimals), rows=len(losses))
+    return found
+
+
+def _histogram(rows: _Rows, challenge: Challenge) -> dict[str, list[int]]:
+    columns = challenge.submission
+    of_class = {columns.positive: rows.labels == 1, columns.negative: rows.labels == 0}
+    return {
+        name: np.histogram(rows.predicted[chosen], HISTOGRAM_BINS, (0, 1))[0].tolist()
+        for name, chosen in of_class.items()
+    }
+
+
+def _costliest(rows: _Rows, challenge: Challenge) -> list[CostlyRow]:
+    """The rows with the highest loss; equal ones by name."""
+    total = math.fsum(rows.losses)
+    names = (challenge.submission.negative, challenge.submission.positive)
+    threshold = np.sort(rows.losses)[-COSTLIEST:][0]
+    candidates = np.flatnonzero(rows.losses >= threshold).tolist()
+    first = sorted(candidates, key=lambda i: (-rows.losses[i], rows.ids[i]))[:COSTLIEST]
+    return [
+        CostlyRow(
+            row_id=rows.ids[i],
+            label=names[int(rows.labels[i] == 1)],
+            predicted=float(rows.predicted[i]),
+            loss=float(rows.losses[i]),
+            share=float(rows.losses[i]) / total if total else 0.0,
+        )
+        for i in first
+    ]
+
+
+# -------------------------------------------------------------------------------------- any metric file, through tables
+
+
+def _score_frames(
     metric: LoadedMetric, solution: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
 ) -> Score:
-    """Score `submission` (row id, label) against `solution` (row id, label, perhaps Usage), both left as they are.
-
-    The metric never sees Usage, as on Kaggle: each part is scored by a call with the rows of that part alone.
-    Raises SubmissionError with the metric's own words where they blame the submission, else MetricError.
-    """
+    """Score through the file's own `score`; both tables are left unchanged."""
     columns = challenge.submission
     usage = solution.get(USAGE)
     truth = solution[[column for column in solution if column != USAGE]]
 
-    def score(truth: "pd.DataFrame", guess: "pd.DataFrame") -> Part:
+    def score(truth: "pd.DataFrame", guess: "pd.DataFrame") -> SubsetScore:
         value = _call(metric, lambda: metric.score(truth.copy(), guess.copy(), columns.row_id))
         if not math.isfinite(value):
             raise MetricError(f"{metric.path.name} returned {value}, not a finite number.")
-        return Part(value=value, displayed=displayed(value, challenge.metric.displayed_decimals), rows=len(truth))
+        return SubsetScore(
+            value=value, displayed=displayed(value, challenge.metric.displayed_decimals), rows=len(truth)
+        )
 
     if usage is not None and (usage == IGNORED).any():
-        score(truth, submission)  # for its faults only: ignored rows must be there and be valid, too
+        score(truth, submission)  # for its errors only: ignored rows must be present and valid, too
         submission = submission[~_among(submission, truth[usage == IGNORED], columns.row_id)]
         truth, usage = truth[usage != IGNORED], usage[usage != IGNORED]
-    whole = score(truth, submission)
+    total = score(truth, submission)
     named = {} if usage is None else {name: truth[usage == name] for name in PARTS if (usage == name).any()}
     parts = {name: score(rows, submission[_among(submission, rows, columns.row_id)]) for name, rows in named.items()}
-    table = _row_table(metric, truth, submission, challenge)
-    return Score(
-        value=whole.value,
-        displayed=whole.displayed,
-        rows=whole.rows,
-        parts=parts,
-        per_class=None if table is None else _per_class(table, challenge),
-        costliest=None if table is None else _costliest(table),
-        histogram=None if table is None else _histogram(table, challenge),
-        metric=metric.path.name,
-        metric_sha256=file_sha256(metric.path),
-    )
-
-
-def constant_score(metric: LoadedMetric, solution: "pd.DataFrame", challenge: Challenge) -> Score:
-    """What a submission with `CONSTANT` in every row would score. Raises MetricError."""
-    columns = challenge.submission
-    return score_submission(metric, solution, solution[[columns.row_id]].assign(**{columns.label: CONSTANT}), challenge)
+    return _summary(metric, total, parts, _frame_rows(metric, truth, submission, challenge), challenge)
 
 
 def _call(metric: LoadedMetric, function: Callable[[], Result]) -> Result:
-    """Call into the metric file; its participant errors become SubmissionError, everything else is its own fault."""
+    """Call into the metric file; its participant errors become SubmissionError, all others MetricError."""
     try:
         return function()
     except (Exception, SystemExit) as error:
@@ -108,7 +267,8 @@ def _call(metric: LoadedMetric, function: Callable[[], Result]) -> Result:
             raise SubmissionError(str(error)) from error
         raise MetricError(
             f"{metric.path.name} failed: {type(error).__name__}: {error}",
-            hint="This is no fault of the submission. Check the metric file: dfdc parity --metric FILE",
+            hint="The submission is not at fault.",
+            command=f"dfdc parity --metric {metric.path}",
         ) from error
 
 
@@ -117,10 +277,10 @@ def _among(submission: "pd.DataFrame", rows: "pd.DataFrame", row_id: str) -> "pd
     return submission[row_id].astype(str).isin(rows[row_id].astype(str))
 
 
-def _row_table(
+def _frame_rows(
     metric: LoadedMetric, truth: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
-) -> "pd.DataFrame | None":
-    """Columns label (class name), predicted and loss, by row id as text; None if the metric has no `losses`."""
+) -> _Rows | None:
+    """The rows with the file's own losses; None if it has no `losses`."""
     import pandas as pd
 
     columns = challenge.submission
@@ -132,42 +292,7 @@ def _row_table(
     losses = _call(metric, lambda: pd.Series(losses).rename(index=str).astype(float))
     if set(losses.index) != set(labels.index) or len(losses) != len(labels) or not losses.map(math.isfinite).all():
         raise MetricError(f"{metric.path.name}: `losses` must return one finite number for each row of the solution.")
-    names = labels.eq(1).map({True: columns.positive, False: columns.negative})
-    return pd.DataFrame(
-        {"label": names, "predicted": predicted.reindex(names.index), "loss": losses.reindex(names.index)}
-    )
-
-
-def _per_class(table: "pd.DataFrame", challenge: Challenge) -> dict[str, Part]:
-    columns, decimals = challenge.submission, challenge.metric.displayed_decimals
-    found = {}
-    for name in (columns.positive, columns.negative):
-        losses = table.loc[table["label"] == name, "loss"]
-        if len(losses):
-            value = math.fsum(losses) / len(losses)
-            found[name] = Part(value=value, displayed=displayed(value, decimals), rows=len(losses))
-    return found
-
-
-def _histogram(table: "pd.DataFrame", challenge: Challenge) -> dict[str, list[int]]:
-    import numpy as np
-
-    columns = challenge.submission
-    predicted = {name: table.loc[table["label"] == name, "predicted"] for name in (columns.positive, columns.negative)}
-    return {name: np.histogram(values, HISTOGRAM_PARTS, (0, 1))[0].tolist() for name, values in predicted.items()}
-
-
-def _costliest(table: "pd.DataFrame") -> list[CostlyRow]:
-    """The rows with the highest loss; equal ones by name."""
-    total = math.fsum(table["loss"])
-    first = table.sort_index().sort_values("loss", ascending=False, kind="stable").head(COSTLIEST)
-    return [
-        CostlyRow(
-            row_id=str(row_id),
-            label=str(label),
-            predicted=float(predicted),
-            loss=float(loss),
-            share=float(loss) / total if total else 0.0,
-        )
-        for row_id, label, predicted, loss in first.itertuples(name=None)
-    ]
+    ids = labels.index
+    is_positive = labels.eq(1).to_numpy().astype(np.uint8)
+    guesses, costs = (np.asarray(values.reindex(ids), np.float64) for values in (predicted, losses))
+    return _Rows(list(ids), is_positive, guesses, costs)

@@ -19,7 +19,7 @@ class ExpectedRows:
     """The rows that a submission must have.
 
     ids: (n,) unique; origin: where they come from, in words; sample_value: the one label that all rows of the sample
-    submission have; truth: (n,) 0 or 1, where it is known.
+    submission have; labels: (n,) 0 or 1, where they are known.
     """
 
     ids: Texts
@@ -32,8 +32,8 @@ class ExpectedRows:
         """A sample submission, a folder of videos, or a data folder with either. Raises UsageError or DataError."""
         if not path.exists():
             raise UsageError(
-                f"There is no {path} to compare with.",
-                hint="Give a sample submission, a folder of videos, or a solution: --against PATH",
+                f"File or folder not found: {path}",
+                hint="Expected after --against: a sample submission, a folder of videos, or a solution.",
             )
         if not path.is_dir():
             return cls.from_sample(path, challenge)
@@ -44,17 +44,17 @@ class ExpectedRows:
 
     @classmethod
     def from_sample(cls, path: Path, challenge: Challenge) -> Self:
-        """The rows of a sample submission. Raises DataError if it could not be one."""
+        """The rows of a sample submission. Raises DataError if it cannot be one."""
         text = read_csv(path)
         ids, labels = text.column(challenge.submission.row_id), text.column(challenge.submission.label)
         broken = [code for code in text.anomalies if code not in HARMLESS]
         if ids is None or labels is None or broken or not len(ids):
             columns = f"{challenge.submission.row_id},{challenge.submission.label}"
             seen = f"seen {','.join(text.header)!r:.60}, {plural(len(text.lines), 'row')}"
-            said = f": {', '.join(broken)}" if broken else f": {seen}"
+            reason = ", ".join(broken) or seen
             raise DataError(
-                f"{path} is no sample submission{said}; expected {columns} and at least one row.",
-                hint="Use the sample submission as it was downloaded.",
+                f"{path} is not a sample submission: {reason}; expected {columns} and at least one row.",
+                hint="Use the sample submission as downloaded.",
             )
         _check_unique(ids, str(path))
         values = parse_labels(labels).values
@@ -67,19 +67,19 @@ class ExpectedRows:
         suffix = challenge.data.video_suffix
         names = sorted(path.name for path in folder.iterdir() if path.suffix == suffix and path.is_file())
         if not names:
-            raise DataError(f"{folder} holds no *{suffix} file.", hint="Expected: a folder of videos.")
+            raise DataError(f"{folder} contains no *{suffix} file.", hint="Expected: a folder of videos.")
         return cls.from_names(names, f"the videos in {folder}")
 
     @classmethod
     def from_names(cls, names: list[str], origin: str) -> Self:
-        """A plain list of row ids. Raises DataError if one is empty or there twice."""
+        """A plain list of row ids. Raises DataError if one is empty or occurs twice."""
         ids = np.array([name.encode("utf-8", "surrogateescape") for name in names], np.bytes_)
         _check_unique(ids, origin)
         return cls(ids, origin)
 
     @classmethod
     def from_solution(cls, ids: Texts, labels: npt.NDArray[np.uint8], origin: str) -> Self:
-        """The rows of a solution: ids (n,) unique, truth (n,) 0 or 1."""
+        """The rows of a solution: ids (n,) unique, labels (n,) 0 or 1."""
         _check_unique(ids, origin)
         return cls(ids, origin, labels=labels)
 
@@ -88,17 +88,15 @@ def _check_unique(ids: Texts, origin: str) -> None:
     again = ids[match(ids, None).repeated]
     if not len(ids) or len(again) or (ids == b"").any():
         seen = f"{preview(again[0])!r} again, and {len(again)} such in all" if len(again) else "none, or an empty one"
-        raise DataError(
-            f"Row ids of {origin}: seen {seen}; expected each once.", hint="Use the file as it was downloaded."
-        )
+        raise DataError(f"Row ids of {origin}: seen {seen}; expected each once.", hint="Use the file as downloaded.")
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How the ids of a submission (n,) fit the expected ones (m,).
+    """How the ids of a submission (n,) match the expected ones (m,).
 
-    same: they are equal, in the same order; repeated: rows whose id stood before; missing: indices of expected ids
-    without a row; where: (n,) index of the expected id, -1 if it is unknown; None if nothing is expected, or if same.
+    same: they are equal, in the same order; repeated: rows with the id of an earlier row; missing: indices of expected
+    ids without a row; where: (n,) index of the expected id, -1 if unknown; None if nothing is expected, or if same.
     """
 
     same: bool
@@ -135,7 +133,7 @@ def match(ids: Texts, expected: Texts | None) -> Match:
 
 
 def _find(ordered: Texts, expected: Texts) -> Numbers:
-    """(n,) index in `expected` of each of `ordered`, which are sorted; -1 if it is not there."""
+    """(n,) index in `expected` of each of `ordered`, which are sorted; -1 if it is missing."""
     order = np.argsort(expected, kind="stable")
     sorted_ = expected[order]
     if len(ordered) == len(sorted_) and bool((ordered == sorted_).all()):

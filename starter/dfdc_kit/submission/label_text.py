@@ -1,4 +1,4 @@
-"""What a label's text is: a decimal number, or else what it looks like. Decided by a grammar."""
+"""Parse a label's text by a grammar: a decimal number, or what it looks like instead."""
 
 import re
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ _INFINITE = re.compile(rb"[+-]?inf(inity)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
-    """A label column, read: values (n,), NaN unless the kind (n,) is NUMBER; blanks (n,) where some stand around it."""
+class ParsedLabels:
+    """A parsed label column: values (n,), NaN unless the kind (n,) is NUMBER; blanks (n,): blanks around the text."""
 
     values: npt.NDArray[np.float64]
     kinds: npt.NDArray[np.uint8]
     blanks: npt.NDArray[np.bool_]
 
 
-def parse_labels(texts: Texts) -> Labels:
-    """Read a column of labels (n,): `1e-3`, `.5`, `1.`, `+0.5`, `-0.0` are numbers; `0x1`, `1_0`, `1,5` are not.
+def parse_labels(texts: Texts) -> ParsedLabels:
+    """Parse a column of labels (n,): `1e-3`, `.5`, `1.`, `+0.5`, `-0.0` are numbers; `0x1`, `1_0`, `1,5` are not.
 
     >>> labels = parse_labels(np.array([b"0.5", b"1e-3", b" 1 ", b"nan", b"1_0"]))
     >>> labels.values.tolist(), labels.kinds.tolist()
@@ -46,11 +46,11 @@ def parse_labels(texts: Texts) -> Labels:
         values[rows][plain], kinds[rows][plain] = _plain_values(chunk[plain]), NUMBER
         for i in (np.flatnonzero(~plain) + first).tolist():
             values[i], kinds[i] = _parse(texts[i].strip())
-    return Labels(values, kinds, blanks)
+    return ParsedLabels(values, kinds, blanks)
 
 
 def is_decimal(text: bytes) -> bool:
-    """Whether a text is a decimal number, and nothing around it."""
+    """Whether the whole text is a decimal number."""
     return _DECIMAL.fullmatch(text) is not None
 
 
@@ -71,7 +71,7 @@ def _chars(texts: Texts) -> npt.NDArray[np.uint8]:
 
 
 def _is_plain(texts: Texts) -> npt.NDArray[np.bool_]:
-    """(n,) whether a label is a digit, perhaps with a point and digits after it: the usual case, told quickly."""
+    """(n,) whether a label is a digit, perhaps with a point and digits after it: the usual case, decided fast."""
     chars = _chars(texts)
     digits = (chars - ord("0")) <= 9  # uint8 wraps around: True for 0-9 only
     plain: npt.NDArray[np.bool_] = digits[:, 0]
@@ -92,9 +92,9 @@ def _plain_values(texts: Texts) -> npt.NDArray[np.float64]:
     digits = _chars(texts.astype(f"S{width}")) - ord("0")  # (n, width)
     number, decimals = digits[:, 0].astype(np.int64), np.zeros(len(texts), np.int64)
     for column in digits.T[2:]:
-        there = column <= 9
-        number = np.where(there, number * 10 + column, number)
-        decimals += there
+        is_digit = column <= 9
+        number = np.where(is_digit, number * 10 + column, number)
+        decimals += is_digit
     return number / _POWERS[decimals]
 
 

@@ -1,4 +1,4 @@
-"""A submission under examination: its text, what is expected of it, and what several rules want to know about it."""
+"""A parsed submission CSV: its text, the expected rows, and derived data that several rules share."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,17 +7,15 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import CsvText, Numbers, Texts, preview
+from dfdc_kit.csv_text import FIRST, CsvText, Numbers, Texts, preview
 from dfdc_kit.submission.expected_rows import ExpectedRows, Match, match
-from dfdc_kit.submission.label_text import NUMBER, Labels, blanks_around, is_decimal, parse_labels
-
-FIRST = 5  # examples that a finding shows
+from dfdc_kit.submission.label_text import NUMBER, ParsedLabels, blanks_around, is_decimal, parse_labels
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One place where a rule is broken."""
+    """One violation: where, what was seen, what was expected."""
 
-    line: int | None  # counting from 1; None: no line, because a row is missing or the file as a whole is meant
+    line: int | None  # counting from 1; None: a missing row, or the whole file
     row_id: str
     seen: str
     expected: str
@@ -25,49 +23,50 @@ class Example(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RuleFinding:
-    """What a rule found; `mend` replaces the rule's own advice where more is known."""
+    """What a rule found; `fix` replaces the rule's own advice where more is known."""
 
     count: int
     message: str
     examples: list[Example]
-    mend: str = ""
+    fix: str = ""
 
 
-class Case:
-    """One submission. Rows are numbered from 0; a first line that is data, not a header, counts as a row."""
+class ParsedSubmission:
+    """One submission CSV. Rows are numbered from 0; a first line that is data, not a header, counts as a row."""
 
-    def __init__(self, text: CsvText, challenge: Challenge, expected: ExpectedRows | None) -> None:
-        """Examine `text` by the rules of `challenge`; `expected` None: the format only."""
+    def __init__(self, text: CsvText, challenge: Challenge, expected: ExpectedRows | None, most: int = FIRST) -> None:
+        """`expected` None: only the format is checked; `most`: examples kept of each finding."""
+        self.most = most
         self.challenge = challenge
         self.expected = expected
         self.wanted = (challenge.submission.row_id, challenge.submission.label)
         self.header_is_missing = _is_data(text.header, challenge)
         self.text = _with_first_row(text, self.wanted) if self.header_is_missing else text
-        self.header = text.header  # as it stands in the file
+        self.header = text.header  # as in the file
 
     @cached_property
-    def places(self) -> tuple[int | None, int | None]:
-        """Where the row id and the label stand: by name, whatever its case; by exclusion if one of two is named."""
+    def column_indices(self) -> tuple[int | None, int | None]:
+        """Indices of the id and the label column: by name, ignoring case; by exclusion if one of two is named."""
         names = [name.strip().lower() for name in self.text.header]
         found = [names.index(name.lower()) if name.lower() in names else None for name in self.wanted]
         if len(names) == 2 and found.count(None) == 1:
-            known = next(place for place in found if place is not None)
-            found = [1 - known if place is None else place for place in found]
+            known = next(index for index in found if index is not None)
+            found = [1 - known if index is None else index for index in found]
         return found[0], found[1]
 
     @cached_property
     def raw_ids(self) -> Texts | None:
-        """Row ids (n,) as they stand in the file; None: there is no such column."""
+        """Row ids (n,) as in the file; None: no such column."""
         return self._column(0)
 
     @cached_property
     def raw_labels(self) -> Texts | None:
-        """Labels (n,) as they stand in the file; None: there is no such column."""
+        """ParsedLabels (n,) as in the file; None: no such column."""
         return self._column(1)
 
     def _column(self, which: int) -> Texts | None:
-        place = self.places[which]
-        return None if place is None or not self.text.columns else self.text.columns[place]
+        index = self.column_indices[which]
+        return None if index is None or not self.text.columns else self.text.columns[index]
 
     @cached_property
     def id_blanks(self) -> Numbers:
@@ -76,12 +75,12 @@ class Case:
 
     @cached_property
     def ids(self) -> Texts | None:
-        """Row ids (n,) without blanks around them, so that a blank is reported as a blank and nothing else."""
+        """Row ids (n,) without blanks around them, so a blank is reported as a blank and nothing else."""
         return stripped(self.raw_ids, self.id_blanks) if self.raw_ids is not None else None
 
     @cached_property
-    def labels(self) -> Labels | None:
-        """The labels, read."""
+    def labels(self) -> ParsedLabels | None:
+        """The parsed labels."""
         return None if self.raw_labels is None else parse_labels(self.raw_labels)
 
     @cached_property
@@ -91,31 +90,31 @@ class Case:
 
     @cached_property
     def match(self) -> Match | None:
-        """How the ids fit the expected ones, and which come twice."""
+        """How the ids match the expected ones, and which occur twice."""
         return None if self.ids is None else match(self.ids, None if self.expected is None else self.expected.ids)
 
     def examples(self, rows: Numbers, column: Texts, expected: str | list[str]) -> list[Example]:
-        """The first few of `rows`, with what `column` holds there; `expected` for all of them or for each."""
-        first = rows[:FIRST].tolist()
-        told = [expected] * len(first) if isinstance(expected, str) else expected
+        """The first few of `rows`, with the value of `column` there; `expected` for all of them or for each."""
+        first = rows[: self.most].tolist()
+        wanted = [expected] * len(first) if isinstance(expected, str) else expected
         ids = column if self.raw_ids is None else self.raw_ids
         return [
             Example(int(self.text.lines[i]), preview(ids[i]), preview(column[i]), what)
-            for i, what in zip(first, told, strict=False)
+            for i, what in zip(first, wanted, strict=False)
         ]
 
 
 def stripped(texts: Texts, rows: Numbers) -> Texts:
-    """A copy of `texts` with blanks taken off in `rows`; `texts` itself if there are none."""
+    """A copy of `texts` with blanks stripped in `rows`; `texts` itself if `rows` is empty."""
     if not len(rows):
         return texts
-    mended = texts.copy()
-    mended[rows] = np.strings.strip(texts[rows])
-    return mended
+    fixed = texts.copy()
+    fixed[rows] = np.strings.strip(texts[rows])
+    return fixed
 
 
 def _is_data(header: tuple[str, ...], challenge: Challenge) -> bool:
-    """Whether the first line is a row: no known column name in it, but a video's name or a number at its end."""
+    """Whether the first line is a row: no known column name, but a video's name or a number at its end."""
     known = {challenge.submission.row_id.lower(), challenge.submission.label.lower()}
     if len(header) < 2 or known & {name.strip().lower() for name in header}:
         return False
@@ -123,7 +122,7 @@ def _is_data(header: tuple[str, ...], challenge: Challenge) -> bool:
 
 
 def _with_first_row(text: CsvText, wanted: tuple[str, str]) -> CsvText:
-    """The same rows, the first line being one of them; its columns are named by their places."""
+    """The same text with the first line as a row; columns are named by their position."""
     first = [np.array([name.encode()], np.bytes_) for name in text.header]
     columns = text.columns or tuple(value[:0] for value in first)
     names = wanted + tuple(f"column {i}" for i in range(3, len(first) + 1))
