@@ -201,7 +201,7 @@ def internet(context: CheckContext) -> Iterator[CodeFinding]:
         fetch = re.search(r"^requests\.(get|post|Session)|urlopen$|urlretrieve$|^wget\.download|^gdown\.", call.name)
         if fetch or call.name.endswith(LOADERS[:2]):
             yield _no_internet(call.where, f"{call.name} downloads")
-        elif call.method in ("from_pretrained", "load", "load_state_dict", "create_model") or call.method[:1].isupper():
+        else:
             yield from _pretrained(context, call)
     for command, where in context.program.commands:
         if re.search(r"(?:^|[\s;&|])(?:wget|curl|git clone|gdown|kaggle datasets)\s", command):
