@@ -2,11 +2,11 @@
 
 A constant 0.5 costs 0.6931, whatever the labels. A network that ranks well can still cost more by being overconfident:
 one trained on 400 videos is reported at 1.05. So logits are multiplied by a shrinkage of at most 1 (1 / temperature)
-and probabilities are clipped. A setting is used only if it beats the constant on held-out videos by more than
-STANDARD_ERRORS, and would still do so with one more original on which the most confident prediction is wrong: ten
-videos cannot show that 0.99 is deserved. Otherwise the safe setting keeps predictions so close to 0.5 that they keep
-their order and cost at most 0.008 more than the constant, whatever the labels. All this holds for videos like the
-held-out ones.
+and probabilities are clipped, softly, so that their order is kept. A setting is used only if there are MIN_ORIGINALS of
+each class, it beats the constant on held-out videos by more than STANDARD_ERRORS, and would still do so with one more
+original on which the most confident prediction is wrong: ten videos cannot show that 0.99 is deserved. Otherwise the
+safe setting keeps predictions so close to 0.5 that they cost at most 0.008 more than the constant, whatever the labels.
+All this holds for videos like the held-out ones.
 
 Both classes weigh the same in every loss, because the tests are half FAKE and half REAL and training folders are not.
 Videos of one original count as one observation, because their losses are correlated.
@@ -24,6 +24,8 @@ FALLBACK = 0.5  # prediction for a video that cannot be used
 LN2 = math.log(2)  # loss of the constant 0.5, whatever the labels
 SHRINKAGES = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)  # 1 / temperature
 CLIPS = (0.1, 0.05, 0.02, 0.01)  # most careful first
+KNEE = 0.99  # fraction of the clipped range, in logits, that is not compressed
+MIN_ORIGINALS = 10  # held out, of each class; with fewer, the safe setting is used
 SAFE_CLIP = 0.496  # without evidence: ln(0.5 / 0.496) = 0.008
 STANDARD_ERRORS = 1.0  # margin over the constant, because the best of many settings is optimistic
 RESAMPLES = 2000  # of the bootstrap
@@ -38,8 +40,16 @@ class Setting(NamedTuple):
 
 
 def to_probability(logits: np.ndarray, shrinkage: float, clip: float) -> np.ndarray:
-    """FAKE probabilities between clip and 1 - clip: shrinkage 1 uses the logits as they are, 0 predicts 0.5."""
-    return np.clip(1 / (1 + np.exp(-shrinkage * np.clip(logits, -50, 50))), clip, 1 - clip)
+    """FAKE probabilities between clip and 1 - clip: shrinkage 1 uses the logits as they are, 0 predicts 0.5.
+
+    Different logits give different probabilities: those beyond KNEE of the limit are compressed, not cut off.
+    """
+    limit = math.log((1 - clip) / clip)
+    z = shrinkage * np.asarray(logits, dtype=np.float64)
+    beyond = np.maximum(np.abs(z) - KNEE * limit, 0.0)
+    room = (1 - KNEE) * limit
+    compressed = np.sign(z) * (KNEE * limit + room * beyond / (room + beyond))
+    return 1 / (1 + np.exp(-np.where(beyond > 0, compressed, z)))
 
 
 def choose(candidates: Mapping[Hashable, np.ndarray], y: np.ndarray, originals: np.ndarray) -> Setting:
@@ -50,12 +60,20 @@ def choose(candidates: Mapping[Hashable, np.ndarray], y: np.ndarray, originals: 
     """
     best, best_bound = safe_setting(*next(iter(candidates.items()))), 0.0
     group = np.unique(originals, return_inverse=True)[1]  # (n,) numbers of the originals
-    for model, logits in candidates.items() if len(set(y)) == 2 else ():
+    for model, logits in candidates.items() if not too_few_originals(y, originals) else ():
         for shrinkage, clip in itertools.product(SHRINKAGES, CLIPS):
             bound = upper_bound(to_probability(logits, shrinkage, clip), y, group)
             if bound < best_bound:
                 best, best_bound = Setting(model, shrinkage, clip), bound
     return best
+
+
+def too_few_originals(y: np.ndarray, originals: np.ndarray) -> str:
+    """A sentence if the held-out videos are too few to choose a setting, else an empty string."""
+    fake, real = (len(set(originals[y == label])) for label in (1, 0))
+    if min(fake, real) >= MIN_ORIGINALS:
+        return ""
+    return f"Held out: {fake} originals with a FAKE and {real} with a REAL video; {MIN_ORIGINALS} of each are needed."
 
 
 def safe_setting(model: Hashable, logits: np.ndarray) -> Setting:

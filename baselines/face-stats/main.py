@@ -110,7 +110,8 @@ def main() -> None:
             seconds = (time.perf_counter() - started) / len(predictions)
             print(f"{len(predictions)}/{len(names)}, {seconds:.2f} s per video, {len(fallbacks)} fallbacks", flush=True)
     if fallbacks:
-        print("fallbacks:", ", ".join(f"{n} {reason}" for reason, n in Counter(r for _, r in fallbacks).most_common()))
+        by_code = Counter(reason.split(" (")[0] for _, reason in fallbacks)
+        print("fallbacks:", ", ".join(f"{n} {code}" for code, n in by_code.most_common()))
     write_csv("fallbacks.csv", ("filename", "reason"), fallbacks)
     write_csv("submission.csv", ("filename", "label"), predictions)
 

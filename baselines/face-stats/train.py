@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability, weights
+from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability, too_few_originals, weights
 from frames import UnusableVideoError, map_in_order
 from main import FRAMES, features, logit, standardise
 from residuals import FEATURES
@@ -105,7 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     x, y, originals = load(args.folder, fast=args.fast)
     strength, shrinkage, clip = tune(x, y, originals)
     if clip == SAFE_CLIP:
-        print(f"No setting clearly beats the constant: predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        reason = too_few_originals(y, originals) or "No setting clearly beats the constant."
+        print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
     print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability
+from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability, too_few_originals
 from main import FEATURES, UnusableVideoError, all_features, standardise
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -91,7 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     x, y, originals = load(args.folder)
     strength, shrinkage, clip = tune(x, y, originals)
     if clip == SAFE_CLIP:
-        print(f"No setting clearly beats the constant: predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        reason = too_few_originals(y, originals) or "No setting clearly beats the constant."
+        print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
     print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),

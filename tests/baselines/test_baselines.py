@@ -272,11 +272,11 @@ def hard_input(stage_input, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Broken and unusual videos, as a hidden test set may have them, and one intact sample video."""
     data = stage_input(tmp_path_factory.mktemp("hard"), [])
     videos = data / "test_videos"
-    intact = write_video(videos / "plain.mp4", 60, faststart=True)
+    intact = write_video(videos / "plain.mp4", 24, faststart=True)
     for percent in (30, 60, 95):
         (videos / f"cut-at-{percent}.mp4").write_bytes(intact[: len(intact) * percent // 100])
     (videos / "cut-at-byte-40.mp4").write_bytes(intact[:40])
-    (videos / "cut-index-lost.mp4").write_bytes(write_video(videos / "index-last.mp4", 60)[:-2000])
+    (videos / "cut-index-lost.mp4").write_bytes(write_video(videos / "index-last.mp4", 24)[:-2000])
     damaged = bytearray(intact)
     damaged[len(intact) // 2 : len(intact) // 2 + 3000] = np.random.default_rng(3).bytes(3000)
     (videos / "damaged-middle.mp4").write_bytes(damaged)
@@ -284,11 +284,11 @@ def hard_input(stage_input, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (videos / "garbage.mp4").write_bytes(np.random.default_rng(5).bytes(50_000))
     (videos / "zero-byte.mp4").write_bytes(b"")
     (videos / "folder.mp4").mkdir()
-    write_video(videos / "portrait.mp4", 60, 160, 284)
+    write_video(videos / "portrait.mp4", 16, 160, 284)
     write_video(videos / "one-frame.mp4", 1)
     write_video(videos / "nine-frames.mp4", 9)
     write_video(videos / "ten-times-as-long.mp4", 1000, 64, 64)
-    write_video(videos / "stamp-sized.mp4", 30, 32, 32)
+    write_video(videos / "stamp-sized.mp4", 10, 32, 32)
     write_audio_only(videos / "audio-only.mp4")
     known = min((SAMPLE / "test_videos").glob("*.mp4"))
     (videos / "renamed.mp4").write_bytes(known.read_bytes())
@@ -331,7 +331,8 @@ def test_face_stats_gives_reasons_and_predicts_the_video_with_a_face(folder: Pat
     predictions, fallbacks = on_hard_input(folder)
     broken = {name: reason for name, reason in REASONS.items() if reason != "too-short"}
     assert broken.items() <= fallbacks.items()
-    assert {fallbacks[name] for name in ("plain.mp4", "one-frame.mp4", "portrait-by-flag.mp4")} == {"no-face"}
+    faceless = [fallbacks[name] for name in ("plain.mp4", "one-frame.mp4", "portrait-by-flag.mp4")]
+    assert all(re.fullmatch(r"no-face \(best score 0\.\d\d below 0\.70\)", reason) for reason in faceless)
     assert {predictions[name] for name in fallbacks} == {0.5}
     expected, tolerance = expected_predictions(folder)
     assert predictions["renamed.mp4"] == pytest.approx(expected[min(expected)], abs=tolerance)

@@ -53,7 +53,7 @@ def excess_loss(setting, signal: float, scale: float) -> float:
 
 @pytest.mark.parametrize("scale", [1.0, 4.0], ids=["calibrated", "overconfident"])
 @pytest.mark.parametrize("signal", [0.0, 0.25], ids=["noise", "weak"])
-@pytest.mark.parametrize("originals", [4, 8, 20])
+@pytest.mark.parametrize("originals", [8, 12, 20])
 @pytest.mark.parametrize("sets", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_small_training_sets_cost_little_over_the_constant(sets: int, originals: int, signal: float, scale: float):
     costs = []
@@ -81,9 +81,9 @@ from calibrate import LN2, losses, to_probability
 def costs(signal):
     for seed in range(int(sys.argv[2])):
         rng = numpy.random.default_rng(seed)
-        y, originals = numpy.tile([0, 1, 1], 8), numpy.repeat(numpy.arange(8), 3).astype(str)
-        shared = rng.normal(size=(8, 27))[numpy.repeat(numpy.arange(8), 3)]
-        x = shared + rng.normal(size=(24, 27)) + signal * y[:, None]
+        y, originals = numpy.tile([0, 1, 1], 20), numpy.repeat(numpy.arange(20), 3).astype(str)
+        shared = rng.normal(size=(20, 27))[numpy.repeat(numpy.arange(20), 3)]
+        x = shared + rng.normal(size=(60, 27)) + signal * y[:, None]
         strength, shrinkage, clip = train.tune(x, y, originals)
         y_new = numpy.tile([0, 1], 500)
         new = numpy.sqrt(2) * rng.normal(size=(1000, 27)) + signal * y_new[:, None]
@@ -95,7 +95,7 @@ print(json.dumps({"noise": list(costs(0.0)), "weak": list(costs(0.08)), "strong"
 
 
 def test_training_of_frame_stats_on_small_sets_costs_little_over_the_constant():
-    """The training code of frame-stats on 27 features of 24 videos, evaluated on 1,000 new ones."""
+    """The training code of frame-stats on 27 features of 60 videos, evaluated on 1,000 new ones."""
     command = [sys.executable, "-B", "-c", REGRESSION, FOLDER.with_name("frame-stats"), "2"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
@@ -108,7 +108,7 @@ def test_training_of_frame_stats_on_small_sets_costs_little_over_the_constant():
 # ---------------------------------------------------------------------------------------------------------- properties
 
 
-labels = arrays(np.int64, st.integers(2, 12), elements=st.integers(0, 1))
+labels = arrays(np.int64, st.integers(2, 40), elements=st.integers(0, 1))
 
 
 @given(y=labels, data=st.data())
@@ -128,6 +128,36 @@ def test_safe_setting_keeps_the_order(logits: np.ndarray):
     assert (np.diff(p) >= 0).all()
     spread = np.diff(np.sort(logits)) > 1e-6
     assert (np.diff(p)[spread] > 0).all()
+
+
+@given(
+    logits=arrays(np.float64, st.integers(2, 20), elements=st.floats(-30, 30), unique=True),
+    shrinkage=st.sampled_from(calibrate.SHRINKAGES),
+    clip=st.sampled_from([*calibrate.CLIPS, calibrate.SAFE_CLIP]),
+)
+def test_clipping_keeps_the_order(logits: np.ndarray, shrinkage: float, clip: float):
+    ordered = np.sort(logits)
+    p = calibrate.to_probability(ordered, shrinkage, clip)
+    assert (clip < p).all()
+    assert (p < 1 - clip).all()
+    assert (np.diff(p) >= 0).all()
+    assert (np.diff(p)[np.diff(ordered) > 1e-3] > 0).all()
+
+
+def test_probabilities_inside_the_knee_are_those_of_a_sigmoid():
+    z = np.linspace(-1, 1, 9) * calibrate.KNEE * math.log(0.9 / 0.1)
+    assert (calibrate.to_probability(z, 1.0, 0.1) == 1 / (1 + np.exp(-z))).all()
+
+
+@pytest.mark.parametrize(("fakes", "reals", "enough"), [(3, 1, False), (30, 9, False), (9, 30, False), (10, 10, True)])
+def test_perfect_ranking_of_too_few_originals_gives_the_safe_setting(fakes: int, reals: int, enough: bool):
+    """With one REAL among four held-out videos, an AUC of 1 is no evidence."""
+    y = np.repeat([1, 0], [fakes, reals])
+    originals = np.arange(len(y)).astype(str)
+    setting = calibrate.choose({"perfect": np.where(y == 1, 4.0, -4.0)}, y, originals)
+    assert (setting.clip != calibrate.SAFE_CLIP) == enough
+    sentence = f"Held out: {fakes} originals with a FAKE and {reals} with a REAL video; 10 of each are needed."
+    assert calibrate.too_few_originals(y, originals) == ("" if enough else sentence)
 
 
 def test_one_class_or_zero_logits_give_the_safe_setting():

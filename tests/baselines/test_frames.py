@@ -367,8 +367,24 @@ def test_wrong_rotation_flag_is_corrected(tmp_path: Path):
 
 
 @needs_cv2
+def test_face_that_fills_the_frame_is_found_in_a_smaller_picture(tmp_path: Path):
+    """At full size the detector's score is below its threshold."""
+    (main_face,) = faces.track_faces(CLIPS[2], lambda frame, face: frame.rgb(face.square(frame.size, -0.25), 360), 6)
+    with av.open(str(tmp_path / "face.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 360, 360, "yuv420p"
+        for crop in main_face.measured:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(crop, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert not any(faces.detect_faces(frame) for frame in frames.sample_frames(tmp_path / "face.mp4", 6))
+    (track,) = faces.track_faces(tmp_path / "face.mp4", lambda frame, face: None, 6)
+    assert len(track.faces) == 6
+    assert all(face.side > 250 for face in track.faces)
+
+
+@needs_cv2
 def test_video_without_a_face_is_unusable(tmp_path: Path):
-    with pytest.raises(frames.UnusableVideoError, match=r"^no-face$"):
+    with pytest.raises(frames.UnusableVideoError, match=r"^no-face \(best score 0\.\d\d below 0\.70\)$"):
         faces.track_faces(write(tmp_path / "clip.mp4", count=4), lambda frame, face: None, 2)
 
 
@@ -376,7 +392,7 @@ def test_video_without_a_face_is_unusable(tmp_path: Path):
 def test_face_smaller_than_the_minimum_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     frame = next(frames.sample_frames(write(tmp_path / "clip.mp4", size=(64, 64), count=1), 1))  # enlarged ten times
     row = np.array([[5, 5, 8, 30, *[10] * 10, 0.9], [5, 5, 80, 90, *[10] * 10, 0.9]], np.float32)
-    monkeypatch.setattr(faces, "_detect", lambda picture: row)
+    monkeypatch.setattr(faces, "_detect", lambda picture, scale: row)
     assert [(face.width, face.height) for face in faces.detect_faces(frame)] == [(8, 9)]
 
 

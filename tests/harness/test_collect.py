@@ -29,7 +29,7 @@ def test_fallbacks_above_5_percent_set_a_caution(collected, count, caution):
 
 
 def test_fallbacks_are_counted_by_reason(collected):
-    found = collected(b"filename,reason\n0.mp4,unreadable\n1.mp4,no-face\n2.mp4,no-face\n")
+    found = collected(b"filename,reason\n0.mp4,unreadable\n1.mp4,no-face\n2.mp4,no-face (best score 0.52)\n")
     assert found.by_reason == {"unreadable": 1, "no-face": 2}
     assert "15% of the videos, more than 5%" in found.caution
 

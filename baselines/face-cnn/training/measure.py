@@ -6,7 +6,18 @@ from pathlib import Path
 
 import common  # noqa: F401  (puts model/ on sys.path)
 import numpy as np
-from calibrate import CLIPS, LN2, SHRINKAGES, Setting, choose, interval, losses, to_probability, weights
+from calibrate import (
+    CLIPS,
+    LN2,
+    SHRINKAGES,
+    Setting,
+    choose,
+    interval,
+    losses,
+    to_probability,
+    too_few_originals,
+    weights,
+)
 
 PARTS = 5  # of the held-out originals: the setting for one part is chosen on the others
 
@@ -72,6 +83,7 @@ def held_out_report(held_out: HeldOut, seed: int) -> dict[str, object]:
     loss = losses(y, p)
     low, high = interval(loss, y, originals, seed)
     return {
+        "caution": too_few_originals(y, originals),
         "videos": len(y),
         "originals": len(set(originals.tolist())),
         "log_loss": float(weights(y) @ loss),

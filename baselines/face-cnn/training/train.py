@@ -29,7 +29,7 @@ import extract
 import numpy as np
 import torch
 from batches import Recipe, crops_of
-from calibrate import SAFE_CLIP
+from calibrate import SAFE_CLIP, too_few_originals
 from common import InputError, at_least, folder_lock, fraction
 from fit import PRETRAINED, Machine, Plan, Row, StoppedError, Training, fit, read_checkpoint, weights_file
 from frames import cpu_count
@@ -57,7 +57,9 @@ Split = tuple[list[VideoEntry], list[VideoEntry]]  # training videos, held-out v
 def usable_videos(faces: Path) -> list[VideoEntry]:
     """The videos with a label and a face; prints how many are skipped and why. Raises InputError."""
     entries = read_index(faces)
-    skipped = Counter(entry.reason or "no label" for entry in entries if entry.reason or entry.label is None)
+    skipped = Counter(
+        entry.reason.split(" (")[0] or "no label" for entry in entries if entry.reason or entry.label is None
+    )
     for reason, count in sorted(skipped.items()):
         print(f"videos skipped, {reason}: {count}", flush=True)
     entries = [entry for entry in entries if not entry.reason and entry.label is not None]
@@ -266,7 +268,8 @@ def run(args: argparse.Namespace, stop: Event) -> None:
         histories[final] = job.train(final, train, held_out, last=chosen.model)
         write_curves(args.work, histories)
     if chosen.clip == SAFE_CLIP:
-        print(f"No setting clearly beats the constant: predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        reason = too_few_originals(results.y, results.originals) or "No setting clearly beats the constant."
+        print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
     print(f"chosen on held-out videos: step {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}")
     model = {
         "shrinkage": chosen.shrinkage,

@@ -55,7 +55,7 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
     write_bytes(target, content)
     return Fallbacks(
         count=len(by_name),
-        by_reason=dict(Counter(by_name.values())),
+        by_reason=dict(Counter(reason.split(" (")[0] for reason in by_name.values())),  # without details in brackets
         first=list(by_name)[:10],
         caution=_caution(len(by_name), len(known)),
     )
