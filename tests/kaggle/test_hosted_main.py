@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import SubmissionError
+from dfdc_kit.kaggle import connect
 from dfdc_kit.kaggle.submit.bundle import ARCHIVE, kernel_bundle, pack, with_first_cell
+from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 from dfdc_kit.kaggle.submit.request import request_warnings, submit_request
 from dfdc_kit.submission.code import read_code_submission
 
@@ -33,10 +36,30 @@ MIXED = ("competitions/{slug}", "{files}")  # reported, too
 def hosted(tmp_path):
     """Run what would be pushed, with Kaggle's folders below `tmp_path`; an empty place: not attached."""
 
-    def call(submission: Path, places: tuple[str, str] = TODAY, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        submission: Path,
+        places: tuple[str, str] = TODAY,
+        *,
+        upload_to=None,
+        unpacked: bool = False,
+        changed: str = "",
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
         sent = kernel_bundle(read_code_submission(submission), SLUG, accelerator="")
         kernel, dataset = pack(sent, "ada", tmp_path / "bundle")
         assert dataset is not None
+        if upload_to:
+            KaggleHost(connect()).create_dataset("ada/dfdc-trial-files", dataset)
+            shutil.rmtree(dataset)
+            for name, content in upload_to.world.mounted("ada/dfdc-trial-files").items():
+                (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+                (dataset / name).write_bytes(content)
+        if unpacked:
+            with tarfile.open(dataset / ARCHIVE) as archive:
+                archive.extractall(dataset, filter="data")
+            (dataset / ARCHIVE).unlink()
+        if changed:
+            (dataset / "submission" / changed).write_text("changed")
         for place, source in zip(places, (ROOT / "sample_data", dataset), strict=True):
             if place:
                 target = tmp_path / "input" / place.format(slug=SLUG, files=sent.dataset_slug)
@@ -121,6 +144,57 @@ def test_hosted_main_installs_wheels(code_submission, hosted):
     assert "downloaded: insightface; add it as a wheel" in doubt
 
 
+NAMES = (  # Kaggle's client drops some of them, Kaggle unpacks others
+    *(".cache/index", ".huggingface/token", "README.md", "config/expected.json", "config/submission.toml"),
+    *("datapackage.json", "dataset-cover-image.png", "dataset-metadata.json", "empty.txt", "expected.json"),
+    *("model-metadata.json", "model.zip", "more.tar.gz", "ok", "prompts/system.md", "weights.pkl.gz"),
+)
+READS_ALL = """
+import pathlib, sys
+here = pathlib.Path(__file__).parent
+found = sorted(p.relative_to(here).as_posix() for p in here.rglob("*") if p.is_file())
+print(found == sorted([*sys.argv[1:], "main.py", "submission.toml"]) or found)
+print({(here / name).read_bytes() for name in sys.argv[1:]} == {b"content of its own"})
+"""
+
+
+@pytest.fixture
+def uploading(code_submission):
+    folder = code_submission(READS_ALL)
+    (folder / "submission.toml").write_text(f'name = "trial"\nentry_point = "main.py {" ".join(NAMES)}"\n')
+    for name in NAMES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"content of its own")
+    return folder
+
+
+def test_every_file_arrives_at_kaggle_as_it_is(uploading, hosted, kaggle_server, tmp_path):
+    """Uploaded by the real client, mounted as Kaggle does."""
+    done = hosted(uploading, upload_to=kaggle_server)
+    assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stdout + done.stderr
+    assert [*kaggle_server.world.mounted("ada/dfdc-trial-files")] == [ARCHIVE]
+
+
+def test_hosted_main_names_files_that_changed_on_the_way(uploading, hosted, tmp_path):
+    done = hosted(uploading, unpacked=True, changed="prompts/system.md")
+    assert done.returncode == 1
+    assert "missing or changed on the way to Kaggle: prompts/system.md" in done.stderr
+
+
+def test_hosted_main_uses_an_archive_that_kaggle_has_unpacked(uploading, hosted):
+    done = hosted(uploading, unpacked=True)
+    assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stderr
+
+
+def test_hosted_main_runs_a_script_with_notebook_syntax(code_submission, hosted):
+    pytest.importorskip("IPython")
+    folder = code_submission("# In[1]:\nimport beside\n!echo from a shell\nprint(beside.VALUE)\n")
+    (folder / "beside.py").write_text("VALUE = 7")
+    done = hosted(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line][1:] == ["from a shell", "7"]
+
+
 def test_hosted_main_names_the_missing_dataset(looks_around, hosted):
     done = hosted(looks_around, (TODAY[0], ""))
     assert done.returncode == 1
@@ -159,3 +233,22 @@ def test_first_cell_of_a_notebook_prepares_input_and_modules(tmp_path, monkeypat
 def test_invalid_notebook_is_refused(content):
     with pytest.raises(SubmissionError, match="notebook cannot be read"):
         with_first_cell(content, "")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"kernelspec": {"display_name": "Python [conda env:dfd]", "language": "python", "name": "conda-env-dfd-py"}},
+        {"kaggle": {"isInternetEnabled": True, "isGpuEnabled": True, "dataSources": [{"sourceId": 1}]}},
+    ],
+)
+@pytest.mark.parametrize(("minor", "has_id"), [(4, False), (5, True), (None, False)])
+def test_pushed_notebook_has_the_kernel_python3_and_no_foreign_metadata(metadata, minor, has_id):
+    notebook = {"cells": [], "metadata": metadata, "nbformat": 4}
+    notebook |= {} if minor is None else {"nbformat_minor": minor}
+    sent = json.loads(with_first_cell(json.dumps(notebook).encode(), "x = 1"))
+    assert sent["metadata"]["kernelspec"] == {"name": "python3", "language": "python", "display_name": "Python 3"}
+    assert sent["metadata"].keys() == {"kernelspec", "language_info"}
+    assert ("id" in sent["cells"][0]) is has_id
+    pytest.importorskip("nbformat").validate(sent)

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from dfdc_kit.harness.rehearsal import record
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.kaggle.submit.bundle import ARCHIVE, default_slug, kernel_bundle, pack
 from dfdc_kit.kaggle.submit.checks import (
+    NOT_REPRODUCIBLE,
     RehearsalPolicy,
     bundle_errors,
     check_code,
@@ -22,6 +24,7 @@ from dfdc_kit.kaggle.submit.checks import (
     run_warnings,
 )
 from dfdc_kit.kaggle.submit.context import log_text
+from dfdc_kit.kaggle.submit.dry_run import dry_run
 from dfdc_kit.kaggle.submit.request import accelerators, choose_accelerator, request_warnings, submit_request
 from dfdc_kit.report.run_report import MemoryGrowth
 from dfdc_kit.report.verdicts import Verdict
@@ -29,6 +32,7 @@ from dfdc_kit.submission.code import baselines, read_code_submission
 
 GPU, CPU = profiles.load("kaggle-today-gpu"), profiles.load("kaggle-today-cpu")
 SLUG = "deepfake-detection-challenge"
+CHALLENGE = challenges.load()
 
 
 def sent(folder, **options):
@@ -107,7 +111,7 @@ def test_submit_request_reports_all_problems_at_once(code_submission):
     (folder / "submission.toml").write_text(
         'name = "x"\n[[external_data]]\nname = "a"\nsize_bytes = 1\nlicence = ""\nurl = "u"\n'
     )
-    with pytest.raises(SubmissionError, match=r"'a' has no licence; weights.pth \(2 MiB\) is not listed"):
+    with pytest.raises(SubmissionError, match=r"'a' has no licence; weights.pth \(2.0 MiB\) is not listed"):
         submit_request(read_code_submission(folder), challenges.load())
 
 
@@ -273,6 +277,54 @@ def test_check_code_raises_by_the_verdict_of_the_run(ran, tmp_path, verdict, rai
     (folder / "main.py").write_text("changed = True")
     with pytest.raises(raised):
         check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.SKIP, lambda: bad, unwanted)
+
+
+CANNOT_RUN = next((one for one in Verdict if one.value == NOT_REPRODUCIBLE), SimpleNamespace(value=NOT_REPRODUCIBLE))
+
+
+@pytest.mark.parametrize("reason", ["", "no GPU"])
+def test_check_code_accepts_code_that_cannot_run_here_only_with_a_reason(ran, tmp_path, reason):
+    folder, sha256 = ran
+    run = fresh_run(tmp_path / "runs", sha256)
+    assert run is not None
+    untested = structs.replace(run, judgement=structs.replace(run.judgement, verdict=CANNOT_RUN, why="no card here"))
+    (folder / "main.py").write_text("changed = True")
+    submission = read_code_submission(folder)
+
+    def check():
+        runs, policy = tmp_path / "runs", RehearsalPolicy.REQUIRE
+        return check_code(submission, CHALLENGE, runs, policy, lambda: untested, unwanted, untested_here=reason)
+
+    if reason:
+        assert check().rehearsal == "skipped"
+        return
+    with pytest.raises(SandboxError, match="not-reproducible: no card here") as caught:
+        check()
+    assert "--untested-here REASON" in caught.value.hint
+
+
+def test_untested_here_does_not_excuse_code_that_failed(ran, tmp_path):
+    folder, sha256 = ran
+    run = fresh_run(tmp_path / "runs", sha256)
+    assert run is not None
+    failed = structs.replace(run, judgement=structs.replace(run.judgement, verdict=Verdict.EXCEPTION))
+    (folder / "main.py").write_text("changed = True")
+    arguments = (read_code_submission(folder), CHALLENGE, tmp_path / "runs", RehearsalPolicy.SKIP)
+    with pytest.raises(SubmissionError):
+        check_code(*arguments, lambda: failed, unwanted, untested_here="no GPU")
+
+
+def test_dry_run_gives_the_refusal_of_a_failed_rehearsal(ran, tmp_path):
+    folder, sha256 = ran
+    request = submit_request(read_code_submission(folder), CHALLENGE)
+    assert "has not been rehearsed" in dry_run(request, tmp_path / "runs").refusal
+    rehearsed(tmp_path / "runs", sha256, "1-bad", "failed")
+    plan = dry_run(request, tmp_path / "runs")
+    with pytest.raises(SubmissionError) as caught:
+        check_code(request.submission, CHALLENGE, tmp_path / "runs", RehearsalPolicy.REQUIRE, unwanted, unwanted)
+    assert plan.refusal == f"{caught.value} {caught.value.hint}"
+    rehearsed(tmp_path / "runs", sha256, "2-good")
+    assert dry_run(request, tmp_path / "runs").refusal == ""
 
 
 def test_interrupted_rehearsal_stops_submit(ran, tmp_path):

@@ -1,5 +1,7 @@
 """`submit_code` with Kaggle's own client against a fake Kaggle: every step, every interruption, one submission."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import shutil
@@ -14,7 +16,7 @@ from dfdc_kit.errors import KaggleError, KitError, SubmissionError, UsageError
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.kaggle import connect
-from dfdc_kit.kaggle.submit.attempt import attempts
+from dfdc_kit.kaggle.submit.attempt import RENAMED_1, attempts
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack
 from dfdc_kit.kaggle.submit.dry_run import dry_run
 from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
@@ -112,7 +114,7 @@ def test_submit_makes_every_call_from_quota_to_score(submitted, place, kaggle_se
 def test_pushed_kernel_has_code_dataset_and_limits(submitted, place, kaggle_server):
     submitted()
     (pushed,) = kaggle_server.world.kernels["ada/dfdc-constant"]
-    assert pushed["text"].endswith(', "main.py")\n')
+    assert pushed["text"].endswith(', ["main.py"])\n')
     assert f'main("{kaggle_server.world.slug}", "ada/dfdc-constant-files", {{' in pushed["text"]
     assert not pushed.get("enableInternet")  # the transport leaves out what is false
     assert not pushed.get("enableGpu")
@@ -351,6 +353,29 @@ def test_submit_refuses_while_another_is_running(submitted, place, name):
         submit_lock(place / "runs", name, print),
         pytest.raises(UsageError, match="Another `dfdc submit` is running"),
     ):
+        submitted()
+
+
+def test_submit_continues_with_a_warning_without_file_locks(submitted, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    listener = Listener()
+    assert submitted(listener).outcome == "complete"
+    assert any("file system without locks" in said for said in listener.said)
+
+
+def test_attempt_of_schema_version_1_is_still_known(submitted, place):
+    """Its file and some fields had other names."""
+    done = submitted()
+    (file,) = attempts(place / "runs")
+    record = json.loads((file.folder / "attempt.json").read_text())
+    renamed = {new: old for old, new in RENAMED_1.items()}
+    record = {renamed.get(name, name): value for name, value in record.items()} | {"schema_version": 1}
+    (file.folder / "attempt.json").unlink()
+    (file.folder / "hand-in.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=f"was submitted already \\({done.attempt_id}"):
         submitted()
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from dfdc_kit.errors import OutputError, SubmissionError
 from dfdc_kit.files import file_sha256, write_json
+from dfdc_kit.harness import program_runner
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
 from dfdc_kit.submission.external_data import AttachedInput, Kind
 
@@ -27,6 +28,7 @@ MOST_CHARACTERS = 50  # of a title and of a slug, at Kaggle
 FILES = "-files"  # suffix of the dataset's slug
 ARCHIVE = "submission-files.bin"  # a tar; by its suffix, Kaggle would unpack it
 INSIDE = "submission"  # the folder in it
+RUNNER = ".dfdc-runner.py"  # added to the files of a script with notebook syntax
 KERNELSPEC = {"name": "python3", "language": "python", "display_name": "Python 3"}
 
 
@@ -60,7 +62,8 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_notebook:
             return with_first_cell(self.program.read_bytes(), f"{runner}\n\nprepare({given})\n")
         command = [self._name(self.program), *self.arguments]
-        return f"{runner}\n\nmain({given}, {json.dumps(command)})\n"
+        with_runner = f", {RUNNER!r}" if self.needs_runner else ""
+        return f"{runner}\n\nmain({given}, {json.dumps(command)}{with_runner})\n"
 
     @property
     def code_file(self) -> str:
@@ -71,6 +74,11 @@ class KernelBundle(msgspec.Struct, frozen=True, kw_only=True):
     def is_notebook(self) -> bool:
         """Whether the program is a notebook."""
         return self.program.suffix == ".ipynb"
+
+    @property
+    def needs_runner(self) -> bool:
+        """Whether the program is a script with notebook syntax, which runs through IPython as it does here."""
+        return not self.is_notebook and program_runner.needs_ipython(self.program)
 
     def kernel_metadata(self, owner: str) -> dict[str, Any]:
         """The content of kernel-metadata.json. Internet is set to false: without the field, the client turns it on."""
@@ -149,6 +157,8 @@ def pack(bundle: KernelBundle, owner: str, folder: Path) -> tuple[Path, Path | N
         with tarfile.open(dataset / ARCHIVE, "w", dereference=True) as archive:
             for file in bundle.files:
                 archive.add(file, f"{INSIDE}/{file.relative_to(bundle.folder).as_posix()}")
+            if bundle.needs_runner:
+                archive.add(Path(program_runner.__file__), f"{INSIDE}/{RUNNER}")
         write_json(dataset / DATASET_FILE, bundle.dataset_metadata(owner))
     except OSError as error:
         if error.filename and Path(error.filename).is_relative_to(bundle.folder):

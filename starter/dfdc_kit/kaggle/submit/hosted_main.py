@@ -71,9 +71,14 @@ def install(wheels: Path) -> "list[str]":
     return [folder]
 
 
-def main(competition: str, dataset: str, digests: "dict[str, str]", program: "list[str]") -> None:
-    """Run the program, given with its arguments, in /kaggle/working; a failing exit code fails this one, too."""
-    command = [sys.executable, "-u", str(prepare(competition, dataset, digests) / program[0]), *program[1:]]
+def main(competition: str, dataset: str, digests: "dict[str, str]", program: "list[str]", runner: str = "") -> None:
+    """Run the program, given with its arguments, in /kaggle/working; a failing exit code fails this one, too.
+
+    `runner` is the file that runs it, if Python cannot: it is a script with notebook syntax.
+    """
+    own = prepare(competition, dataset, digests)
+    command = [sys.executable, "-u", *(["-P", str(own / runner)] if runner else [])]
+    command += [str(own / program[0]), *program[1:]]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
