@@ -1,5 +1,6 @@
 """Notebooks, and scripts with notebook syntax, run as on Kaggle; run here without a sandbox."""
 
+import ast
 import json
 import os
 import signal
@@ -37,7 +38,7 @@ def run_program(tmp_path):
 
     def call(path: Path) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-P", program_runner.__file__, path],
+            [sys.executable, program_runner.__file__, path],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -176,3 +177,13 @@ def test_exported_script_runs_through_ipython_and_the_log_says_so(run_program, t
 def test_cells_are_read_from_every_kind_of_python_notebook(notebook, tmp_path):
     (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
     assert read_cells(tmp_path / "n.ipynb") == ["a = 1\nb = 2"]
+
+
+def test_runner_has_the_syntax_of_the_python_of_2020():
+    """Image of 2020-03: Python 3.6. Generic types in annotations are strings, because that Python evaluates them."""
+    tree = ast.parse(Path(program_runner.__file__).read_text(), feature_version=(3, 6))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    annotations = [part for node in functions for part in (node.returns, *(a.annotation for a in node.args.args))]
+    assert not [ast.unparse(part) for part in annotations if isinstance(part, ast.Subscript | ast.BinOp)]
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"asyncio.run", "os.waitstatus_to_exitcode", "itertools.pairwise"}

@@ -1,22 +1,27 @@
 """Run a notebook, or a script with notebook syntax, as Kaggle does; and install the wheels that a submission brings.
 
-    python -P program_runner.py PROGRAM [ARGUMENT ...]
+    python program_runner.py PROGRAM [ARGUMENT ...]
 
 Staged next to the submission's files and run in the sandbox, so it imports nothing of the kit. All cells run in this
-process, with IPython's shell but without a Jupyter kernel: no sockets, so it works in every sandbox. Needs IPython 7.34
-or newer. Like papermill, which Kaggle uses, it stops at the first error, and at `sys.exit()` without one.
+process, with IPython's shell but without a Jupyter kernel: no sockets, so it works in every sandbox. Like papermill,
+which Kaggle uses, it stops at the first error, and at `sys.exit()` without one. Written for Python 3.6 and IPython 7,
+too, which are in Kaggle's image of 2020.
 """
+
+import sys
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the submission's folder: the imports below are not its modules
 
 import ast
 import asyncio
-import itertools
+import inspect
 import json
 import os
 import re
 import runpy
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +59,7 @@ def needs_ipython(entry: Path) -> bool:
     return entry.suffix == ".ipynb" or bool(uses_notebook_syntax(entry))
 
 
-def read_cells(path: Path) -> list[str]:
+def read_cells(path: Path) -> "list[str]":
     """The code cells of a notebook (nbformat 3 or 4) or script; whatever kernel it names, they run with this Python.
 
     Raises ValueError for a file that is not a notebook, OtherLanguageError for a notebook of another language.
@@ -79,11 +84,11 @@ class OtherLanguageError(Exception):
     """A notebook is not in Python."""
 
 
-def split_cells(source: str) -> list[str]:
+def split_cells(source: str) -> "list[str]":
     """A script in cells: at markers of exported notebooks, and before each line with a cell magic such as %%bash."""
     starts = [match.start() for pattern in (CELL_MARKER, CELL_MAGIC) for match in pattern.finditer(source)]
     bounds = sorted({0, *starts, len(source)})
-    cells = [source[begin:end] for begin, end in itertools.pairwise(bounds)]
+    cells = [source[begin : bounds[at]] for at, begin in enumerate(bounds[:-1], 1)]
     return [cell for cell in (CELL_MARKER.sub("", cell) for cell in cells) if cell.strip()]
 
 
@@ -122,7 +127,7 @@ def make_shell(path: Path) -> Any:
             self.display_pub_class = Publisher
             super().init_display_pub()  # type: ignore[no-untyped-call]
 
-        def enable_gui(self, gui: str | None = None) -> None:
+        def enable_gui(self, gui: "str | None" = None) -> None:
             """Do nothing: figures are not shown."""
 
         def showtraceback(self, *args: Any, **options: Any) -> None:
@@ -149,7 +154,7 @@ def make_shell(path: Path) -> Any:
     return shell
 
 
-async def run_cells(shell: Any, cells: list[str]) -> int:
+async def run_cells(shell: Any, cells: "list[str]") -> int:
     """Run the cells in order, inside an event loop as in Jupyter; the exit code."""
     for number, cell in enumerate(cells, 1):
         shell.cell_number = number
@@ -157,7 +162,9 @@ async def run_cells(shell: Any, cells: list[str]) -> int:
             transformed, fault = shell.transform_cell(cell), None
         except Exception:  # noqa: BLE001 - a syntax error of the cell: the shell reports it
             transformed, fault = cell, sys.exc_info()
-        options: dict[str, Any] = {"transformed_cell": transformed, "preprocessing_exc_tuple": fault}
+        options = {"transformed_cell": transformed, "preprocessing_exc_tuple": fault}
+        if "transformed_cell" not in inspect.signature(shell.should_run_async).parameters:
+            options = {}  # an IPython of 2020 transforms the cell itself
         if shell.should_run_async(cell, **options):
             result = await shell.run_cell_async(cell, store_history=True, **options)
         else:
@@ -175,12 +182,15 @@ async def run_cells(shell: Any, cells: list[str]) -> int:
 def run_ipython(path: Path) -> int:
     """Run a notebook or a script with notebook syntax; the exit code."""
     cells = read_cells(path)
-    if syntax := "" if path.suffix == ".ipynb" else uses_notebook_syntax(path):
+    syntax = "" if path.suffix == ".ipynb" else uses_notebook_syntax(path)
+    if syntax:
         print(f"[dfdc] {path.name} has notebook syntax, so it is run through IPython ({syntax})", flush=True)
     shell = make_shell(path)
     shell.set_custom_exc((EndCell,), lambda *_, **__: None)
     shell.displayhook.write_output_prompt = lambda: None  # no Out[1]: in the log
-    return asyncio.run(run_cells(shell, cells))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(run_cells(shell, cells))
 
 
 def install_wheels(folder: Path) -> None:
@@ -210,11 +220,12 @@ def guard(run: Any) -> int:
         os._exit(code)  # threads that still run end with the notebook
     os.close(writer)
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        if -code != signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    code = os.WEXITSTATUS(status)
     os.set_blocking(reader, False)  # processes that it left may still hold the other end
     with suppress(BlockingIOError):
         if os.read(reader, 1) == DONE:

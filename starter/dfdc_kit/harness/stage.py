@@ -85,7 +85,7 @@ class Staged:
             if program_runner.is_needed(self.source, entry):
                 runner = self.source / RUNNER_AS_STAGED
                 _copy(Path(program_runner.__file__), runner)
-                self.command[1:1] = ["-P", runner]  # -P: it imports nothing next to it
+                self.command[1:1] = [runner]
         except OSError as error:
             raise OutputError(
                 f"Cannot stage the input in {self.root}: {error.strerror}.",
