@@ -48,11 +48,17 @@ def test_submission_sees_kaggles_variables_and_layout_and_no_secret(run, monkeyp
     assert environment["KAGGLE_IS_COMPETITION_RERUN"] == "1"
     assert set(environment) <= {
         *("PATH", "PWD", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH"),
-        *("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "CUDA_VISIBLE_DEVICES"),
+        *("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "PYTHONUSERBASE"),
+        *("PIP_RETRIES", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_BUILD_ISOLATION"),
         *("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_IS_COMPETITION_RERUN", "DFDC_INPUT_DIR"),
     }
     assert where.endswith("/kaggle/input/deepfake-detection-challenge")
-    assert files == ["deepfake-detection-challenge/.csv", "test_videos/.mp4"]
+    assert files == [
+        "deepfake-detection-challenge/.csv",
+        "test_videos/.mp4",
+        "train_sample_videos/.json",
+        "train_sample_videos/.mp4",
+    ]
     assert cwd.endswith("/kaggle/working")
     assert stdin == ""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import plural
-from dfdc_kit.report.run_report import Fallbacks
+from dfdc_kit.report.run_report import FALLBACKS, Fallbacks
 
 SIDE_FILE_LIMIT_BYTES = 16 << 20
 LOOK_BACK_BYTES = 1 << 15
@@ -25,6 +25,20 @@ def collect(source: Path, target: Path, limit_bytes: int) -> str:
         return content
     write_bytes(target, content)
     return "collected"
+
+
+def csv_files(folder: Path, wanted: str, most: int = 5) -> list[str]:
+    """Files in `folder` that may have been meant as the submission file: .csv in any case, or its name without it."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(folders)[:100] if len(Path(root).relative_to(folder).parts) < 3 else []
+        stem = wanted.rpartition(".")[0].casefold()
+        found += [
+            str(Path(root, name).relative_to(folder))
+            for name in sorted(names)
+            if name.casefold().endswith((".csv", ".csv.gz", ".csv.zip")) or name.casefold() == stem
+        ]
+    return [name.encode("utf-8", "backslashreplace").decode() for name in found if name != FALLBACKS][:most]
 
 
 def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:

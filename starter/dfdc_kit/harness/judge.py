@@ -1,14 +1,17 @@
 """From (observation, scoring) to a verdict, and nothing else: so a saved report can be judged again."""
 
+import re
 import signal as signals
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.formatting import plural
-from dfdc_kit.harness.log_parser import failure_reason, sentences, summarize_failure
+from dfdc_kit.harness.log_parser import failure_reason, sentences, summarize_failure, syntax_error_place
+from dfdc_kit.harness.not_reproducible import environment_cause, explained_modules
 from dfdc_kit.profiles import Limits, Profile
 from dfdc_kit.report.run_report import Judgement, Observation, Scoring
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
 from dfdc_kit.sandbox.base import Ending
+from dfdc_kit.submission.packages import explain_removed, hosted_packages
 
 GIB = 2**30
 SIGKILL_CODE = 128 + signals.SIGKILL  # exit code of a shell or sandbox whose program was killed by SIGKILL
@@ -16,18 +19,28 @@ CRASHES = {signals.SIGSEGV, signals.SIGABRT, signals.SIGBUS, signals.SIGILL, sig
 READING_SHARE = 0.05  # of the wall time; below it, the time between open and close says little about a video's cost
 LIKELY_MEMORY_SHARE = 0.5  # of the memory limit; below it, a SIGKILL is unlikely to be about memory
 EXAMPLE_FRAMES = 32  # per video: what winners of the challenge read
+NO_INTERNET = re.compile(
+    r"Could not find a version that satisfies|Temporary failure in name resolution|Name or service not known"
+    r"|Network is unreachable|<urlopen error|Max retries exceeded|Could not resolve host|unable to resolve host",
+    re.IGNORECASE,
+)
 FASTER = "Use fewer frames per video, larger batches, or a smaller model."
-MODULE_MISSING = (
-    "Install the package where dfdc runs, and list it under packages in submission.toml. A single .py or .ipynb file "
-    "is run without the files beside it: if the module is a file of yours, submit the whole folder, with a "
-    "submission.toml whose entry_point names the program."
+MODULE_BESIDE = (
+    "{name} is next to the file that was run, but a single .py or .ipynb file is run without the files beside it: "
+    "submit the whole folder, with a submission.toml whose entry_point names the program."
 )
 
 
 def judge(observation: Observation, scoring: Scoring, challenge: Challenge, profile: Profile) -> Judgement:
     """The verdict on a run, with what Kaggle does not show: why, and what to do."""
     verdict = _verdict(observation, scoring)
-    why, fix = _explain(verdict, observation, scoring, challenge.submission.name, profile.limits)
+    csv_name = challenge.submission.name
+    why, fix = _explain(verdict, observation, scoring, csv_name, profile)
+    may_be_ours = verdict is Verdict.NO_CSV or (
+        verdict is Verdict.EXCEPTION and observation.outcome.ending is Ending.EXIT
+    )
+    if may_be_ours and (cause := environment_cause(observation, challenge, profile)):
+        verdict, why, fix = Verdict.NOT_REPRODUCIBLE, sentences(cause.what, why), cause.fix
     return Judgement(verdict=verdict, kaggle=MEANINGS[verdict].kaggle, why=why, fix=fix)
 
 
@@ -58,20 +71,23 @@ def _verdict(seen: Observation, scoring: Scoring) -> Verdict:
     return Verdict.COMPLETE
 
 
-def _explain(verdict: Verdict, seen: Observation, scoring: Scoring, csv_name: str, limits: Limits) -> tuple[str, str]:
+def _explain(verdict: Verdict, seen: Observation, scoring: Scoring, csv_name: str, profile: Profile) -> tuple[str, str]:
+    limits = profile.limits
     match verdict:
         case Verdict.COMPLETE:
             return _complete(seen)
         case Verdict.TIMEOUT:
             return _timeout(seen, limits)
         case Verdict.EXCEPTION:
-            return _exception(seen, limits)
+            return _exception(seen, profile)
         case Verdict.COMPUTE:
             return _compute(seen, limits)
         case Verdict.NO_CSV:
             return _no_csv(seen, csv_name)
         case Verdict.SCORING_ERROR:
             return _scoring_error(seen, scoring, csv_name)
+        case Verdict.NOT_REPRODUCIBLE:  # decided above
+            return "", ""
         case Verdict.HARNESS_ERROR:
             return scoring.error, "Not the submission's fault. Fix this, then score the saved file: dfdc score"
         case Verdict.INTERRUPTED:
@@ -113,8 +129,8 @@ def _needed_speed(videos: int, read: int) -> str:
     )
 
 
-def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
-    outcome = seen.outcome
+def _exception(seen: Observation, profile: Profile) -> tuple[str, str]:
+    outcome, limits = seen.outcome, profile.limits
     if outcome.ending is Ending.GPU_MEMORY:
         held = outcome.usage.gpu.peak_memory_bytes if outcome.usage.gpu else None
         why = f"Used {_size(held)} of one GPU's memory; the limit is {_size(limits.gpu_memory_bytes)}."
@@ -135,14 +151,33 @@ def _exception(seen: Observation, limits: Limits) -> tuple[str, str]:
     why = sentences(f"Exit code {outcome.exit_code}", summarize_failure(seen.last_output), _progress(seen))
     if outcome.exit_code == SIGKILL_CODE:
         return why, _sigkill_reason(seen, limits)
-    reason = failure_reason(seen.last_output)
-    if not reason.exception:
-        return why, "No traceback; see the end of log.txt."
-    if reason.last_line:
-        return why, "See the end of log.txt: the traceback, and the output after it."
-    if reason.exception.startswith("ModuleNotFoundError"):
-        return why, MODULE_MISSING
-    return why, "The traceback is at the end of log.txt."
+    return why, _exception_fix(seen, profile)
+
+
+def _exception_fix(seen: Observation, profile: Profile) -> str:
+    """What to do about the exception that a program ended with."""
+    exception, last_line = failure_reason(seen.last_output)
+    hosted = hosted_packages(profile)
+    if not exception:
+        return "No traceback; see the end of log.txt."
+    if seen.module_beside:
+        return MODULE_BESIDE.format(name=seen.module_beside)
+    offline = NO_INTERNET.search("\n".join(seen.last_output)) is not None
+    if seen.missing_modules:
+        found = explained_modules(seen, hosted)
+        first = "There is no internet in the rerun." if offline else ""
+        return " ".join([first, *(f"{one.sentence} {one.command}".rstrip() for one in found)]).strip()
+    if offline:
+        return "There is no internet in the rerun: attach data as a data set, packages as wheels in a folder wheels/."
+    if place := syntax_error_place(seen.last_output):
+        return f"{place} is not valid Python for the version here: correct it."
+    if removed := explain_removed(exception, seen.package_versions, [hosted] if hosted else []):
+        return removed.sentence
+    if "/kaggle/input" in exception and ("Read-only" in exception or "PermissionError" in exception):
+        return "Input is read-only, on Kaggle too: write to the current directory, /kaggle/temp or /tmp."
+    if last_line:
+        return "See the end of log.txt: the traceback, and the output after it."
+    return "The traceback is at the end of log.txt."
 
 
 def _sigkill_reason(seen: Observation, limits: Limits) -> str:
@@ -178,6 +213,9 @@ def _no_csv(seen: Observation, csv_name: str) -> tuple[str, str]:
     if killed := seen.outcome.usage.killed_for_memory:
         why = f"{why} Out of memory: the kernel killed {plural(killed, 'process', 'processes')} of it."
         return why, "Hold fewer frames in memory, or use fewer workers."
+    if seen.other_csv_files:
+        why = f"{why} Found instead: {', '.join(seen.other_csv_files)}."
+        return why, f"Kaggle takes only /kaggle/working/{csv_name}: that name, in the current directory."
     return why, f"Write {csv_name} to the current directory."
 
 
@@ -187,7 +225,8 @@ def _scoring_error(seen: Observation, scoring: Scoring, csv_name: str) -> tuple[
     if seen.validation is None:
         return f"{csv_name} is {seen.csv_status}.", "Write a regular file to the current directory."
     errors = [violation for violation in seen.validation.violations if violation.severity == "error"]
-    return "; ".join(error.message for error in errors[:3]), "For all errors, validate the saved file: dfdc validate"
+    fixes = dict.fromkeys(error.fix for error in errors[:3])
+    return "; ".join(error.message for error in errors[:3]), " ".join(fixes)
 
 
 def _progress(seen: Observation) -> str:

@@ -14,6 +14,8 @@ IGNORED = re.compile(r"Exception ignored ")  # Python's own words, mostly at exi
 WARNING = re.compile(r"\S.*:\d+: \w*Warning: ")
 GROUP = re.compile(r" +[|+]")
 FIRST_OF_GROUP = re.compile(r" +\+-\+-+ 1 -+$")
+SYNTAX_ERROR = re.compile(r"(SyntaxError|IndentationError|TabError)\b")
+PLACE = re.compile(r'(?:File )?"?((?:Cell |Input )?In ?\[\d+\]|[^"]+?)"?, line (\d+)')
 MESSAGE_LINES = 3
 MOST_CHARACTERS = 300
 
@@ -55,6 +57,13 @@ def summarize_failure(lines: list[str]) -> str:
     if exception and last_line:
         return sentences(exception, f"Last output: {last_line}").removesuffix(".")
     return exception or last_line
+
+
+def syntax_error_place(lines: list[str]) -> str:
+    """File and line of a SyntaxError in the log of a program, as "main.py, line 3"; empty if there is none."""
+    ends = [at for at, line in enumerate(lines) if SYNTAX_ERROR.match(line.strip())]
+    places = [match for line in lines[: ends[-1]] if (match := PLACE.match(line.strip()))] if ends else []
+    return f"{places[-1][1].rpartition('/')[2]}, line {places[-1][2]}" if places else ""
 
 
 def sentences(*parts: str) -> str:

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Self
 
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.harness.collect import collect, collect_fallbacks, last_lines
+from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines
 from dfdc_kit.harness.environment import NoiseWatch
 from dfdc_kit.harness.forecast.summary import Forecaster
+from dfdc_kit.harness.missing import failed_imports, missing_inputs
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
 from dfdc_kit.submission.expected_rows import ExpectedRows
+from dfdc_kit.submission.program import read_program
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
 CSV_LIMIT_BYTES = 1 << 30
@@ -105,13 +107,15 @@ def observe(
         reporter.opened(name, opened, total)
 
     with Staged(folder / "stage", request.challenge) as staged:
-        staged.fill(request.submission, request.dataset, sample, listener.staged)
+        can_mount = backend.mounts_files()
+        staged.fill(request.submission, request.dataset, sample, listener.staged, can_mount=can_mount)
         job = Job(
             command=staged.command,
             environment=environment(staged, gpu=request.profile.offers_gpu),
             stage=staged.root,
             working=staged.working,
             temporary=staged.temporary,
+            mounts=staged.mounts,
             hidden=tuple(_secrets(request, folder.parent)),
             log=folder / LOG,
             gpu=request.profile.offers_gpu,
@@ -127,6 +131,14 @@ def observe(
         known = set(as_text(expected.ids))
         fallbacks = collect_fallbacks(staged.working / FALLBACKS, folder / FALLBACKS, known)
         changed_input = staged.changed_input()
+        last_output = last_lines(folder / LOG)
+        submission = request.submission
+        program = read_program(submission.folder, submission.program, alone=submission.alone)
+        unmounted, unshown = missing_inputs(program, staged, last_output, shows_paths=can_mount)
+        failed = outcome.exit_code != 0
+        same_python = not backend.uses_image
+        imports = failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
+        others = [] if csv_status == "collected" else csv_files(staged.working, request.challenge.submission.name)
     validation, table = (
         validate(folder / CSV, request.challenge, expected) if csv_status == "collected" else (None, None)
     )
@@ -141,7 +153,13 @@ def observe(
         early_stop_reason=forecaster.reason if forecaster and outcome.ending is Ending.EARLY_STOP else "",
         changed_input=changed_input,
         fallbacks=fallbacks,
-        last_output=last_lines(folder / LOG),
+        last_output=last_output,
+        withheld=staged.withheld,
+        staging_notes=staged.notes,
+        unmounted_inputs=unmounted,
+        hidden_inputs=unshown,
+        other_csv_files=others,
+        **imports,
     )
     return observation, table
 

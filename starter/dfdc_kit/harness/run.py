@@ -25,6 +25,7 @@ from dfdc_kit.report.run_report import (
     PAGE,
     Judgement,
     MemoryGrowth,
+    MountedInput,
     Observation,
     RunReport,
     Scoring,
@@ -33,8 +34,8 @@ from dfdc_kit.report.run_report import (
 )
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
-from dfdc_kit.submission.code import files_sha256
-from dfdc_kit.submission.external_data import manifest_problems
+from dfdc_kit.submission.code import CodeSubmission, files_sha256
+from dfdc_kit.submission.external_data import folder_bytes, manifest_problems
 from dfdc_kit.submission.validate import SubmissionTable
 
 
@@ -109,6 +110,7 @@ def _report(
         enforcement=backend.enforcement(request.profile.limits),
         machine=local,
         environment_diffs=environment_diffs(request.profile, local),
+        inputs=_inputs(submission),
         observation=observation,
         judgement=judgement,
         score=scoring.score,
@@ -122,6 +124,24 @@ def _report(
         constant_score=baseline_score(scoring, inputs, challenge),
         message=request.message,
     )
+
+
+def _inputs(submission: CodeSubmission) -> list[MountedInput]:
+    """What the submission attaches, with its size here."""
+    found = []
+    for one in submission.settings.inputs:
+        folder = one.folder(submission.folder)
+        found.append(
+            MountedInput(
+                slug=one.slug,
+                kind=one.kind,
+                folder=str(folder or ""),
+                size_bytes=folder_bytes(folder) if folder else 0,
+                licence=one.licence,
+                url=one.url,
+            )
+        )
+    return found
 
 
 def _forecast(

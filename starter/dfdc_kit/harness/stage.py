@@ -10,15 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness import program_runner
 from dfdc_kit.harness.run_python import OWN_PYTHON, make_python
+from dfdc_kit.harness.training_folder import training_folder
 from dfdc_kit.submission.code import CodeSubmission
+from dfdc_kit.submission.external_data import AttachedInput, folder_bytes
 
 RUNNER_AS_STAGED = ".dfdc-runner.py"  # next to the submission's files
+MOST_MOUNTS = 1000  # of single training videos: each one costs time when a run starts
+MOST_COPIED_BYTES = 1 << 30  # of training videos, where they can neither be mounted nor reflinked
 FICLONE = (
     0x40049409  # reflink: shares a file's blocks where the file system can, without any way to write to the original
 )
@@ -27,20 +33,29 @@ FICLONE = (
 class Staged:
     """A stage on disk, removed when the context ends. The tree below `root` is that of Kaggle:
 
-    kaggle/input/<slug>/test_videos, kaggle/input/<slug>/sample_submission.csv   read-only
-    kaggle/src        the submission's own files, read-only
-    kaggle/working    the current directory of the run
+    kaggle/input/<slug>   the competition: test videos, sample submission, training folder   read-only
+    kaggle/input/<name>   what the submission attaches                                       read-only
+    kaggle/src            the submission's own files, read-only
+    kaggle/working        the current directory of the run
+
+    `kaggle/input/competitions/<slug>` and `kaggle/input/datasets/<owner>/<name>`, the paths of 2026, are links. Where
+    the backend can mount, training videos and attached inputs are not copied: `mounts` has their sources by target.
     """
 
     def __init__(self, root: Path, challenge: Challenge) -> None:
         self.root = root
-        self.input = root / "kaggle" / "input" / challenge.slug
+        self.inputs = root / "kaggle" / "input"
+        self.input = self.inputs / challenge.slug
         self.videos = self.input / challenge.data.test_videos
         self.sample_submission = self.input / challenge.data.sample_submission
         self.source = root / "kaggle" / "src"
         self.working = root / "kaggle" / "working"
         self.temporary = root / "tmp"
         self.command: list[str | Path] = []  # set by `fill`
+        self.mounts: dict[Path, Path] = {}  # target below `inputs` -> file or folder to mount there, read-only
+        self.withheld: list[str] = []  # names of training videos and rows that are scored
+        self.notes: list[str] = []  # what could not be provided as on Kaggle
+        self._challenge = challenge
         self._as_staged: dict[Path, tuple[int, int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -51,14 +66,41 @@ class Staged:
 
     def changed_input(self) -> list[str]:
         """Names of input files that were changed, removed or added since staging."""
-        now = _states(self.input)
+        now = _states(self.inputs)
         either = self._as_staged.keys() | now.keys()
         return sorted(
-            str(path.relative_to(self.input)) for path in either if self._as_staged.get(path) != now.get(path)
+            str(path.relative_to(self.inputs)) for path in either if self._as_staged.get(path) != now.get(path)
         )
 
+    def lacks(self, path: str) -> bool:
+        """Whether a path below /kaggle/input is in a folder that Kaggle may have and this stage has not: another data
+        set, or the training folder. What is missing in a folder that is staged, Kaggle lacks, too.
+        """
+        parts = path.split("/")
+        if parts[0] == "competitions" and len(parts) > 1:
+            parts = parts[1:]
+        if parts[0] == self._challenge.slug:
+            layout = self._challenge.data
+            return parts[1:2] == [layout.train_videos] and not self.provides(f"{parts[0]}/{parts[1]}")
+        owned = parts[0] in ("datasets", "notebooks", "models")  # the layout of 2026: kind, owner, name
+        return not self.provides("/".join(parts[:3] if owned else parts[:1]))
+
+    def provides(self, path: str) -> bool:
+        """Whether a path below /kaggle/input exists for the run."""
+        real = Path(os.path.realpath(self.inputs / path))
+        for target, source in self.mounts.items():
+            if real.is_relative_to(target):
+                return (source / real.relative_to(target)).exists()
+        return real.exists()
+
     def fill(
-        self, submission: CodeSubmission, dataset: Dataset, sample: bytes, on_video: Callable[[int, int], None]
+        self,
+        submission: CodeSubmission,
+        dataset: Dataset,
+        sample: bytes,
+        on_video: Callable[[int, int], None],
+        *,
+        can_mount: bool,
     ) -> None:
         """Fill the stage. `on_video(done, total)` is called for each video. Raises OutputError."""
         files = submission.files()
@@ -66,16 +108,16 @@ class Staged:
         try:
             for folder in (self.videos, self.source, self.working, self.temporary):
                 folder.mkdir(parents=True)
-            free = shutil.disk_usage(self.root).free
-            if needed > free and not _can_reflink(dataset.videos[0], self.root):
-                raise OSError(
-                    errno.ENOSPC,
-                    f"copies of videos and submission need {format_bytes(needed)}, and {format_bytes(free)} are free",
-                )
+            can_reflink = _can_reflink(dataset.videos[0], self.root)
+            self._check_space(needed, can_reflink=can_reflink)
             for done, video in enumerate(dataset.videos, 1):
                 _copy(video, self.videos / video.name)
                 on_video(done, len(dataset.videos))
             self.sample_submission.write_bytes(sample)
+            self._link(f"competitions/{self._challenge.slug}", self.input)
+            self._add_training_folder(dataset, can_mount=can_mount, can_reflink=can_reflink)
+            for attached in submission.settings.inputs:
+                self._attach(attached, submission.folder, can_mount=can_mount)
             for file in files:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +133,64 @@ class Staged:
                 f"Cannot stage the input in {self.root}: {error.strerror}.",
                 hint="Choose a folder with enough space: --out DIR",
             ) from error
-        for folder in (self.input, self.source):
+        for folder in (self.inputs, self.source):
             _make_read_only(folder)
-        self._as_staged = _states(self.input)
+        self._as_staged = _states(self.inputs)
+
+    def _add_training_folder(self, dataset: Dataset, *, can_mount: bool, can_reflink: bool) -> None:
+        """The training videos and their metadata, without those that are scored."""
+        found = training_folder(dataset, self._challenge)
+        if found is None:
+            return
+        self.withheld = found.withheld
+        target = self.input / self._challenge.data.train_videos
+        target.mkdir()
+        if found.metadata is not None:
+            (target / self._challenge.data.metadata).write_bytes(msgspec.json.encode(found.metadata))
+        if can_mount and len(found.videos) <= MOST_MOUNTS:
+            for video in found.videos:
+                (target / video.name).touch()
+                self.mounts[target / video.name] = video
+            return
+        size_bytes = sum(video.stat().st_size for video in found.videos)
+        if size_bytes > MOST_COPIED_BYTES and not can_reflink:
+            self.notes.append(
+                f"{target.name}: metadata only; its videos ({format_bytes(size_bytes)}) would have to be copied here"
+            )
+            return
+        self._check_space(size_bytes, can_reflink=can_reflink)
+        for video in found.videos:
+            _copy(video, target / video.name)
+
+    def _attach(self, attached: AttachedInput, submission: Path, *, can_mount: bool) -> None:
+        """One attached input, at each of its paths; nothing where its folder is not known here."""
+        folder = attached.folder(submission)
+        if folder is None:
+            self.notes.append(f"{attached.slug} is attached, but its folder is not known here")
+            return
+        target = self.inputs / attached.mount_points[0]
+        target.mkdir(parents=True)
+        if can_mount:
+            self.mounts[target] = folder
+        else:
+            self._check_space(folder_bytes(folder), can_reflink=False)
+            for path in sorted(folder.rglob("*")):
+                if path.is_file() and path.resolve().is_relative_to(folder):
+                    (target / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+                    _copy(path, target / path.relative_to(folder))
+        for name in attached.mount_points[1:]:
+            self._link(name, target)
+
+    def _link(self, name: str, target: Path) -> None:
+        link = self.inputs / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(target, link.parent))
+
+    def _check_space(self, needed: int, *, can_reflink: bool) -> None:
+        free = shutil.disk_usage(self.root).free
+        if needed > free and not can_reflink:
+            what = f"copies of videos and submission need {format_bytes(needed)}, and {format_bytes(free)} are free"
+            raise OSError(errno.ENOSPC, what)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -118,6 +215,8 @@ def _can_reflink(source: Path, folder: Path) -> bool:
 
 def _make_read_only(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_symlink():
+            continue
         path.chmod(0o555 if path.is_dir() else 0o444)
     folder.chmod(0o555)
 

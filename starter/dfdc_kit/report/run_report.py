@@ -154,6 +154,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     changed_input: list[str]  # input files that the run changed although they are read-only
     fallbacks: Fallbacks
     last_output: list[str]  # the last lines of the log, made printable
+    withheld: list[str] = []  # names of training videos and metadata rows that were not mounted: they are scored
+    staging_notes: list[str] = []  # what could not be provided as on Kaggle
+    unmounted_inputs: list[str] = []  # paths below /kaggle/input that code or log name and that are not mounted
+    hidden_inputs: list[str] = []  # such paths that are mounted, but that this sandbox cannot show under that name
+    missing_modules: list[str] = []  # of a failed run: modules that it imports and that are not installed here
+    module_beside: str = ""  # such a module that is a file next to a submission of one file
+    package_versions: dict[str, str] = {}  # of a failed run: all installed distributions
+    other_csv_files: list[str] = []  # files like a CSV in the working folder, where none was collected
 
 
 class Scoring(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +217,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     unmet_requirements: list[str] = []  # packages of submission.toml that are missing or have another version
 
 
+class MountedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the submission attaches: a data set, the output of a notebook, a model."""
+
+    slug: str
+    kind: str
+    folder: str  # on this machine; empty: not known, so it was not mounted
+    size_bytes: int
+    licence: str
+    url: str
+
+
 class EnvironmentDiff(msgspec.Struct, frozen=True, kw_only=True):
     """A difference between this machine and the hosted one, and which results it affects."""
 
@@ -241,6 +260,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     enforcement: list[Enforcement]
     machine: Machine
     environment_diffs: list[EnvironmentDiff]
+    inputs: list[MountedInput] = []
     observation: Observation
     judgement: Judgement
     score: Score | None

@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     COMPUTE = "exceeded-compute"
     NO_CSV = "csv-not-found"
     SCORING_ERROR = "scoring-error"
+    NOT_REPRODUCIBLE = "not-reproducible"
     HARNESS_ERROR = "harness-error"
     INTERRUPTED = "interrupted"
 
@@ -41,6 +42,9 @@ MEANINGS: dict[Verdict, Meaning] = {
     ),
     Verdict.SCORING_ERROR: Meaning(
         "Submission Scoring Error", "The submission file breaks a rule of the format, or the metric rejected it.", 1
+    ),
+    Verdict.NOT_REPRODUCIBLE: Meaning(
+        "", "The program failed for want of something that this machine or sandbox lacks and the hosted one has.", 3
     ),
     Verdict.HARNESS_ERROR: Meaning(
         "Kaggle Error", "The metric or dfdc itself failed; this says nothing about the submission.", 5

@@ -24,6 +24,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     working: Path  # the current directory, and the only folder whose content is kept
     temporary: Path  # for temporary files, not kept; holds the folders of WRITABLE
     hidden: tuple[Path, ...] = ()  # what it must not read, wherever that is: labels, home, credentials
+    mounts: dict[Path, Path] = {}  # path below `stage` -> file or folder that is mounted there, read-only
     log: Path  # receives standard output and standard error, interleaved, up to `Limits.log_bytes`
     gpu: bool = False  # whether it may use the GPUs of this machine
 
@@ -138,6 +139,10 @@ class SandboxBackend(ABC):
     def fix(self, reason: str) -> str:
         """What the user can do about `reason`, an answer of `unavailable`."""
         return f"Use another machine: {reason}"
+
+    def mounts_files(self) -> bool:
+        """Whether a job sees the stage under Kaggle's paths, with `Job.mounts`; else the stage must hold copies."""
+        return False
 
     def version(self) -> str:
         """What identifies the program behind this backend: remembered checks hold for the same one only."""

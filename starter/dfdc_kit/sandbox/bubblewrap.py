@@ -55,6 +55,10 @@ class BubblewrapBackend(SandboxBackend):
         """What to do about it, by its cause."""
         return INSTALL if reason == NOT_INSTALLED else _fix(reason)
 
+    def mounts_files(self) -> bool:
+        """Yes, in its mount namespace."""
+        return True
+
     def version(self) -> str:
         """The `bwrap` in use: its path and when it was changed."""
         program = _program()

@@ -79,6 +79,10 @@ class OciBackend(SandboxBackend):
         engine, _ = _engine()
         return f"{Path(engine).name} pull {self.image}" if engine else "Start the engine, or let your user reach it"
 
+    def mounts_files(self) -> bool:
+        """Yes, through the engine."""
+        return True
+
     def version(self) -> str:
         """The engine and the image."""
         return f"{_engine()[0]} {self.image}"
@@ -144,6 +148,8 @@ def command_line(engine: str, container: str, image: str, job: Job, limits: Limi
     yield from _sizes(limits)
     for name in ("input", "src"):
         yield from ("--volume", f"{job.stage / 'kaggle' / name}:/kaggle/{name}:ro")
+    for path, source in job.mounts.items():
+        yield from ("--mount", f"type=bind,source={source},target={job.inside(path)},readonly")
     for name, target in WRITABLE.items():
         yield from ("--volume", f"{job.temporary / name}:{target}")
     yield from ("--volume", f"{job.working}:{job.inside(job.working)}", "--workdir", job.inside(job.working))

@@ -48,6 +48,10 @@ class ProcessBackend(SandboxBackend):
         """What to do about it."""
         return "Run dfdc on Linux (on Windows: in WSL 2)"
 
+    def mounts_files(self) -> bool:
+        """Where the kernel offers mount namespaces."""
+        return not why_unavailable("namespaces")
+
     def version(self) -> str:
         """The mechanisms that it uses here."""
         return repr([(mechanism, why_unavailable(mechanism)) for mechanism in MECHANISMS])

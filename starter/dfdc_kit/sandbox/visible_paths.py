@@ -79,6 +79,8 @@ def mounts(job: Job) -> Iterator[Mount]:
         yield "bind", str(job.temporary / name), str(target)
     for name in ("input", "src"):
         yield "ro", str(job.stage / "kaggle" / name), f"/kaggle/{name}"
+    for path, source in job.mounts.items():
+        yield "ro", str(source), job.inside(path)
     yield "bind", str(job.working), job.inside(job.working)
     yield from system_mounts(job.hidden)
 

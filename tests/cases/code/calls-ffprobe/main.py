@@ -1,0 +1,5 @@
+import os
+import subprocess
+
+os.environ["PATH"] = "/nowhere"
+subprocess.run(["ffprobe", "-version"], check=True)

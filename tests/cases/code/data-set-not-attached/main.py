@@ -1,0 +1,3 @@
+import pathlib
+
+weights = pathlib.Path("/kaggle/input/blazeface-weights/blazeface.pth").read_bytes()

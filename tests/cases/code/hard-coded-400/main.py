@@ -1,0 +1,16 @@
+import csv
+import pathlib
+
+INPUT = pathlib.Path("/kaggle/input/deepfake-detection-challenge")
+ROWS = list(csv.DictReader((INPUT / "sample_submission.csv").open()))
+
+
+def write(path, label=0.5):
+    with open(path, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "label"])
+        table.writerows([row["filename"], label] for row in ROWS)
+
+
+predictions = [0.5] * 400
+assert len(predictions) == len(ROWS), f"{len(predictions)} predictions for {len(ROWS)} videos"

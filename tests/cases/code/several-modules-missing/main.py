@@ -1,0 +1,4 @@
+import no_such_module_one
+import no_such_module_two
+
+print(no_such_module_one, no_such_module_two)

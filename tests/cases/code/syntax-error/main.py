@@ -1,0 +1,3 @@
+import pathlib
+
+value = = 3

@@ -1,0 +1,17 @@
+import csv
+import pathlib
+
+INPUT = pathlib.Path("/kaggle/input/deepfake-detection-challenge")
+ROWS = list(csv.DictReader((INPUT / "sample_submission.csv").open()))
+
+
+def write(path, label=0.5):
+    with open(path, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "label"])
+        table.writerows([row["filename"], label] for row in ROWS)
+
+
+value = float(pathlib.Path("../input/face-weights/model.txt").read_text())
+assert pathlib.Path("/kaggle/input/datasets/ada/face-weights/model.txt").exists()
+write("submission.csv", value)
