@@ -39,7 +39,7 @@ def package_folders() -> list[Path]:
     Left out are those that show more than packages: this kit, the current directory, home, and whatever holds these.
     """
     known = [base.resolve() for base in (*python_prefixes(), *map(Path, SYSTEM))]
-    private = [ROOT, Path.cwd().resolve(), _home()]
+    private = [Path.cwd().resolve(), _home(), *([] if ROOT == PACKAGE else [ROOT])]  # of a wheel, `mount_plan` hides it
     found = []
     for name in dict.fromkeys(filter(None, sys.path)):
         path = Path(name).absolute()
