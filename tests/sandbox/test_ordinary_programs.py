@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.harness.observe import environment
+from dfdc_kit.harness.run_python import OWN_PYTHON, make_python
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import BACKENDS, enforcement, process, supervise
@@ -38,6 +38,8 @@ def sandbox(request, monkeypatch):
             monkeypatch.setattr(module, "why_unavailable", lambda name: "off" if name == "namespaces" else real(name))
     if reason := backend.unavailable():
         pytest.skip(f"{request.param} does not work here: {reason}")
+    if request.param == "process" and enforcement.why_unavailable("namespaces"):
+        return "process-without-namespaces", backend
     return request.param, backend
 
 
@@ -63,7 +65,7 @@ def run_checks(kind: str, backend, tmp_path: Path, sample: Path) -> tuple[dict[s
     shutil.copy(PROGRAMS / kind / "main.py", staged.source)
     shutil.copy(PROGRAMS / "common.py", staged.source)
     job = Job(
-        command=[sys.executable, staged.source / "main.py"],
+        command=[make_python(staged.temporary / "home" / OWN_PYTHON), staged.source / "main.py"],
         environment=environment(staged, gpu=False),
         stage=staged.root,
         working=staged.working,

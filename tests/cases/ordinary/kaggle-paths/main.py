@@ -1,5 +1,6 @@
 """Kaggle's absolute paths: what can be written, what only read."""
 
+import contextlib
 import csv
 import errno
 import os
@@ -16,6 +17,8 @@ def can_write(folder):
     file.write_text("x")
     assert file.read_text() == "x"
     file.unlink()
+    with contextlib.suppress(OSError):  # it holds something, or is the top of a mount
+        Path(folder).rmdir()
 
 
 def check_current_directory():
@@ -51,7 +54,7 @@ def check_root_is_the_home():
 
 
 def check_dev_shm_is_writable():
-    can_write("/dev/shm/frames")
+    can_write(f"/dev/shm/dfdc-frames-{os.getpid()}")
 
 
 def check_input_is_read_only():
