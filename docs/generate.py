@@ -39,10 +39,14 @@ def _section(name: str, command: Any) -> Iterator[str]:
     if parameters:
         yield "\n| argument or option | |\n| --- | --- |\n" + "\n".join(parameters)
     for sub_name, sub_command in getattr(command, "commands", {}).items():
+        if sub_command.hidden:
+            continue
         yield from _section(f"{name} {sub_name}", sub_command)
 
 
 def _parameter(parameter: Any) -> str:
+    if getattr(parameter, "hidden", False):
+        return ""
     if parameter.param_type_name == "argument":
         words = parameter.metavar or parameter.name.upper()
     else:
