@@ -64,6 +64,28 @@ def write_bytes(path: Path, content: bytes) -> None:
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # NFS without lockd, some FUSE and Lustre mounts
 
 
+_warned: set[Path] = set()
+
+
+def warn_no_locks(folder: Path, warn: Callable[[str], None]) -> None:
+    """Warn, once for each folder, that a second command on it is not noticed."""
+    if folder.resolve() not in _warned:
+        _warned.add(folder.resolve())
+        warn(f"{folder} is on a file system without locks; do not run a second command on it at the same time.")
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether files in `folder` can be locked; true as well where that cannot be tried."""
+    import fcntl
+
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    return True
+
+
 @contextmanager
 def hold_lock(path: Path, busy: str, option: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`; the system releases it however the process ends.
@@ -83,7 +105,7 @@ def hold_lock(path: Path, busy: str, option: str, warn: Callable[[str], None]) -
         if error.errno not in NO_LOCKS:
             message = f"Cannot write {path}: {error.strerror}."
             raise OutputError(message, hint=f"Choose a writable folder: {option} DIR") from error
-        warn(f"{path.parent} is on a file system without locks; do not run a second command on it meanwhile.")
+        warn_no_locks(path.parent, warn)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -118,11 +119,15 @@ def test_dry_run_needs_neither_network_nor_client(code_submission, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial"]  # nothing is left
 
 
-def test_dry_run_table_fits_80_columns(dfdc, code_submission):
+def test_dry_run_prints_one_line_a_call_without_trailing_blanks(dfdc, code_submission):
     done = dfdc("submit", code_submission("pass"), "--dry-run")
     assert done.returncode == 0
-    table = done.stdout[done.stdout.index("calls") : done.stdout.index("kernel-metadata")]
-    assert max(map(len, table.splitlines())) <= 80
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    calls = [line.split()[1] for line in lines if re.match(r" ?\d+  \w", line)]
+    assert len(calls) == 11
+    assert "refused     This code has not been rehearsed" in done.stdout
+    assert "refused" not in dfdc("submit", "trial", "--dry-run", "--no-rehearsal").stdout
 
 
 def test_dry_run_lists_the_calls_of_a_real_run(dfdc, mine, kaggle_server):

@@ -317,14 +317,20 @@ def test_untested_here_does_not_excuse_code_that_failed(ran, tmp_path):
 def test_dry_run_gives_the_refusal_of_a_failed_rehearsal(ran, tmp_path):
     folder, sha256 = ran
     request = submit_request(read_code_submission(folder), CHALLENGE)
-    assert "has not been rehearsed" in dry_run(request, tmp_path / "runs").refusal
+
+    def refusal(policy=RehearsalPolicy.REQUIRE):
+        return dry_run(request, tmp_path / "runs", policy).refusal
+
+    assert "has not been rehearsed" in refusal()
+    assert (refusal(RehearsalPolicy.SKIP), refusal(RehearsalPolicy.NOW)) == ("", "")
     rehearsed(tmp_path / "runs", sha256, "1-bad", "failed")
-    plan = dry_run(request, tmp_path / "runs")
+    assert refusal(RehearsalPolicy.NOW) == refusal()
+    assert refusal(RehearsalPolicy.SKIP) == ""
     with pytest.raises(SubmissionError) as caught:
         check_code(request.submission, CHALLENGE, tmp_path / "runs", RehearsalPolicy.REQUIRE, unwanted, unwanted)
-    assert plan.refusal == f"{caught.value} {caught.value.hint}"
+    assert refusal() == f"{caught.value} {caught.value.hint}"
     rehearsed(tmp_path / "runs", sha256, "2-good")
-    assert dry_run(request, tmp_path / "runs").refusal == ""
+    assert refusal() == ""
 
 
 def test_interrupted_rehearsal_stops_submit(ran, tmp_path):

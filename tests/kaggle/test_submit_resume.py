@@ -18,6 +18,7 @@ from dfdc_kit.harness.run import run
 from dfdc_kit.kaggle import connect
 from dfdc_kit.kaggle.submit.attempt import RENAMED_1, attempts
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack
+from dfdc_kit.kaggle.submit.checks import RehearsalPolicy
 from dfdc_kit.kaggle.submit.dry_run import dry_run
 from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 from dfdc_kit.kaggle.submit.request import submit_request
@@ -393,7 +394,11 @@ def test_resumed_attempt_keeps_slug_and_accelerator_but_not_message(submitted, k
 
 def test_dry_run_reports_the_earlier_attempt(submitted, place, kaggle_server):
     def before() -> str:
-        return dry_run(submit_request(read_code_submission(place / "mine"), challenges.load()), place / "runs").earlier
+        return dry_run(
+            submit_request(read_code_submission(place / "mine"), challenges.load()),
+            place / "runs",
+            RehearsalPolicy.SKIP,
+        ).earlier
 
     assert before() == ""
     with pytest.raises(UsageError):

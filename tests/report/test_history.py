@@ -1,6 +1,8 @@
 """The local history: concurrent and killed writers, foreign files, older schemas; and the commands that use it."""
 
 import csv
+import errno
+import fcntl
 import io
 import json
 import os
@@ -328,3 +330,16 @@ def test_history_refuses_wrong_options_and_says_when_it_is_empty(dfdc_here):
     assert (done.returncode, "Not a time: 'soon'" in done.stderr) == (2, True)
     assert dfdc_here("history", "--csv", "--json").returncode == 2
     assert "No history yet" in dfdc_here("history").stdout
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_history_works_without_file_locks_and_warns_once(tmp_path, monkeypatch, number):
+    def no_locks(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    warnings = []
+    for name in ("a", "b"):
+        history.note_or_warn(tmp_path, event(name=name), warnings.append)
+    assert len(history.read(tmp_path)) == 2
+    assert [text.endswith("do not run a second command on it at the same time.") for text in warnings] == [True]

@@ -97,12 +97,12 @@ def submit(
         untested_here=untested_here,
     )
     warn_of_findings(request.submission, request.profile_name)
+    policy = {None: RehearsalPolicy.REQUIRE, True: RehearsalPolicy.NOW, False: RehearsalPolicy.SKIP}[rehearse]
     if dry_run:
-        planned = plan_calls(request, runs)
+        planned = plan_calls(request, runs, policy)
         return print_json(planned) if as_json else show_plan(planned)
     if not yes and not sys.stdin.isatty():
         raise UsageError("No terminal to confirm on.", hint="Add --yes to submit without asking.")
-    policy = {None: RehearsalPolicy.REQUIRE, True: RehearsalPolicy.NOW, False: RehearsalPolicy.SKIP}[rehearse]
     with SubmitScreen(err if as_json else out, yes=yes) as screen:
         try:
             services = _services(request, data, backend, runs, poll, screen)

@@ -114,14 +114,10 @@ def show_plan(plan: "DryRun") -> None:
     for warning in plan.warnings:
         out.print(f"[yellow]warning[/]     {plain(warning)}", soft_wrap=True)
     out.print("\n[bold]calls, in this order[/] (status calls are repeated)")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    width = max(len(call.method) for call in plan.calls)
     for number, call in enumerate(plan.calls, 1):
         arguments = ", ".join(f"{name}={value}" for name, value in call.arguments.items() if value is not None)
-        table.add_row(str(number), plain(call.method), plain(arguments))
-    out.print(table)
+        out.print(f"{number:>2}  {call.method:<{width}}  {plain(arguments)}", soft_wrap=True)
     out.print("\n[bold]kernel-metadata.json[/]")
     for name, value in plan.kernel_metadata.items():
         out.print(f"  {name}: {plain(json.dumps(value))}", soft_wrap=True)

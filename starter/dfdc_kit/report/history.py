@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.errors import DataError, KitError, OutputError, UsageError, suggest
-from dfdc_kit.files import file_sha256
+from dfdc_kit.files import file_sha256, has_locks, warn_no_locks
 from dfdc_kit.formatting import join_names
 from dfdc_kit.report.run_report import FILE as REPORT
 from dfdc_kit.report.run_report import RunReport
@@ -147,17 +147,25 @@ def note(runs: Path, event: Event) -> None:
     path = runs / FILE
     with _errors(path, writing=True):
         runs.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection:
+        with closing(_connect(path, "rwc")) as connection:
             connection.execute("BEGIN IMMEDIATE")  # one writer at a time; the first one creates the table
             _prepare(connection, path)
             connection.execute(WRITE, tuple(_column_value(getattr(event, column)) for column in COLUMNS))
             connection.execute("COMMIT")
 
 
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """On a file system without locks SQLite works without them: it would wait for LOCK_TIMEOUT_S, then fail."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}{'' if has_locks(path.parent) else '&nolock=1'}"
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+
+
 def note_or_warn(runs: Path, event: Event, warn: Callable[[str], None]) -> None:
     """Write `event`; where that fails, only warn: no result is lost because the history cannot be written."""
     try:
         note(runs, event)
+        if not has_locks(runs):
+            warn_no_locks(runs, warn)
     except KitError as error:
         warn(" ".join(filter(None, [f"Not added to the history: {error}", error.hint, error.command])))
 
@@ -186,10 +194,9 @@ def read(
         "since": since,
         "limit": -1 if limit is None else limit,
     }
-    uri = f"{path.absolute().as_uri()}?mode=rw"
     with (  # rw: rolls back what a killed writer left; SQLite only reads where nothing may be written
         _errors(path, writing=False),
-        closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)) as connection,
+        closing(_connect(path, "rw")) as connection,
     ):
         version = _version(connection, path)
         if 0 < version < SCHEMA_VERSION:

@@ -8,7 +8,14 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.kaggle.submit.attempt import open_attempt
-from dfdc_kit.kaggle.submit.checks import SKIPPED, CheckedCode, fresh_rehearsal, fresh_run, rehearsal_error
+from dfdc_kit.kaggle.submit.checks import (
+    SKIPPED,
+    CheckedCode,
+    RehearsalPolicy,
+    fresh_rehearsal,
+    fresh_run,
+    rehearsal_error,
+)
 from dfdc_kit.kaggle.submit.context import HostedRun, KaggleDataset, KaggleSubmission, PollPolicy, PushedKernel, Quota
 from dfdc_kit.kaggle.submit.request import SubmitRequest, request_warnings
 from dfdc_kit.kaggle.submit.submit import SubmitServices, earlier_attempts, new_attempt, run_steps
@@ -110,7 +117,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     submission_sha256: str
     run: str  # the run of exactly this code that would count; empty: it would be run first
     rehearsal: str  # the same; also one that has failed
-    refusal: str  # why it would be refused without --rehearse or --no-rehearsal; empty: it would not
+    refusal: str  # why it would be refused for its rehearsal; empty: it would not
     earlier: str  # the earlier attempt for exactly this code; empty: there is none
     warnings: list[str]
     calls: list[RecordedCall]
@@ -119,13 +126,15 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     dataset_files: list[str]
 
 
-def dry_run(request: SubmitRequest, runs: Path) -> DryRun:
+def dry_run(request: SubmitRequest, runs: Path, policy: RehearsalPolicy) -> DryRun:
     """What `submit_code` would do, by doing it in a temporary folder. Nothing is sent, run or kept."""
     host = DryRunHost(request.challenge)
     host.quota(request.challenge.slug)  # `submit_code` asks for it at the start, too
     sha256 = request.submission.sha256()
     run, rehearsal = fresh_run(runs, sha256), fresh_rehearsal(runs, sha256)
     refusal = rehearsal_error(rehearsal, request.submission, runs)
+    if policy is RehearsalPolicy.SKIP or (policy is RehearsalPolicy.NOW and rehearsal is None):
+        refusal = None
     services = SubmitServices(
         host=lambda: host,
         ui=_AgreeingUI(),
