@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -19,6 +20,7 @@ from dfdc_kit.submission.packages import NOT_INSTALLED, distributions, unmet
 PROBE_EVERY_S = 0.2
 FEWEST_PROBES = 10  # fewer would show a single hiccup as the machine's spread
 MOST_PROBES = 2000  # kept; in a longer run every second one is dropped
+MOST_POINTS = 200  # of the load timeline
 PROBE = bytes(1 << 18)  # to digest: takes 0.1 to 1 ms, without the interpreter lock
 
 
@@ -33,6 +35,7 @@ class NoiseWatch:
         self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         self._at, self._busy_s = _busy()
         self._probes: list[float] = []
+        self._timeline: list[tuple[float, float]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="noise-watch", daemon=True)
 
@@ -51,6 +54,7 @@ class NoiseWatch:
             load_average_before=self._load,
             probes=len(self._probes),
             probe_cpu_s=_spread(self._probes.copy()),
+            load_timeline=_averaged(self._timeline.copy()),
         )
 
     def noise_now(self) -> Noise:
@@ -75,8 +79,9 @@ class NoiseWatch:
             started = time.thread_time()
             hashlib.sha256(PROBE)
             self._probes.append(time.thread_time() - started)
+            self._timeline.append((time.monotonic() - self._at, _runnable()))
             if len(self._probes) > MOST_PROBES:
-                del self._probes[1::2]
+                del self._probes[1::2], self._timeline[1::2]
                 every_s *= 2
 
 
@@ -99,6 +104,21 @@ def _spread(probes: list[float]) -> tuple[float, float, float] | None:
         return None
     ordered, last = sorted(probes), len(probes) - 1
     return ordered[round(0.05 * last)], ordered[round(0.5 * last)], ordered[round(0.95 * last)]
+
+
+def _averaged(timeline: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The timeline in at most MOST_POINTS points, each the mean of neighbours."""
+    step = -(-len(timeline) // MOST_POINTS) or 1
+    parts = [timeline[first : first + step] for first in range(0, len(timeline), step)]
+    return [tuple(round(sum(values) / len(part), 3) for values in zip(*part, strict=True)) for part in parts]
+
+
+def _runnable() -> float:
+    """How many threads run or wait for a core now; Linux only, elsewhere the load average."""
+    try:
+        return float(Path("/proc/loadavg").read_text("ascii").split()[3].split("/")[0])
+    except (OSError, ValueError, IndexError):
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _busy() -> tuple[float, float]:

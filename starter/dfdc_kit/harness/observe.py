@@ -12,7 +12,7 @@ from typing import Self
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines
 from dfdc_kit.harness.environment import NoiseWatch
-from dfdc_kit.harness.forecast.summary import Forecaster
+from dfdc_kit.harness.forecast.time_forecast import EarlyStopper, video_sizes
 from dfdc_kit.harness.missing import failed_imports, missing_inputs
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.stage import Staged
@@ -121,10 +121,10 @@ def observe(
             gpu=request.profile.offers_gpu,
         )
         with reporter, NoiseWatch() as noise_watch:
-            forecaster = _forecaster(request, noise_watch)
-            with VideoWatch(staged.videos, on_open, forecaster.completed if forecaster else None) as watch:
+            stopper = _early_stopper(request, noise_watch)
+            with VideoWatch(staged.videos, on_open, stopper.completed if stopper else None) as watch:
                 outcome = backend.run(
-                    job, request.profile.limits, reporter.output, forecaster.should_stop if forecaster else never
+                    job, request.profile.limits, reporter.output, stopper.should_stop if stopper else never
                 )
             noise = noise_watch.noise(outcome.usage.cpu_time_s)
         csv_status = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
@@ -150,7 +150,7 @@ def observe(
         reads=watch.reads(outcome.stopped_unix_s),
         reads_caveat=watch.caveat,
         noise=noise,
-        early_stop_reason=forecaster.reason if forecaster and outcome.ending is Ending.EARLY_STOP else "",
+        early_stop_reason=stopper.reason if stopper and outcome.ending is Ending.EARLY_STOP else "",
         changed_input=changed_input,
         fallbacks=fallbacks,
         last_output=last_output,
@@ -176,12 +176,13 @@ def _secrets(request: RunRequest, runs: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _forecaster(request: RunRequest, noise_watch: NoiseWatch) -> Forecaster | None:
+def _early_stopper(request: RunRequest, noise_watch: NoiseWatch) -> EarlyStopper | None:
     """Decides when a run cannot finish in time; None without --stop-early or a time limit."""
     profile, limit_s = request.profile, request.profile.limits.wall_time_s
     if not request.stop_early or limit_s is None:
         return None
-    return Forecaster(profile.test_videos or len(request.dataset.videos), limit_s, noise_watch.noise_now)
+    videos = request.dataset.videos
+    return EarlyStopper(profile.test_videos or len(videos), limit_s, noise_watch.noise_now, video_sizes(videos))
 
 
 PIP = {  # without internet: one attempt, and build tools from the environment instead of the index

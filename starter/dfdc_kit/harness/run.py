@@ -11,7 +11,8 @@ from dfdc_kit.errors import OutputError
 from dfdc_kit.files import file_sha256
 from dfdc_kit.harness.collect import fallback_rows
 from dfdc_kit.harness.environment import environment_diffs, machine
-from dfdc_kit.harness.forecast.summary import memory_growth, summarise
+from dfdc_kit.harness.forecast.memory_growth import FEWEST_VIDEOS, memory_growth
+from dfdc_kit.harness.forecast.time_forecast import forecast_time, video_sizes
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.observe import observe
 from dfdc_kit.harness.preflight import RunInputs, preflight
@@ -88,7 +89,8 @@ def _report(
     """Everything about the run in one record: what was run, what was observed, and what explains the score."""
     submission, dataset, challenge = request.submission, request.dataset, request.challenge
     local = machine(submission.settings.packages)
-    growth = memory_growth(observation.outcome.usage.memory_samples, observation.reads)
+    sizes = video_sizes(dataset.videos) if len(observation.reads) >= FEWEST_VIDEOS else {}
+    growth = memory_growth(observation.outcome.usage.memory_samples, observation.reads, sizes)
     can_forecast = judgement.verdict is Verdict.COMPLETE or observation.early_stop_reason
     return RunReport(
         kit_version=__version__,
@@ -118,7 +120,7 @@ def _report(
         metric_error=scoring.error,
         partial_score=partial_score(observation, table, folder / CSV, inputs, challenge),
         memory_growth=growth,
-        forecast=_forecast(request, inputs, observation, growth) if can_forecast else None,
+        forecast=_forecast(request, inputs, observation, growth, sizes) if can_forecast else None,
         loss_breakdown=loss_breakdown(scoring, table, fallback_rows(folder / FALLBACKS), inputs, challenge),
         submission_csv_sha256=file_sha256(folder / CSV),
         constant_score=baseline_score(scoring, inputs, challenge),
@@ -145,21 +147,26 @@ def _inputs(submission: CodeSubmission) -> list[MountedInput]:
 
 
 def _forecast(
-    request: RunRequest, inputs: RunInputs, observation: Observation, growth: MemoryGrowth | None
+    request: RunRequest,
+    inputs: RunInputs,
+    observation: Observation,
+    growth: MemoryGrowth | None,
+    sizes: dict[str, float],
 ) -> TimeForecast | None:
     """Whether the hidden tests would finish in time; None where the profile has no time limit."""
-    sizes, usage = request.challenge.sizes, observation.outcome.usage
-    return summarise(
+    tests, usage = request.challenge.sizes, observation.outcome.usage
+    return forecast_time(
         observation.reads,
         usage.wall_time_s,
         observation.videos,
         request.profile,
         profile_name=request.profile_name,
-        videos={"public": sizes.public_test_videos, "private": sizes.private_test_videos},
+        videos={"public": tests.public_test_videos, "private": tests.private_test_videos},
         cpu_time_s=usage.cpu_time_s,
         noise=observation.noise,
         gpu_declared=request.submission.settings.gpu,
         leaking=growth is not None and growth.leaks,
+        sizes=sizes,
         local=inputs.local_calibration,
         hosted=inputs.hosted_calibration,
     )

@@ -28,6 +28,7 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     load_average_before: float  # runnable programs, mean over the minute before the run
     probes: int  # how often a small fixed piece of work was timed during the run
     probe_cpu_s: tuple[float, float, float] | None  # its CPU time: 5 %, 50 % and 95 % quantile; None: run too short
+    load_timeline: list[tuple[float, float]] = []  # (seconds after the start, runnable threads)
 
     @property
     def speedup(self) -> float:
@@ -63,6 +64,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     finish_s: float  # from the last completion to the end
     backlog_s: float  # the part of `finish_s` that looks like work on all videos at once; 0: none
     costs_s: list[float]  # (n,) steady costs in the order of completion
+    sizes: list[float] = []  # (n,) frames times pixels of these videos; empty: not known
+    loads: list[float] = []  # (n,) load of the machine meanwhile, relative to its median; empty: not known
     basis: Basis
 
 

@@ -217,10 +217,11 @@ def hosted_reason(forecast: TimeForecast) -> str:
         return ""
     if forecast.hosted_refused:
         return f"Time on Kaggle unknown: {forecast.hosted_refused}."
-    if outlook.local_verdict == "cannot tell" or forecast.hosted_ratio is None:
+    if outlook.local_verdict != "fits" or forecast.hosted_ratio is None:
         return ""
+    here = f"Here {time_range(outlook.local, forecast.videos_measured)}"
     least, most = forecast.hosted_ratio
-    return f"Time on Kaggle unclear: {least:.2g} to {most:.2g} times the time here. Details: {FILE}"
+    return f"{here}; Kaggle's cores likely take {least:.2g} to {most:.2g} times as long. Details: {FILE}"
 
 
 # ------------------------------------------------------------------------------------------------------------ messages

@@ -1,7 +1,8 @@
-"""The forecast of a run, for the report and for a person: public and private test, here and on the hosted machine."""
+"""Whether the hidden tests fit the time limit, from the reads of one run; and when to stop a run that cannot fit."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
 from threading import Lock
 
 import numpy as np
@@ -10,34 +11,17 @@ from dfdc_kit.formatting import format_time, plural
 from dfdc_kit.harness.forecast import measure
 from dfdc_kit.harness.forecast.calibration import Calibration, constants
 from dfdc_kit.harness.forecast.hosted import Ratio, Work, decoding_s, project_hosted, time_ratio
-from dfdc_kit.harness.forecast.projection import (
-    ENOUGH,
-    LEVEL,
-    SHARE,
-    Blocks,
-    no_firmer_than,
-    per_video,
-    project,
-    slope_interval,
-    steady_low,
-    verdict,
-)
+from dfdc_kit.harness.forecast.projection import ENOUGH, SHARE, least_time, per_video, project, verdict
 from dfdc_kit.profiles import Profile
-from dfdc_kit.report.run_report import (
-    MemoryGrowth,
-    Noise,
-    Outlook,
-    TimeForecast,
-    Timings,
-    VideoRead,
-)
+from dfdc_kit.report.run_report import Noise, Outlook, Projection, TimeForecast, Timings, VideoRead
 from dfdc_kit.report.summary import noise_warning
 
-STOP_LEVEL = 0.99  # stricter than a report: a run is looked at many times
-STOP_AFTER, LOOK_AGAIN = 30, 1.2  # completions before the first look; then at each growth by this factor
+STOP_LEVEL = 0.99  # stricter than a report, as a run is checked many times
+STOP_AFTER, CHECK_AGAIN = 30, 1.2  # completions before the first check; then at each growth by this factor
+MOST_HEADERS = 2000
 
 
-def summarise(
+def forecast_time(
     reads: Sequence[VideoRead],
     wall_time_s: float,
     rows: int,
@@ -49,19 +33,21 @@ def summarise(
     noise: Noise,
     gpu_declared: bool = False,
     leaking: bool = False,
+    sizes: Mapping[str, float] | None = None,
     local: Calibration | None = None,
     hosted: Calibration | None = None,
 ) -> TimeForecast | None:
     """Whether the hidden tests finish in time; None where the profile has no time limit.
 
-    `videos`: name of a hidden test -> how many videos it holds. `leaking`: whether memory grows beyond doubt.
+    `videos`: name of a hidden test -> how many videos it holds. `leaking`: whether memory grows with every video.
+    `sizes`: see `video_sizes`.
     `local`, `hosted`: the calibrations of this machine and the hosted one.
     """
     limit_s = profile.limits.wall_time_s
     if limit_s is None:
         return None
     known = constants()
-    timings = per_video(reads, wall_time_s, rows)
+    timings = per_video(reads, wall_time_s, rows, sizes=sizes, noise=noise)
     cores = measure.usable_cores()
     busy = None if cpu_time_s is None or wall_time_s <= 0 else float(cpu_time_s / wall_time_s)
     work = Work(busy_cores=busy, cores=cores, gpu_declared=gpu_declared, gpu=measure.gpu_name())
@@ -70,8 +56,11 @@ def summarise(
     if ratio.seconds is None:
         times = [decoding_s(n, profile.hardware.cpu_cores or cores, local, hosted, known) for n in videos.values()]
         decoding = [time for time in times if time is not None]
+    speedup = min(noise.speedup, cores / busy) if busy else noise.speedup  # no more than all cores
     costs = timings.costs_s if timings.basis == "reads" else []
-    outlooks = [_outlook(name, n, timings, limit_s, ratio, noise, leaking) for name, n in videos.items()]
+    outlooks = [
+        _outlook(name, n, timings, limit_s, ratio, (speedup, noise.slowdown), leaking) for name, n in videos.items()
+    ]
     return TimeForecast(
         limit_s=limit_s,
         profile=profile_name,
@@ -91,52 +80,96 @@ def summarise(
     )
 
 
-class Forecaster:
-    """Follows a run as it goes, and says when it can no longer end in time. May be fed and asked by two threads.
+class EarlyStopper:
+    """Follows a run and decides when it can no longer finish in time. Safe to use from two threads.
 
-    `videos`: how many the hidden test holds; `limit_s`: the time it has; `noise()`: how noisy the machine is.
+    `videos`: number of the hidden test; `limit_s`: its time limit; `noise()`: the noise so far; `sizes`: of all videos
+    of this run, see `video_sizes`.
     """
 
-    def __init__(self, videos: int, limit_s: float, noise: Callable[[], Noise]) -> None:
+    def __init__(
+        self, videos: int, limit_s: float, noise: Callable[[], Noise], sizes: Mapping[str, float] | None = None
+    ) -> None:
         self._videos, self._limit_s, self._noise = videos, limit_s, noise
+        self._sizes = sizes or {}
         self._closed: dict[str, float] = {}
-        self._next_look = STOP_AFTER
+        self._next_check = STOP_AFTER
         self.reason = ""
         self._lock = Lock()
 
     def completed(self, name: str, at_s: float) -> None:
-        """Video `name` was closed, `at_s` seconds after the start. The last close of a video counts."""
+        """Video `name` was closed `at_s` seconds after the start. The last close of a video counts."""
         with self._lock:
             self._closed[name] = at_s
 
     def should_stop(self) -> bool:
-        """Whether it is certain enough that the run cannot end in time; `reason` says why. Cheap to call often."""
+        """Whether the hidden test cannot finish in time; `reason` says why. Cheap to call often."""
         with self._lock:
-            if self.reason or len(self._closed) < self._next_look:
+            if self.reason or len(self._closed) < self._next_check:
                 return bool(self.reason)
             closed = dict(self._closed)
-            self._next_look = int(len(closed) * LOOK_AGAIN) + 1
+            self._next_check = int(len(closed) * CHECK_AGAIN) + 1
         reads = [VideoRead(name=name, opened_s=at, closed_s=at) for name, at in closed.items()]
-        timings = per_video(reads, max(closed.values()), len(reads))
-        low_s = steady_low(timings, self._videos, STOP_LEVEL) / self._noise().speedup
+        timings = per_video(reads, max(closed.values()), len(reads), sizes=self._sizes)
+        low_s = least_time(
+            timings, self._videos, STOP_LEVEL, size_ratio=self._size_ratio(closed), speedup=self._noise().speedup
+        )
         if low_s > self._limit_s:
             self.reason = (
-                f"After {len(closed)} videos it is clear that {self._videos:,} take at least {format_time(low_s)} "
-                f"here; the limit is {format_time(self._limit_s)}."
+                f"After {len(closed)} videos it is certain that {self._videos:,} take at least "
+                f"{format_time(low_s)} here; the limit is {format_time(self._limit_s)}."
             )
         return bool(self.reason)
 
+    def _size_ratio(self, closed: Mapping[str, float]) -> float:
+        """Mean size of all videos over that of the completed ones: they may be read in the order of their size."""
+        done = [self._sizes[name] for name in closed if name in self._sizes]
+        if not done:
+            return 1.0
+        return (sum(self._sizes.values()) / len(self._sizes)) / (sum(done) / len(done))
+
+
+def video_sizes(videos: Sequence[Path]) -> dict[str, float]:
+    """Frames times pixels of each video by name, from its header; the median where a header cannot be read.
+
+    Empty where none can be read, and for more than MOST_HEADERS videos, for which reading headers takes too long.
+    """
+    if not 0 < len(videos) <= MOST_HEADERS:
+        return {}
+    try:
+        from dfdc_kit.data.video_header import BadVideoError, read_header
+    except ImportError:
+        return {}
+    found: dict[str, float] = {}
+    for path in videos:
+        try:
+            header = read_header(path)
+        except BadVideoError:
+            continue
+        found[path.name] = float(header.width * header.height * header.frames)
+    known = [size for size in found.values() if size > 0]
+    if not known:
+        return {}
+    return {path.name: found.get(path.name) or median(known) for path in videos}
+
 
 def _outlook(
-    name: str, videos: int, timings: Timings, limit_s: float, ratio: Ratio, noise: Noise, leaking: bool
+    name: str,
+    videos: int,
+    timings: Timings,
+    limit_s: float,
+    ratio: Ratio,
+    uncertainty: tuple[float, float],
+    leaking: bool,
 ) -> Outlook:
-    here = no_firmer_than(noise, project(timings, videos, leaking=leaking))
-    hosted = None if ratio.seconds is None else project_hosted(here, ratio.seconds)
+    speedup, slowdown = uncertainty
+    local = project(timings, videos, leaking=leaking, speedup=speedup, slowdown=slowdown)
+    hosted: Projection | None = None if ratio.seconds is None else project_hosted(local, ratio.seconds)
     return Outlook(
         name=name,
         videos=videos,
-        local=here,
-        local_verdict=verdict(here, limit_s),
+        local=local,
+        local_verdict=verdict(local, limit_s),
         hosted=hosted,
         hosted_verdict="cannot tell" if hosted is None else verdict(hosted, limit_s),
     )
@@ -147,12 +180,11 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], noise: Noise, leaki
         yield "No video was seen being read, so the range goes from 'all of it was start-up' to 'none of it was'."
     elif timings.basis == "too few reads":
         yield f"Only {plural(timings.completed, 'finished video')}: no upper bound. {ENOUGH} are better."
+    elif timings.completed < ENOUGH:
+        yield f"Rough: only {timings.completed} videos. Measure {ENOUGH} or more."
     elif few := [outlook for outlook in outlooks if timings.completed < SHARE * outlook.videos]:
         wanted = " or ".join(f"{SHARE * outlook.videos:.0f} ({outlook.name})" for outlook in few)
-        yield (
-            f"{timings.completed} videos cannot show a later slow-down or rare slow videos, so the upper end is "
-            f"raised, at most to twice as much; measure {wanted}."
-        )
+        yield f"{timings.completed} videos cannot show a later slow-down or rare slow videos; better measure {wanted}."
     if timings.backlog_s:
         yield (
             f"{format_time(timings.backlog_s)} passed after the last video was closed; the lower end counts them "
@@ -168,27 +200,3 @@ def _cautions(timings: Timings, outlooks: Sequence[Outlook], noise: Noise, leaki
         yield f"{plural(timings.unfinished, 'video')} still open at the end."
     if text := noise_warning(noise):
         yield f"{text} The ranges allow for that."
-
-
-FEWEST_SAMPLES = 20  # samples in the later half of a run
-
-
-def memory_growth(samples: Sequence[tuple[float, int]], reads: Sequence[VideoRead]) -> MemoryGrowth | None:
-    """Growth of memory by video, over the later half of the videos, when caches and models are loaded.
-
-    `samples`: (seconds after the start, bytes of the process tree), in order of time, on the clock of `reads`. None if
-    fewer than `FEWEST_SAMPLES` samples lie there, or fewer than 4 videos. Neighbouring samples resemble each other, so
-    the interval comes from blocks of them.
-    """
-    closed = sorted(read.closed_s for read in reads if read.closed_s is not None)
-    done = [(bisect_right(closed, at), size) for at, size in samples if closed and at <= closed[-1]]
-    later = [(count, size) for count, size in done if 2 * count >= len(closed)]
-    if len(later) < FEWEST_SAMPLES or len(closed) < 4:
-        return None
-    counts, sizes = np.array(later, dtype=np.float64).T  # (n,) each
-    blocks = Blocks(sizes)
-    places = Blocks(counts, blocks.length).means  # (k,) videos done
-    if np.ptp(places) == 0:
-        return None
-    slope, low, high = slope_interval(places, blocks.means, LEVEL)
-    return MemoryGrowth(videos=len(closed), last_bytes=later[-1][1], slope_bytes=slope, low_bytes=low, high_bytes=high)

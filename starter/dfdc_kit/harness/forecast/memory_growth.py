@@ -1,0 +1,86 @@
+"""Whether memory grows with every video: judged on samples of the process tree, like videos compared with like.
+
+Warm-up, caches that fill, a model that is loaded late and the size of the pictures are not growth: growth goes on, at
+about the same rate, through the later part of a run, whatever the size of the videos.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfdc_kit.harness.forecast.projection import LEVEL, size_bins, t_quantile
+from dfdc_kit.report.run_report import MemoryGrowth, VideoRead
+
+Array = NDArray[np.float64]
+
+START = 0.4  # of the videos: what was done before is warm-up
+FEWEST_VIDEOS = 24  # completed
+PARTS = 6  # of the later part of the run
+FEWEST_SAMPLES = 3  # in each part
+STEADY = 0.35  # of the growth of the first parts, that of the last ones at least: the filling of a cache slows down
+DIP = 0.5  # of the mean growth, that one part may lie below the one before
+
+
+def memory_growth(
+    samples: Sequence[tuple[float, int]], reads: Sequence[VideoRead], sizes: Mapping[str, float] | None = None
+) -> MemoryGrowth | None:
+    """Growth of memory by video over the later part of a run, in bytes.
+
+    `samples`: (seconds after the start, bytes of the process tree) in order of time, on the clock of `reads`; `sizes`:
+    frames times pixels by name of video. None where the run is too short: fewer than FEWEST_VIDEOS completed videos,
+    or fewer than FEWEST_SAMPLES samples in one of its PARTS parts.
+    """
+    closed = sorted(read.closed_s for read in reads if read.closed_s is not None)
+    if len(closed) < FEWEST_VIDEOS:
+        return None
+    opened = sorted(reads, key=lambda read: read.opened_s)
+    starts = [read.opened_s for read in opened]
+    first = int(len(closed) * START)
+    rows = []
+    for at_s, size_bytes in samples:
+        done = bisect_right(closed, at_s)
+        if first <= done < len(closed) and (current := bisect_right(starts, at_s) - 1) >= 0:
+            part = min((done - first) * PARTS // (len(closed) - first), PARTS - 1)
+            rows.append((part, (sizes or {}).get(opened[current].name, 0.0), size_bytes))
+    if not rows:
+        return None
+    parts, pictures, memory = np.array(rows, dtype=np.float64).T  # (n,) each
+    if np.bincount(parts.astype(int), minlength=PARTS).min() < FEWEST_SAMPLES:
+        return None
+    levels = _levels(parts.astype(int), pictures, memory)
+    videos_per_part = (len(closed) - first) / PARTS
+    slope, low, high = _slope(levels / videos_per_part)
+    if not _is_steady(levels):
+        low = min(low, 0.0)
+    return MemoryGrowth(
+        videos=len(closed), last_bytes=int(memory[-1]), slope_bytes=slope, low_bytes=low, high_bytes=max(high, slope)
+    )
+
+
+def _levels(parts: NDArray[np.int64], sizes: Array, memory: Array) -> Array:
+    """(PARTS,) the memory level of each part, with the sizes of its videos accounted for by least squares."""
+    bins = size_bins(sizes)
+    columns = [(parts == number).astype(np.float64) for number in range(PARTS)]
+    columns += [(bins == number).astype(np.float64) for number in np.unique(bins)[1:]]
+    found: Array = np.linalg.lstsq(np.stack(columns, axis=1), memory, rcond=None)[0][:PARTS]
+    return found
+
+
+def _slope(levels: Array) -> tuple[float, float, float]:
+    """Slope of (PARTS,) levels by least squares, and the ends of its interval."""
+    centred = np.arange(levels.size) - (levels.size - 1) / 2
+    spread = float(centred @ centred)
+    slope = float(centred @ levels) / spread
+    rest = levels - levels.mean() - slope * centred
+    width = t_quantile((1 + LEVEL) / 2, levels.size - 2) * float(np.sqrt(rest @ rest / (levels.size - 2) / spread))
+    return slope, slope - width, slope + width
+
+
+def _is_steady(levels: Array) -> bool:
+    """Whether the levels rise throughout, without slowing down and not in a single jump."""
+    rises = np.diff(levels)
+    half = rises.size // 2
+    early, late = float(rises[:half].mean()), float(rises[-half:].mean())
+    return bool(rises.min() > -DIP * rises.mean() and late >= STEADY * early and rises.max() < 0.5 * rises.sum())
