@@ -30,6 +30,10 @@ BackendOption = Annotated[
         "--backend", metavar="NAME", help="Sandbox: bubblewrap, oci or process; default: the best that works."
     ),
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="SLUG=DIR", help="Folder of an attached dataset on this machine; can be repeated."),
+]
 RequireOption = Annotated[
     str,
     typer.Option(

@@ -9,6 +9,7 @@ from dfdc_kit.cli.check import warn_of_findings
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
+    InputOption,
     JsonOption,
     ProfileOption,
     RequireOption,
@@ -44,6 +45,7 @@ def rehearse(
     profile: ProfileOption = DEFAULT_PROFILE,
     backend: BackendOption = "",
     require: RequireOption = "",
+    attached: InputOption = None,
     limit: Annotated[
         float | None,
         typer.Option(
@@ -82,12 +84,13 @@ def rehearse(
     from dfdc_kit.harness.rehearsal.rehearse import rehearse as run_rehearsal
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
+    from dfdc_kit.submission.external_data import parse_input_options
 
     if limit is not None and not 0 < limit < MAX_LIMIT_S:
         raise UsageError(f"--limit {limit:g}: expected a number of seconds above 0.", hint="For example: --limit 30")
     challenge = challenges.load()
     request = RehearsalRequest(
-        submission=read_code_submission(submission),
+        submission=read_code_submission(submission, parse_input_options(attached or [])),
         clips=find_dataset(data or bundled("sample_data"), challenge).videos,
         challenge=challenge,
         profile_name=profile,

@@ -9,6 +9,7 @@ from dfdc_kit.cli.check import warn_of_findings
 from dfdc_kit.cli.console import (
     DEFAULT_PROFILE,
     BackendOption,
+    InputOption,
     JsonOption,
     ProfileOption,
     RequireOption,
@@ -46,6 +47,7 @@ def run(
     backend: BackendOption = "",
     require: RequireOption = "",
     runs: RunsOption = Path("runs"),
+    inputs: InputOption = None,
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop as soon as the hidden test cannot fit into the time limit.")
     ] = False,
@@ -57,7 +59,8 @@ def run(
 ) -> None:
     """Run a submission under Kaggle's limits, validate and score it.
 
-    Exit code 0: complete and valid; 1: the submission is at fault.
+    Exit code 0: complete and valid; 1: the submission is at fault; 3: this
+    machine lacks something that Kaggle has, and the verdict names it.
 
     Examples:
 
@@ -75,10 +78,11 @@ def run(
     from dfdc_kit.report.verdicts import MEANINGS
     from dfdc_kit.sandbox import choose
     from dfdc_kit.submission.code import read_code_submission
+    from dfdc_kit.submission.external_data import parse_input_options
 
     challenge = challenges.load()
     request = RunRequest(
-        submission=read_code_submission(submission),
+        submission=read_code_submission(submission, parse_input_options(inputs or [])),
         dataset=find_dataset(data or bundled("sample_data"), challenge, solution),
         challenge=challenge,
         profile_name=profile,

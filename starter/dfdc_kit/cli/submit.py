@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.check import warn_of_findings
-from dfdc_kit.cli.console import BackendOption, JsonOption, RunsOption, SubmissionArgument, err, out, print_json, warn
+from dfdc_kit.cli.console import (
+    BackendOption,
+    InputOption,
+    JsonOption,
+    RunsOption,
+    SubmissionArgument,
+    err,
+    out,
+    print_json,
+    warn,
+)
 
 if TYPE_CHECKING:
     from dfdc_kit.cli.submit_screen import SubmitScreen
@@ -48,10 +58,7 @@ def submit(
         typer.Option("--data", "-d", metavar="DIR", help="Data for the local run; default: the bundled sample."),
     ] = None,
     backend: BackendOption = "",
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="SLUG=DIR", help="Folder of an attached dataset, for the local run."),
-    ] = None,
+    inputs: InputOption = None,
     untested_here: Annotated[
         str,
         typer.Option("--untested-here", metavar="REASON", help="Submit code that cannot run here, e.g. no GPU."),

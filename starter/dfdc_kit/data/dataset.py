@@ -20,6 +20,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     videos: list[Path]  # sorted by name
     sample_submission: Path | None
     solution: Path | None  # a solution CSV, a metadata.json, or a folder that contains one
+    training: Path | None = None  # the training folder that a run mounts; None: found beside the videos
 
 
 def find_dataset(folder: Path, challenge: Challenge, solution: Path | None = None) -> Dataset:

@@ -33,6 +33,7 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
     """Check that the run can start and that its files fit each other. Raises KitError if not; nothing is written."""
     _check_hidden_files(request, runs)
     _check_submission_folder(request, runs)
+    _check_attached_inputs(request, runs)
     _check_notebook(request)
     metric = load_metric(request.challenge.metric_path)
     expected, sample = _required_rows(request)
@@ -65,6 +66,27 @@ def _check_submission_folder(request: RunRequest, runs: Path) -> None:
                 f"{what} {path} is in the submission's folder {folder}, so the submission could read it.",
                 hint="Move the submission to a folder of its own, or the data out of it.",
             )
+
+
+def _check_attached_inputs(request: RunRequest, runs: Path) -> None:
+    """What is attached is mounted as it is: labels and reports must not be in it, nor names that Kaggle uses."""
+    data, names = request.dataset, {request.challenge.slug, "competitions", "datasets", "notebooks", "models"}
+    for attached in request.submission.settings.inputs:
+        if attached.name.split("/")[0] in names:
+            raise UsageError(
+                f"{attached.slug} cannot be attached: /kaggle/input/{attached.name} is Kaggle's own.",
+                hint="Use the slug of the data set.",
+            )
+        folder = attached.folder(request.submission.folder)
+        for what, path in (("Data folder", data.folder), ("Solution", data.solution), ("Folder of runs", runs)):
+            real = None if path is None else path.resolve()
+            if folder is None or real is None:
+                continue
+            if real.is_relative_to(folder) or (what == "Data folder" and folder.is_relative_to(real)):
+                raise UsageError(
+                    f"{what} {path} and the attached input {folder} overlap, so the submission could read labels.",
+                    hint="Attach a folder outside the data, or copy what the submission needs to one of its own.",
+                )
 
 
 def _check_notebook(request: RunRequest) -> None:

@@ -25,7 +25,7 @@ def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | 
     Only videos and the metadata file are mounted. Left out is what has the name or the content of a scored video;
     a reference of another row to it (the original of a fake) is emptied.
     """
-    folder = _find(dataset, challenge)
+    folder = find_training_folder(dataset, challenge)
     if folder is None:
         return None
     suffix = challenge.data.video_suffix.lower()
@@ -45,8 +45,10 @@ def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | 
     )
 
 
-def _find(dataset: Dataset, challenge: Challenge) -> Path | None:
+def find_training_folder(dataset: Dataset, challenge: Challenge) -> Path | None:
     """The data's own training folder, that of the folder above (a split), or where the scored videos link to."""
+    if dataset.training is not None:
+        return dataset.training
     layout, linked_to = challenge.data, dataset.videos[0].resolve().parent
     for folder in (dataset.folder / layout.train_videos, dataset.folder.parent / layout.train_videos):
         if folder.is_dir():

@@ -279,6 +279,10 @@ def _warning_texts(report: RunReport) -> Iterator[str]:
             violation.code == "label-repeated" and report.loss_breakdown  # which says more
         ):
             yield violation.message
+    if seen.unmounted_inputs:
+        paths = join_names(f"/kaggle/input/{path}" for path in seen.unmounted_inputs)
+        yield f"Not mounted, but named in the code or the log: {paths}"
+    yield from seen.staging_notes
     if report.unmet_requirements:
         yield f"Required packages missing or of another version: {', '.join(report.unmet_requirements)}"
     yield from report.manifest_problems
@@ -306,5 +310,7 @@ def _notes(report: RunReport) -> Iterator[Message]:
     if report.environment_diffs:
         diffs = ", ".join(f"{diff.what} {diff.local} (hosted: {diff.hosted})" for diff in report.environment_diffs)
         yield Message("note", f"Differs from Kaggle: {diffs}. Details: {FILE}")
+    if withheld := report.observation.withheld:
+        yield Message("note", f"Withheld from the mounted training folder, as it is scored: {join_names(withheld)}")
     if Path(report.data_folder) == bundled("sample_data"):
         yield Message("note", "The bundled sample tests the pipeline; its score says nothing about a detector.")

@@ -24,6 +24,7 @@ from dfdc_kit.harness.rehearsal.hard_inputs import HardInput, new_name
 from dfdc_kit.harness.rehearsal.record import RehearsalStep
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import run
+from dfdc_kit.harness.training_folder import find_training_folder
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox.base import SandboxBackend
@@ -118,7 +119,8 @@ class TrialRunner:
         self.on_step(what, len(videos), limit_s)
         limits = structs.replace(self.request.profile.limits, wall_time_s=limit_s)
         runs = self.folder / f"{len(self.steps) + 1:02d}-{what.replace(' ', '-')}"
-        with _linked(videos, self.folder) as dataset:
+        training = find_training_folder(self.request.dataset, self.request.challenge)
+        with _linked(videos, self.folder, training) as dataset:
             profile = structs.replace(self.request.profile, limits=limits)
             request = structs.replace(self.request, dataset=dataset, profile=profile)
             report = run(request, self.backend, runs, self.listener)
@@ -165,7 +167,7 @@ def renamed(videos: list[TrialVideo], seed: int, *, shuffled: bool = False) -> d
 
 
 @contextmanager
-def _linked(videos: dict[str, TrialVideo], folder: Path) -> Iterator[Dataset]:
+def _linked(videos: dict[str, TrialVideo], folder: Path, training: Path | None) -> Iterator[Dataset]:
     """The videos under their new names, as hard links or else as copies; removed afterwards.
 
     The submission never sees these links: its stage holds copies.
@@ -176,7 +178,7 @@ def _linked(videos: dict[str, TrialVideo], folder: Path) -> Iterator[Dataset]:
         for target, video in zip(paths, videos.values(), strict=True):
             _link(linked.get(video.path, video.path), target)
             linked[video.path] = target
-        yield Dataset(folder=Path(temporary), videos=paths, sample_submission=None, solution=None)
+        yield Dataset(folder=Path(temporary), videos=paths, sample_submission=None, solution=None, training=training)
 
 
 def _link(source: Path, target: Path) -> None:
