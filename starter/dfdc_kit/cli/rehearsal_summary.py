@@ -17,6 +17,7 @@ VERDICTS = {
     "passed": "[bold green]PASSED[/]",
     "failed": "[bold red]FAILED[/]",
     "interrupted": "[bold yellow]INTERRUPTED[/]",
+    "not-reproducible": "[bold yellow]NOT REPRODUCIBLE HERE[/]",
 }
 OWN_CODE = "/kaggle/src/"
 LOG_LINES = 4  # printed of a traceback; the report has more
@@ -38,8 +39,8 @@ def show(report: RehearsalReport, folder: Path) -> None:
         _print(f"[yellow]note:[/] {NO_VIDEO_OPENED}")
     for code, why in report.left_out.items():
         _print(f"[yellow]left out:[/] {code}: {plain(why)}")
-    for severity in (ERROR, WARNING):
-        _print_findings([one for one in report.findings if one.severity is severity], folder)
+    for severity in (ERROR, WARNING, UNKNOWN):
+        _print_findings([one for one in report.findings if one.severity is severity and one.fix], folder)
         for one in report.comparisons:
             if one.severity is severity:
                 _print(f"[bold {COLOURS[severity]}]{severity.value}[/] [bold]{one.what}[/]: {plain(_difference(one))}")

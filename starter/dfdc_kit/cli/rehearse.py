@@ -25,7 +25,7 @@ from dfdc_kit.cli.console import (
 from dfdc_kit.formatting import plural
 
 MAX_LIMIT_S = 1e9
-EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 130}
+EXIT_CODES = {"passed": 0, "failed": 1, "not-reproducible": 3, "interrupted": 130}
 
 
 def rehearse(

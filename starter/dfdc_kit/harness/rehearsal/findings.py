@@ -15,6 +15,8 @@ OUTCOME_OF = {
     Verdict.TIMEOUT: InputOutcome.TIMEOUT,
     Verdict.COMPUTE: InputOutcome.LIMIT,
     Verdict.NO_CSV: InputOutcome.NO_FILE,
+    Verdict.NOT_REPRODUCIBLE: InputOutcome.UNTESTED,
+    Verdict.HARNESS_ERROR: InputOutcome.UNTESTED,
 }
 COMPLETE, SCORING_ERROR = MEANINGS[Verdict.COMPLETE].kaggle, MEANINGS[Verdict.SCORING_ERROR].kaggle
 
@@ -99,7 +101,8 @@ def of_ordinary(trial: Trial, silent_value: float | None = None) -> RehearsalFin
     """The ordinary clips under new names; `silent_value` is what undecodable files got, once that is known."""
     count, title = len(trial.videos), f"{plural(len(trial.videos), 'ordinary clip')}, new names"
     if not trial.valid:
-        return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {OTHER_NAMES}".strip())
+        names = "" if trial.failed_here else OTHER_NAMES
+        return _failed(ORDINARY, title, trial, f"{trial.report.judgement.fix} {names}".strip())
     listed = trial.fallbacks.keys() & trial.videos.keys()
     silent = [name for name in trial.videos if silent_value is not None and trial.rows.get(name) == silent_value]
     outcome, severity, detail, fix = InputOutcome.PREDICTION, RehearsalSeverity.OK, "", ""
@@ -156,14 +159,15 @@ def _failed(
     severity: RehearsalSeverity = RehearsalSeverity.ERROR,
 ) -> RehearsalFinding:
     judgement = trial.report.judgement
+    outcome = OUTCOME_OF.get(judgement.verdict, InputOutcome.INVALID_ROW)
     lines = trial.end_of_log()[0]
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return RehearsalFinding(
         code=code,
         title=title,
         name=name,
-        outcome=OUTCOME_OF.get(judgement.verdict, InputOutcome.INVALID_ROW),
-        severity=severity,
+        outcome=outcome,
+        severity=RehearsalSeverity.UNKNOWN if outcome is InputOutcome.UNTESTED else severity,
         detail=last if judgement.verdict is Verdict.EXCEPTION else judgement.why,
         log_lines=lines[-MAX_LOG_LINES:],
         kaggle=judgement.kaggle,

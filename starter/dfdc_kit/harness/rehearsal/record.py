@@ -90,7 +90,7 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True):
     profile_name: str
     backend: str
     seed: int
-    outcome: str  # "passed", "failed" or "interrupted"
+    outcome: str  # "passed", "failed", "interrupted", or "not-reproducible": ordinary clips could not be run here
     findings: list[RehearsalFinding]
     comparisons: list[Comparison]
     left_out: dict[str, str]  # hard input that could not be made on this machine -> why

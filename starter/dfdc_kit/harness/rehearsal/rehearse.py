@@ -21,6 +21,8 @@ from dfdc_kit.harness.rehearsal import findings
 from dfdc_kit.harness.rehearsal.bisect import find_failing_input
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS, HardInput, make, readers_of
 from dfdc_kit.harness.rehearsal.record import (
+    ORDINARY,
+    TOGETHER,
     Comparison,
     RehearsalFinding,
     RehearsalReport,
@@ -97,8 +99,6 @@ def rehearse(
     found = rehearsal.findings
     general = [found[code] for code in found if code not in by_code]
     of_inputs = [found.get(one.code) or findings.untested(by_code[one.code]) for one in made]
-    severities = [one.severity for one in [*general, *of_inputs]] + [one.severity for one in rehearsal.comparisons]
-    failed = RehearsalSeverity.ERROR in severities
     report = RehearsalReport(
         kit_version=__version__,
         rehearsal_id=folder.name,
@@ -109,7 +109,7 @@ def rehearse(
         profile_name=request.profile_name,
         backend=backend.name,
         seed=request.seed,
-        outcome="interrupted" if interrupted else "failed" if failed else "passed",
+        outcome="interrupted" if interrupted else _outcome([*general, *of_inputs], rehearsal.comparisons),
         findings=[*general, *of_inputs],
         comparisons=rehearsal.comparisons,
         left_out=left_out,
@@ -119,6 +119,13 @@ def rehearse(
     save(report, folder)
     note_or_warn(runs, _event(report), warn)
     return report
+
+
+def _outcome(found: list[RehearsalFinding], comparisons: list[Comparison]) -> str:
+    if RehearsalSeverity.ERROR in {one.severity for one in found} | {one.severity for one in comparisons}:
+        return "failed"
+    untested = any(one.code in (ORDINARY, TOGETHER) and one.severity is RehearsalSeverity.UNKNOWN for one in found)
+    return "not-reproducible" if untested else "passed"
 
 
 @dataclass

@@ -78,6 +78,11 @@ class Trial:
         return self.report.judgement.verdict is Verdict.COMPLETE
 
     @property
+    def failed_here(self) -> bool:
+        """Whether it failed for want of something that this machine lacks, or by an error of dfdc."""
+        return self.report.judgement.verdict in (Verdict.NOT_REPRODUCIBLE, Verdict.HARNESS_ERROR)
+
+    @property
     def faulty_rows(self) -> set[str]:
         """Names without a row, or with a label that is not a number from 0 to 1; empty if the run left no CSV."""
         if self.report.judgement.verdict not in (Verdict.COMPLETE, Verdict.SCORING_ERROR):
