@@ -240,6 +240,11 @@ def test_bundled_baselines_have_no_errors_or_warnings(root):
         assert [one for one in found.findings if one.level is not Level.NOTE and "import" not in one.code] == []
 
 
+def test_an_import_inside_a_function_is_a_warning_since_a_run_may_never_reach_it(check):
+    (finding,) = check("def f():\n    import no_such_thing\n").findings
+    assert (finding.level, finding.line) == (Level.WARNING, 2)
+
+
 def test_nothing_of_the_submission_is_executed(check, tmp_path):
     trap = f"open({str(tmp_path / 'trap')!r}, 'w').write('x')\n"
     check(trap + textwrap.dedent(GOOD))

@@ -28,14 +28,7 @@ WRITERS = {  # method -> position of the path
     **dict.fromkeys(("mkdir", "imwrite", "save", "savez", "savetxt", "write_image", "urlretrieve_to"), 0),
     **dict.fromkeys(("copy", "copyfile", "copytree", "move", "urlretrieve"), 1),
 }
-LOADERS = (
-    "load_state_dict_from_url",
-    "download_url_to_file",
-    "from_pretrained",
-    "hub.load",
-    "get_file",
-    "cached_download",
-)
+LOADERS = ("load_state_dict_from_url", "download_url_to_file", "load_url", "get_file", "cached_download")
 COMMAND_TOOLS = ("ffmpeg", "ffprobe", "mediainfo", "unrar", "7z", "sox", "exiftool")
 
 
@@ -63,7 +56,7 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
             continue
         if not is_installed(top):
             found = explain_missing_module(top, context.hosted, attached)
-            yield _missing(found, imported.where)
+            yield _missing(found, imported.where, Level.WARNING if imported.late else Level.ERROR)
         elif context.hosted and not _is_hosted(context, top, distribution):
             name = top if top == distribution else f"{top} ({distribution})"
             reason = f"{name} is installed here, but not in the hosted image ({context.hosted.as_of})."
@@ -72,14 +65,14 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
             yield make_finding("import-not-hosted", level, imported.where, reason, fix)
 
 
-def _missing(found: MissingModule, where: Where) -> CodeFinding:
+def _missing(found: MissingModule, where: Where, level: Level) -> CodeFinding:
     on_kaggle = {
         Place.HOSTED_IMAGE: OnKaggle.WORKS,
         Place.NEEDS_WHEEL: OnKaggle.FAILS,
         Place.OWN_FILE: OnKaggle.DEPENDS,
     }[found.place]
     fix = found.command or "Attach the data set: --input SLUG=FOLDER"
-    return make_finding(f"import-{found.place.value}", Level.ERROR, where, found.sentence, fix, on_kaggle)
+    return make_finding(f"import-{found.place.value}", level, where, found.sentence, fix, on_kaggle)
 
 
 def _is_hosted(context: CheckContext, top: str, distribution: str) -> bool:
@@ -137,7 +130,8 @@ def paths(context: CheckContext) -> Iterator[CodeFinding]:
     seen = set()
     for text, where in [*context.program.texts, *context.program.commands]:
         for slug in _slugs(text):
-            if UNKNOWN in text.split(slug)[0] or text.rstrip("/").endswith(("input", "..")):
+            before, _, after = text.partition(slug)
+            if UNKNOWN in before or after.startswith(UNKNOWN) or text.rstrip("/").endswith(("input", "..")):
                 continue
             if slug == context.challenge.slug:
                 inside = text.partition(f"{slug}/")[2].split("/")[0]
@@ -199,8 +193,12 @@ def internet(context: CheckContext) -> Iterator[CodeFinding]:
     """Downloads: the hidden rerun has no network."""
     for call in context.program.calls:
         fetch = re.search(r"^requests\.(get|post|Session)|urlopen$|urlretrieve$|^wget\.download|^gdown\.", call.name)
-        if fetch or call.name.endswith(LOADERS[:2]):
+        if fetch:
             yield _no_internet(call.where, f"{call.name} downloads")
+        elif call.name.endswith(LOADERS):
+            reason = f"{call.name} downloads; the hidden rerun has no internet."
+            fix = "Attach the weights as a data set and load them from there."
+            yield make_finding("internet", Level.WARNING, call.where, reason, fix)
         else:
             yield from _pretrained(context, call)
     for command, where in context.program.commands:

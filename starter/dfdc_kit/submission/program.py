@@ -49,11 +49,12 @@ class Unit:
 
 @dataclass(frozen=True)
 class Imported:
-    """An imported module; `optional`: a failure is caught by the program."""
+    """An imported module; `optional`: a failure is caught by the program; `late`: imported inside a function."""
 
     module: str
     where: Where
     optional: bool
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Program:
         found = []
         for unit in self.units:
             optional = _optional_lines(unit.tree)
+            late = _function_lines(unit.tree)
             for node in ast.walk(unit.tree):
                 if isinstance(node, ast.Import):
                     modules = [alias.name for alias in node.names]
@@ -131,7 +133,8 @@ class Program:
                     modules = [node.module]
                 else:
                     continue
-                found += [Imported(name, unit.where(node.lineno), node.lineno in optional) for name in modules]
+                where = unit.where(node.lineno)
+                found += [Imported(name, where, node.lineno in optional, node.lineno in late) for name in modules]
         return found
 
     @cached_property
@@ -209,6 +212,12 @@ def _optional_lines(tree: ast.Module) -> set[int]:
             for inner in node.body:  # type: ignore[attr-defined]
                 lines |= set(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
     return lines
+
+
+def _function_lines(tree: ast.Module) -> set[int]:
+    """Lines inside functions, which a run may never reach."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {line for node in functions for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
 
 def read_program(folder: Path, entry: str, *, alone: bool = False) -> Program:
