@@ -43,8 +43,8 @@ def score(truth, predicted, dtype=None):
 
 @pytest.mark.parametrize("vector", GOLDEN, ids=lambda vector: vector.name)
 def test_golden_vector(vector):
-    expected = reference(vector.truth, vector.predicted)
-    off = abs(Decimal(score(vector.truth, vector.predicted, vector.dtype)) - expected)
+    expected = reference(vector.labels, vector.predicted)
+    off = abs(Decimal(score(vector.labels, vector.predicted, vector.dtype)) - expected)
     assert off <= ABSOLUTE + RELATIVE * expected
 
 
@@ -54,9 +54,9 @@ def test_the_reference_agrees_with_mpmath_to_45_digits(vector):
     with mpmath.workdps(60):
         low, high = mpmath.mpf(1e-15), mpmath.mpf(1 - 1e-15)
         clipped = [min(max(mpmath.mpf(p), low), high) for p in vector.predicted]
-        losses = [-mpmath.log(p if y else 1 - p) for y, p in zip(vector.truth, clipped, strict=True)]
+        losses = [-mpmath.log(p if y else 1 - p) for y, p in zip(vector.labels, clipped, strict=True)]
         expected = mpmath.fsum(losses) / len(losses)
-        ours = mpmath.mpf(str(reference(vector.truth, vector.predicted)))
+        ours = mpmath.mpf(str(reference(vector.labels, vector.predicted)))
         assert abs(ours / expected - 1) < mpmath.mpf(10) ** -45
 
 
@@ -70,9 +70,9 @@ def test_golden_vectors_hold_what_their_dtype_says():
 def test_golden_vectors_cover_the_hard_places():
     everywhere = {p for vector in GOLDEN for p in vector.predicted}
     assert {0.0, 1.0, 1e-15, 1 - 1e-15, math.nextafter(1e-15, 0), math.nextafter(1e-15, 1), 5e-324, 0.5} <= everywhere
-    assert {1} in [set(vector.truth) for vector in GOLDEN if len(vector.truth) > 1]
-    assert {0} in [set(vector.truth) for vector in GOLDEN if len(vector.truth) > 1]
-    assert 1 in {len(vector.truth) for vector in GOLDEN}
+    assert {1} in [set(vector.labels) for vector in GOLDEN if len(vector.labels) > 1]
+    assert {0} in [set(vector.labels) for vector in GOLDEN if len(vector.labels) > 1]
+    assert 1 in {len(vector.labels) for vector in GOLDEN}
     assert {vector.dtype for vector in GOLDEN} == {"float64", "float32", "int64"}
 
 
@@ -113,8 +113,8 @@ def test_public_leaderboard_tells_truncation_from_rounding():
     "vector", [v for v in GOLDEN if v.dtype == "float64" and v.inside_the_clip], ids=lambda v: v.name
 )
 def test_scikit_learn_agrees_inside_the_clip(vector):
-    theirs = sklearn_log_loss(vector.truth, vector.predicted, labels=[0, 1])
-    assert score(vector.truth, vector.predicted) == pytest.approx(theirs, rel=1e-14)
+    theirs = sklearn_log_loss(vector.labels, vector.predicted, labels=[0, 1])
+    assert score(vector.labels, vector.predicted) == pytest.approx(theirs, rel=1e-14)
 
 
 def test_scikit_learn_does_not_agree_beyond_it():

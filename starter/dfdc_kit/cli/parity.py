@@ -13,7 +13,7 @@ from dfdc_kit.formatting import plural
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dfdc_kit.scoring.contract import Check
+    from dfdc_kit.scoring.contract import MetricCheck
     from dfdc_kit.scoring.parity import ParityReport
 
 
@@ -61,18 +61,18 @@ def _sign(ok: bool | None) -> str:
 def _show(report: "ParityReport") -> None:
     out.print(_table(report))
     failed = [check for check in report.checks if check.ok is False]
-    demanded = sum(check.ok is not None for check in report.checks)
+    required = sum(check.ok is not None for check in report.checks)
     for check in failed:
-        said = f"expected {check.expected}, seen {check.seen}" + (f" ({check.why})" if check.why else "")
-        out.print(f"{_sign(False)} {plain(check.group)}, {plain(check.name)}: {plain(said)}", soft_wrap=True)
+        detail = f"expected {check.expected}, seen {check.seen}" + (f" ({check.why})" if check.why else "")
+        out.print(f"{_sign(False)} {plain(check.group)}, {plain(check.name)}: {plain(detail)}", soft_wrap=True)
     out.print(f"\nfile     {plain(report.metric)}", soft_wrap=True)
     out.print(f"sha256   {report.metric_sha256}")
     out.print(f"machine  {plain(', '.join(f'{name} {version}' for name, version in report.machine.items()))}")
-    out.print(f"checked  {report.checked}, for information: {plural(len(report.checks) - demanded, 'row')} marked i\n")
+    out.print(f"checked  {report.checked}, for information: {plural(len(report.checks) - required, 'row')} marked i\n")
     if failed:
-        out.print(f"[bold red]DIFFERS[/] from the official metric in {len(failed)} of {demanded} checks.")
+        out.print(f"[bold red]DIFFERS[/] from the official metric in {len(failed)} of {required} checks.")
     else:
-        out.print(f"[bold green]AGREES[/] with the official metric in all {demanded} checks.")
+        out.print(f"[bold green]AGREES[/] with the official metric in all {required} checks.")
 
 
 def _table(report: "ParityReport") -> "Table":
@@ -97,8 +97,8 @@ def _table(report: "ParityReport") -> "Table":
     return table
 
 
-def _short(check: "Check", text: str) -> str:
-    """A number in 12 digits; the column `off by` tells the rest."""
+def _short(check: "MetricCheck", text: str) -> str:
+    """A number in 12 digits; the column `off by` shows the rest."""
     if check.difference is None:
         return text
     try:

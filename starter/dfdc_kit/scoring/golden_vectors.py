@@ -1,6 +1,6 @@
-"""Golden vectors for log loss, and what each must score: computed with 50 digits, by the standard library alone.
+"""Golden vectors for log loss and their scores, computed with 50 digits by the standard library alone.
 
-Nothing here knows numpy, pandas or the metric file, so an error would have to be made twice to go unnoticed.
+Nothing here uses numpy, pandas or the metric file, so an error would have to be made twice to go unnoticed.
 """
 
 import math
@@ -19,39 +19,39 @@ LEADERBOARD = ((0.5, "0.69314"), (0.4, "0.71355"), (0.01, "2.30761"), (0.091, "1
 
 
 class GoldenVector(NamedTuple):
-    """Truth and predictions (n,), and the dtype in which a metric is given the predictions."""
+    """Labels and predictions (n,), and the dtype in which a metric receives the predictions."""
 
     name: str
-    truth: Sequence[int]
+    labels: Sequence[int]
     predicted: Sequence[float]
     dtype: Literal["float64", "float32", "int64"]
     why: str
 
     @property
     def inside_the_clip(self) -> bool:
-        """Whether no prediction is so extreme that the clip, or 1 - p in float64, would move it."""
+        """Whether no prediction is so extreme that the clip, or 1 - p in float64, would change it."""
         return all(1e-15 <= p <= 1 - 1e-15 for p in self.predicted)
 
 
-def reference(truth: Sequence[int], predicted: Sequence[float]) -> Decimal:
-    """The log loss of `predicted` (n,) against `truth` (n,) of 0 and 1, correct to 50 digits.
+def reference(labels: Sequence[int], predicted: Sequence[float]) -> Decimal:
+    """The log loss of `predicted` (n,) against `labels` (n,) of 0 and 1, correct to 50 digits.
 
-    A float stands for exactly the number it holds; p is clipped first, then 1 - p is taken, without rounding.
+    A float means exactly its value; p is clipped first, then 1 - p is taken, without rounding.
 
     >>> print(reference([1, 0], [0.5, 0.5]))
     0.69314718055994530941723212145817656807550013436026
     """
-    with localcontext(Context(prec=DIGITS + 15)):  # the surplus takes up the rounding of each step
-        pairs = Counter(zip(truth, predicted, strict=True))
+    with localcontext(Context(prec=DIGITS + 15)):  # the extra digits absorb the rounding of each step
+        pairs = Counter(zip(labels, predicted, strict=True))
         total = sum((count * _loss(y, Decimal(p)) for (y, p), count in pairs.items()), Decimal(0))
-        mean = total / len(truth)
+        mean = total / len(labels)
     return Context(prec=DIGITS).plus(mean)
 
 
 @cache
 def expected(vector: GoldenVector) -> Decimal:
-    """What `vector` must score, with 50 digits."""
-    return reference(vector.truth, vector.predicted)
+    """The score of `vector`, with 50 digits."""
+    return reference(vector.labels, vector.predicted)
 
 
 def _loss(y: int, p: Decimal) -> Decimal:
@@ -76,26 +76,26 @@ def _both(*predicted: float) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 def _many(rows: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Predictions spread over (0, 1), most of them on the right side; the same ones on every machine."""
-    truth = tuple(int(i * 7919 % 1000 < 500) for i in range(rows))
+    labels = tuple(int(i * 7919 % 1000 < 500) for i in range(rows))
     spread = [(i * 104729 % 10007 + 1) / 10009 for i in range(rows)]
-    return truth, tuple(math.sqrt(p) if y else p * p for y, p in zip(truth, spread, strict=True))
+    return labels, tuple(math.sqrt(p) if y else p * p for y, p in zip(labels, spread, strict=True))
 
 
 _LOW, _HIGH = 1e-15, 1 - 1e-15
 _BELOW, _ABOVE = (math.nextafter(1e-15, toward) for toward in (0.0, 1.0))
 
 GOLDEN: tuple[GoldenVector, ...] = (
-    GoldenVector("constant 0.5", *_both(0.5), "float64", "ln 2: what knowing nothing costs"),
-    GoldenVector("a good guess", (1, 0, 1, 0), (0.9, 0.2, 0.7, 0.4), "float64", "natural logarithm, mean, not sum"),
-    GoldenVector("a bad guess", (1, 0, 1, 0), (0.1, 0.8, 0.3, 0.6), "float64", "the truth is not turned round"),
+    GoldenVector("constant 0.5", *_both(0.5), "float64", "ln 2: the score without any information"),
+    GoldenVector("good predictions", (1, 0, 1, 0), (0.9, 0.2, 0.7, 0.4), "float64", "natural logarithm, mean, not sum"),
+    GoldenVector("bad predictions", (1, 0, 1, 0), (0.1, 0.8, 0.3, 0.6), "float64", "labels are not inverted"),
     GoldenVector("uneven classes", (1, 1, 1, 1, 0), (0.9, 0.8, 0.6, 0.7, 0.4), "float64", "no weight by class"),
     GoldenVector("one row, FAKE", (1,), (0.3,), "float64", "a single row"),
     GoldenVector("one row, REAL", (0,), (0.3,), "float64", "a single row"),
-    GoldenVector("all FAKE", (1, 1, 1), (0.9, 0.5, 0.2), "float64", "only one class in the truth"),
-    GoldenVector("all REAL", (0, 0, 0), (0.9, 0.5, 0.2), "float64", "only one class in the truth"),
+    GoldenVector("all FAKE", (1, 1, 1), (0.9, 0.5, 0.2), "float64", "only one class in the solution"),
+    GoldenVector("all REAL", (0, 0, 0), (0.9, 0.5, 0.2), "float64", "only one class in the solution"),
     GoldenVector("wrong with 0", (1,), (0.0,), "float64", "the clip at 1e-15: 34.538776"),
     GoldenVector("wrong with 1", (0,), (1.0,), "float64", "the clip at 1 - 1e-15, which rounds: 34.539576"),
-    GoldenVector("right with 0 and 1", (0, 1), (0.0, 1.0), "float64", "a perfect answer costs 1e-15, not 0"),
+    GoldenVector("right with 0 and 1", (0, 1), (0.0, 1.0), "float64", "a perfect prediction costs 1e-15, not 0"),
     GoldenVector("all 0", *_both(0.0), "float64", "half wrong with 0: 17.269388"),
     GoldenVector("all 1", *_both(1.0), "float64", "half wrong with 1: 17.269788"),
     GoldenVector("integers 0 and 1", (1, 0, 1), (0, 0, 1), "int64", "the sample submission's labels are integers"),
@@ -115,5 +115,5 @@ GOLDEN: tuple[GoldenVector, ...] = (
     GoldenVector("float32 0 and 1", *_both(0.0, 1.0), "float32", "the clip is lost in float32: the loss is infinite"),
     GoldenVector("float32 1e-15, 1 - 2**-24", *_both(single(1e-15), 1 - 2**-24), "float32", "extremes in float32"),
     GoldenVector("4,000 rows", *_many(4000), "float64", "as many as the public test"),
-    GoldenVector("70,001 rows", *_many(70_001), "float64", "more than any piece in which a file may take them"),
+    GoldenVector("70,001 rows", *_many(70_001), "float64", "more than any chunk size a file may use"),
 )

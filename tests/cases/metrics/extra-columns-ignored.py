@@ -1,4 +1,4 @@
-"""A column too many is passed over."""
+"""An extra column is ignored."""
 # ruff: noqa: F821
 
 from pathlib import Path
