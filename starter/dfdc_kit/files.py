@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from dfdc_kit.errors import DataMissingError, OutputError, UsageError
+from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.formatting import format_bytes
 
 PACKAGE = Path(__file__).resolve().parent
@@ -29,6 +29,19 @@ def bundled(name: str) -> Path:
             hint="Install again: pip install --force-reinstall dfdc-starter-kit",
         )
     return path
+
+
+@contextmanager
+def translate_read_errors() -> Iterator[None]:
+    """Raise DataMissingError, with path and reason, for whatever this machine does not let us read."""
+    try:
+        yield
+    except KitError:
+        raise
+    except OSError as error:
+        raise DataMissingError(
+            f"Cannot read {error.filename}: {error.strerror}.", hint="Check the permissions of it and of its folders."
+        ) from error
 
 
 @contextmanager

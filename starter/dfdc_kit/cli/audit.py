@@ -20,14 +20,20 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def audit(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Data folders or label files."),
+        typer.Argument(readable=False, metavar="PATH...", help="Data folders or label files."),
     ],
     split: Annotated[
-        Path | None, typer.Option("--split", metavar="FILE", help="Split to check: split.csv or its folder.")
+        Path | None,
+        typer.Option("--split", readable=False, metavar="FILE", help="Split to check: split.csv or its folder."),
     ] = None,
     submission: Annotated[
         Path | None,
-        typer.Option("--submission", metavar="FILE", help="Submission CSV in which to look for rows left unchanged."),
+        typer.Option(
+            "--submission",
+            readable=False,
+            metavar="FILE",
+            help="Submission CSV in which to look for rows left unchanged.",
+        ),
     ] = None,
     metadata_only: Annotated[bool, typer.Option("--metadata-only", help="Do not open any video.")] = False,
     cache: CacheOption = None,

@@ -27,11 +27,15 @@ data = typer.Typer(
 PathsArgument = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATH...", help="metadata.json or label CSVs, or folders with these, directly or one level down."
+        readable=False,
+        metavar="PATH...",
+        help="metadata.json or label CSVs, or folders with these, directly or one level down.",
     ),
 ]
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="Data folder; default: the current one.")]
+FolderArgument = Annotated[
+    Path, typer.Argument(readable=False, metavar="[DIR]", help="Data folder; default: the current one.")
+]
 
 
 AllOption = Annotated[bool, typer.Option("--all", help="Show everything found, not only the first five of each kind.")]
@@ -169,9 +173,13 @@ def verify(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.cli.progress import counting
     from dfdc_kit.data.integrity import verify as check
+    from dfdc_kit.files import translate_read_errors
     from dfdc_kit.kaggle.download.manifest import expected_files
 
     with counting("decoding" if deep else "reading headers") as progress:
+        if folder.is_dir():
+            with translate_read_errors():
+                next(folder.iterdir(), None)
         expected = expected_files(folder)
         report = check(folder, challenges.load(), deep=deep, cache=cache, expected=expected, progress=progress)
     print_json(report) if as_json else _show_verify(report, show_all=show_all)
@@ -246,7 +254,9 @@ def _status_row(found: "FolderStatus") -> tuple[str, ...]:
 
 
 def add(
-    archives: Annotated[list[Path], typer.Argument(metavar="ZIP...", help="Archives as saved by the browser.")],
+    archives: Annotated[
+        list[Path], typer.Argument(readable=False, metavar="ZIP...", help="Archives as saved by the browser.")
+    ],
     to: ToOption = HERE,
     keep_zip: KeepOption = False,
     as_json: JsonOption = False,

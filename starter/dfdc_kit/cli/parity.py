@@ -21,7 +21,11 @@ def parity(
     metric: Annotated[
         Path | None,
         typer.Option(
-            "--metric", "-m", metavar="FILE", help="Python file with a function `score`; default: the official metric."
+            "--metric",
+            "-m",
+            readable=False,
+            metavar="FILE",
+            help="Python file with a function `score`; default: the official metric.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 
 
 def score(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="Submission CSV.")],
+    submission: Annotated[Path, typer.Argument(readable=False, metavar="SUBMISSION", help="Submission CSV.")],
     solution: Annotated[
         Path,
-        typer.Argument(metavar="SOLUTION", help="Ground truth: a CSV, a metadata.json, or a folder with one of these."),
+        typer.Argument(
+            readable=False,
+            metavar="SOLUTION",
+            help="Ground truth: a CSV, a metadata.json, or a folder with one of these.",
+        ),
     ],
     metric: Annotated[
         Path | None,
         typer.Option(
-            "--metric", "-m", metavar="FILE", help="Python file with a function `score`; default: the official metric."
+            "--metric",
+            "-m",
+            readable=False,
+            metavar="FILE",
+            help="Python file with a function `score`; default: the official metric.",
         ),
     ] = None,
     runs: RunsOption = Path("runs"),

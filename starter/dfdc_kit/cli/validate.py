@@ -23,12 +23,13 @@ ALL = 1_000_000  # with --all or --json
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Submission CSV.")],
+    file: Annotated[Path, typer.Argument(readable=False, readable=False, metavar="FILE", help="Submission CSV.")],
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
             "-a",
+            readable=False,
             metavar="PATH",
             help="Expected rows: a sample submission, a folder of videos, or a solution.",
         ),
@@ -76,9 +77,12 @@ def validate(
 
 def _expected(path: Path, challenge: "Challenge") -> "ExpectedRows":
     from dfdc_kit.data.solution import holds_solution, read_solution
+    from dfdc_kit.files import translate_read_errors
     from dfdc_kit.submission.expected_rows import ExpectedRows
 
-    if path.exists() and holds_solution(path, challenge):
+    with translate_read_errors():
+        is_solution = path.exists() and holds_solution(path, challenge)
+    if is_solution:
         solution = read_solution(path, challenge)
         return ExpectedRows.from_solution(solution.ids, solution.labels, f"the solution {solution.path}")
     return ExpectedRows.from_path(path, challenge)

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.data.labels import read_label_rows, translate_read_errors
+from dfdc_kit.data.labels import read_label_rows
 from dfdc_kit.data.solution import LABELS_CSV
 from dfdc_kit.errors import DataError, DataMissingError, UsageError
-from dfdc_kit.files import write_bytes
+from dfdc_kit.files import translate_read_errors, write_bytes
 from dfdc_kit.formatting import plural
 
 NO_PART = -1

@@ -7,9 +7,10 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import read_csv
-from dfdc_kit.data.labels import names_in, translate_read_errors
+from dfdc_kit.data.labels import names_in
 from dfdc_kit.data.solution import LABELS_CSV
 from dfdc_kit.errors import DataMissingError
+from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
 
 

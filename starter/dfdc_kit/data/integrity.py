@@ -20,9 +20,9 @@ from dfdc_kit.data.inspection import (
     no_progress,
     relative_name,
 )
-from dfdc_kit.data.labels import translate_read_errors
 from dfdc_kit.data.video_header import read_header
 from dfdc_kit.errors import DataMissingError
+from dfdc_kit.files import translate_read_errors
 
 MISSING, NO_VIDEOS, UNLISTED = "missing", "no-videos", "unlisted"
 WRONG_SIZE, WRONG_CONTENT = "wrong-size", "wrong-content"

@@ -6,7 +6,6 @@ such as `videoname` and `is_fake`, are accepted where only one column has one. `
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import HARMLESS, CsvText, Texts, preview, read_csv
-from dfdc_kit.errors import DataError, DataMissingError, KitError
+from dfdc_kit.errors import DataError, DataMissingError
 from dfdc_kit.formatting import join_names, plural
 
 USAGE = "Usage"
@@ -66,19 +65,6 @@ def read_label_rows(path: Path, challenge: Challenge) -> LabelRows:
     if not len(rows.ids):
         raise DataError(f"{path} has no labelled video.", hint=expected_form(challenge))
     return rows
-
-
-@contextmanager
-def translate_read_errors() -> Iterator[None]:
-    """Raise DataMissingError, with path and reason, for whatever this machine does not let us read."""
-    try:
-        yield
-    except KitError:
-        raise
-    except OSError as error:
-        raise DataMissingError(
-            f"Cannot read {error.filename}: {error.strerror}.", hint="Check the permissions of it and of its folders."
-        ) from error
 
 
 def expected_form(challenge: Challenge) -> str:

@@ -11,6 +11,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text, read_csv
 from dfdc_kit.data.labels import USAGE, expected_form, names_in, read_label_rows
 from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def read_solution(path: Path, challenge: Challenge) -> Solution:
 
     Raises DataMissingError if there is none, or more than one in a folder; DataError, with line numbers, if broken.
     """
-    file = find_solution(path, challenge)
-    rows = read_label_rows(file, challenge)
+    with translate_read_errors():
+        file = find_solution(path, challenge)
+        rows = read_label_rows(file, challenge)
     columns = (challenge.submission.row_id, challenge.submission.label)
     return Solution(file, rows.ids, rows.labels, rows.usage, columns, rows.notes)
 

@@ -16,9 +16,10 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import HARMLESS, as_text, preview, read_csv
 from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue, sample_csv, solution_csv
 from dfdc_kit.data.inspection import find_copies, list_videos
-from dfdc_kit.data.labels import raise_for_faults, translate_read_errors
+from dfdc_kit.data.labels import raise_for_faults
 from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, Split, SplitPlan, find_working_plan, split
 from dfdc_kit.errors import DataMissingError, OutputError, UsageError
+from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
 
 CSV_NAME = "split.csv"

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from dfdc_kit.errors import DataMissingError, MetricError
-from dfdc_kit.files import bundled, file_sha256
+from dfdc_kit.files import bundled, file_sha256, translate_read_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +44,10 @@ class LoadedMetric:
 
 def load_metric(path: Path) -> LoadedMetric:
     """Execute the metric file at `path`, under a private module name. Raises DataMissingError or MetricError."""
-    if not path.is_file():
-        raise DataMissingError(f"File or folder not found: {path}", hint="Expected: a metric file.")
+    with translate_read_errors():
+        if not path.is_file():
+            raise DataMissingError(f"File or folder not found: {path}", hint="Expected: a metric file.")
+        sha256 = file_sha256(path)
     name = f"_dfdc_metric_{path.stem}_{abs(hash(path.resolve())):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -62,7 +64,6 @@ def load_metric(path: Path) -> LoadedMetric:
             f"{path} has no function `score`.",
             hint="Expected: score(solution, submission, row_id_column_name) -> float",
         )
-    sha256 = file_sha256(path)
     return LoadedMetric(path, module, sha256, sha256 == file_sha256(bundled("evaluate.py")))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import HARMLESS, Numbers, Texts, preview, read_csv
 from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
 from dfdc_kit.submission.label_text import parse_labels
 
@@ -30,6 +31,11 @@ class ExpectedRows:
     @classmethod
     def from_path(cls, path: Path, challenge: Challenge) -> Self:
         """A sample submission, a folder of videos, or a data folder with either. Raises UsageError or DataError."""
+        with translate_read_errors():
+            return cls._from_path(path, challenge)
+
+    @classmethod
+    def _from_path(cls, path: Path, challenge: Challenge) -> Self:
         if not path.exists():
             raise UsageError(
                 f"File or folder not found: {path}",

@@ -23,9 +23,9 @@ from dfdc_kit.data.inspection import (
     no_progress,
     same_size,
 )
-from dfdc_kit.data.labels import translate_read_errors
 from dfdc_kit.data.split_files import public_test_names, read_folds
 from dfdc_kit.errors import DataMissingError, UsageError
+from dfdc_kit.files import translate_read_errors
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,9 +150,10 @@ def _container_tests(
 
 
 def _read_submission(path: Path, challenge: Challenge) -> CsvText:
-    if not path.is_file():
-        raise DataMissingError(f"File or folder not found: {path}")
-    text = read_csv(path)
+    with translate_read_errors():
+        if not path.is_file():
+            raise DataMissingError(f"File or folder not found: {path}")
+        text = read_csv(path)
     columns = challenge.submission
     if text.column(columns.row_id) is None or text.column(columns.label) is None:
         raise UsageError(
