@@ -23,7 +23,7 @@ ALL = 1_000_000  # with --all or --json
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(readable=False, readable=False, metavar="FILE", help="Submission CSV.")],
+    file: Annotated[Path, typer.Argument(readable=False, metavar="FILE", help="Submission CSV.")],
     against: Annotated[
         Path | None,
         typer.Option(
