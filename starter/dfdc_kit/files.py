@@ -1,4 +1,4 @@
-"""Where bundled data lies, in a checkout or in a wheel; files written whole or not at all; locks; digests of files."""
+"""Paths of bundled data, in a checkout or a wheel; files written completely or not at all; locks; digests."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ def bundled(name: str) -> Path:
     path = (ROOT if ROOT == CHECKOUT else PACKAGE / "bundled") / name
     if not path.exists():
         raise DataMissingError(
-            f"{path} is not there: the installation is incomplete.",
+            f"{path} is missing: the installation is incomplete.",
             hint="Install again: pip install --force-reinstall dfdc-starter-kit",
         )
     return path
@@ -69,7 +69,7 @@ def writing_to(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all."""
+    """Write `content` to `path` completely or not at all."""
     with writing_to(path) as part:
         part.write_bytes(content)
 
@@ -145,7 +145,7 @@ def to_json(record: object) -> bytes:
 
 
 def write_json(path: Path, record: object) -> None:
-    """Write `record` to `path`, whole or not at all. Raises OutputError."""
+    """Write `record` to `path`, completely or not at all. Raises OutputError."""
     write_bytes(path, to_json(record))
 
 
@@ -184,10 +184,10 @@ def lock_folder(folder: Path, warn: Callable[[str], None]) -> AbstractContextMan
 
 def free_bytes(folder: Path) -> int:
     """The free space where `folder` is or would be made, in bytes."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:

@@ -130,9 +130,9 @@ def test_place_is_a_range_where_rows_are_unknown(score, best, worst):
 
 def test_place_where_higher_is_better():
     rows = [LeaderboardRow(place=at, team="", score=score) for at, score in ((1, 0.9), (2, 0.8), (3, 0.7))]
-    whole = Board(title="", metric="", teams=(3, 3), source="", as_of="", rows=rows)
-    assert [place(score, whole, lower_is_better=False).best for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
-    assert [place(score, whole, lower_is_better=False).worst for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
+    complete = Board(title="", metric="", teams=(3, 3), source="", as_of="", rows=rows)
+    assert [place(score, complete, lower_is_better=False).best for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
+    assert [place(score, complete, lower_is_better=False).worst for score in (1.0, 0.85, 0.8, 0.1)] == [1, 2, 3, 4]
 
 
 def test_place_refuses_nan():

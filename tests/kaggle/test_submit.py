@@ -140,7 +140,7 @@ def test_dry_run_lists_the_calls_of_a_real_run(dfdc, mine, kaggle_server):
     for name in planned:
         if name in seen[at:]:
             at = seen.index(name, at) + 1
-        else:  # a data set that is not there has no status
+        else:  # a missing dataset has no status
             assert name == "GetDatasetStatus"
     assert set(seen) == set(planned)
 

@@ -237,7 +237,7 @@ def test_submit_asks_again_when_the_lost_call_had_no_effect(submitted, kaggle_se
     assert kaggle_server.world.submissions == []
     listener = Listener()
     assert submitted(listener).official_score == 0.5
-    assert len(listener.asked) == 1  # agreed again: the first was not spent
+    assert len(listener.asked) == 1  # asked again: the first was not used
 
 
 def test_submit_stops_when_the_lost_call_may_have_succeeded(submitted, kaggle_server):
@@ -289,12 +289,12 @@ def test_failed_hosted_run_uses_no_submission(submitted, place, kaggle_server):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "told"),
+    ("outputs", "message"),
     [({}, "wrote no submission.csv"), ({"submission.csv": b"filename,label\na.mp4,nan\n"}, "is not valid")],
 )
-def test_invalid_hosted_output_is_not_submitted(submitted, kaggle_server, outputs, told):
+def test_invalid_hosted_output_is_not_submitted(submitted, kaggle_server, outputs, message):
     kaggle_server.world.kernel_outputs = outputs
-    with pytest.raises(SubmissionError, match=told):
+    with pytest.raises(SubmissionError, match=message):
         submitted()
     assert kaggle_server.calls("CreateCodeSubmission") == []
 

@@ -94,7 +94,8 @@ def no_credentials() -> KaggleError:
 def broken_credentials(source: Source) -> KaggleError:
     """A credentials file that cannot be used as it is."""
     message = f"{source.place} {source.fault}."
-    return KaggleError(message, hint=f"Replace it. {SIGN_IN_HINT}", reason="bad-credentials")
+    hint = "Make it readable." if "cannot be read" in source.fault else f"Replace it. {SIGN_IN_HINT}"
+    return KaggleError(message, hint=hint, reason="bad-credentials")
 
 
 def _bad_credentials(skew: str) -> KaggleError:

@@ -74,8 +74,8 @@ def ingest_archive(
     entries = unpack_with_progress(archive, folder, progress, name, undouble=True)
     problem = next(filter(None, (incomplete(folder / top, challenge) for top in _tops(entries))), "")
     size = archive.stat().st_size
-    whole = [] if problem else [Entry(name=name, size_bytes=size, digest=digest, files=len(entries))]
-    Manifest(folder).add(*entries, *whole)
+    complete = [] if problem else [Entry(name=name, size_bytes=size, digest=digest, files=len(entries))]
+    Manifest(folder).add(*entries, *complete)
     return IngestResult(
         archive=archive,
         name=name,
