@@ -60,6 +60,7 @@ def outside(tmp_path_factory, sample):
         shutil.copy(video, data / "test_videos")
     rows = [f"{video.name},{at % 2}" for at, video in enumerate(videos)]
     (data / "sample_submission.csv").write_text("\n".join(["filename,label", *(f"{v.name},0" for v in videos)]) + "\n")
+    _training_folder(data, videos)
     truth = folder / "truth.csv"
     truth.write_text("\n".join(["filename,label", *rows]) + "\n")
     (folder / ".token").write_text("a-secret-token")
@@ -94,6 +95,18 @@ def outside(tmp_path_factory, sample):
             "shm_key": SHM_KEY,
         }
         yield data, truth, places, udp
+
+
+def _training_folder(data: Path, scored: list[Path]) -> None:
+    """A training folder with the scored videos, one under its own name and one under another, and one more."""
+    folder = data / "train_sample_videos"
+    folder.mkdir()
+    shutil.copy(scored[0], folder)
+    shutil.copy(scored[1], folder / "renamed.mp4")
+    (folder / "other.mp4").write_bytes(b"other")
+    rows = {name: {"label": "REAL", "original": None} for name in (scored[0].name, scored[1].name, "renamed.mp4")}
+    rows["other.mp4"] = {"label": "FAKE", "original": scored[1].name}
+    (folder / "metadata.json").write_text(json.dumps(rows))
 
 
 def _key() -> str:
