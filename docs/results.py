@@ -1,8 +1,8 @@
-"""The results table of baselines/README.md, from run reports:  python docs/results.py runs/*/run.json [--write].
+"""Make the results table of baselines/README.md from run reports:  python docs/results.py runs/*/run.json [--write].
 
-One row a run of `dfdc run`: log loss with a 95 % interval, AUC, time, memory, fallbacks, where and when. The interval
-resamples pairs, a REAL video and the FAKE one made of it, as sample_data/sources/clips.csv names them; elsewhere single
-videos. A run over videos of a training folder is refused: what was fitted on cannot show what was learned.
+One row per run of `dfdc run`: log loss with a 95 % interval, AUC, time, memory, fallbacks, date. The interval resamples
+pairs of a REAL video and the FAKE one made from it, as listed in sample_data/sources/clips.csv; other videos singly.
+Runs over training videos are refused: they do not show what was learned.
 """
 
 import argparse
@@ -26,21 +26,21 @@ BEGIN, END = "<!-- results: made by docs/results.py -->\n", "<!-- end of results
 RESAMPLES = 10_000
 CLIP = 1e-15
 GIB = 2**30
-BUSY_SHARE = 0.1  # of all cores; above it a time is not firm
+BUSY_SHARE = 0.1  # of all cores used by other programs; above it the time is marked
 HEAD = (
-    "| baseline | log loss (95 % interval) | AUC | videos | s a video | CPU s a video | peak memory | fallbacks | "
+    "| baseline | log loss (95 % interval) | AUC | videos | s per video | CPU s per video | peak memory | fallbacks | "
     "date |\n|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
 def scores(report: RunReport, folder: Path) -> tuple[float, float, float, float]:
-    """Log loss, both ends of its interval, AUC, of the run whose files lie in `folder`."""
+    """Log loss, both ends of its interval, and AUC of the run whose files are in `folder`."""
     solution = read_solution(Path(report.solution), challenges.load())
-    truth = dict(zip((row.decode() for row in solution.ids.tolist()), solution.labels.tolist(), strict=True))
+    labels = dict(zip((row.decode() for row in solution.ids.tolist()), solution.labels.tolist(), strict=True))
     with (folder / CSV).open(newline="", encoding="utf-8") as file:
         rows = [(row["filename"], float(row["label"])) for row in csv.DictReader(file)]
-    y = np.array([truth[name] for name, _ in rows])
-    p = np.clip([guess for _, guess in rows], CLIP, 1 - CLIP)
+    y = np.array([labels[name] for name, _ in rows])
+    p = np.clip([prediction for _, prediction in rows], CLIP, 1 - CLIP)
     loss = -np.log(np.where(y == 1, p, 1 - p))  # (n,)
     if report.score is None or not math.isclose(loss.mean(), report.score.value, rel_tol=1e-9):
         raise SystemExit(f"{folder}: its files do not give the score of its report.")
@@ -49,7 +49,7 @@ def scores(report: RunReport, folder: Path) -> tuple[float, float, float, float]
 
 
 def groups(names: list[str]) -> np.ndarray:
-    """(n,) numbers: the pair of each video, where it is known; else a number of its own."""
+    """(n,) group numbers: that of the video's pair if it is known, else one of its own."""
     with PAIRS.open(newline="", encoding="utf-8") as file:
         pair_of = {row["filename"]: row["pair"] for row in csv.DictReader(file)}
     return np.unique([pair_of.get(name, name) for name in names], return_inverse=True)[1]
@@ -65,7 +65,7 @@ def interval(loss: np.ndarray, group: np.ndarray) -> tuple[float, float]:
 
 
 def refuse_training(report: RunReport, path: Path, folder: Path) -> None:
-    """End the program if the run is not complete, or one of its videos is in its data's own training folder."""
+    """Exit with a message if the run is not complete, or uses a training video of its data folder."""
     if report.judgement.verdict is not Verdict.COMPLETE or report.score is None:
         raise SystemExit(f"{path}: {report.judgement.verdict.value}, no score. Only complete, scored runs have a row.")
     metadata = Path(report.data_folder) / "train_sample_videos/metadata.json"
@@ -73,15 +73,17 @@ def refuse_training(report: RunReport, path: Path, folder: Path) -> None:
     with (folder / CSV).open(newline="", encoding="utf-8") as file:
         seen = {row["filename"] for row in csv.DictReader(file)} & trained
     if seen:
-        raise SystemExit(f"{path}: {len(seen)} of its videos are training videos, such as {min(seen)}: no score.")
+        raise SystemExit(
+            f"{path}: {len(seen)} of its videos are training videos, such as {min(seen)}. Score other videos."
+        )
 
 
 def row(report: RunReport, folder: Path) -> str:
-    """One line of the table."""
+    """One row of the table."""
     value, low, high, auc = scores(report, folder)
-    seen = report.observation
-    usage = seen.outcome.usage
-    others = seen.noise.other_programs_share or 0.0
+    observation = report.observation
+    usage = observation.outcome.usage
+    others = observation.noise.other_programs_share or 0.0
     busy = f" (busy: {others:.0%})" if others > BUSY_SHARE else ""
     cells = (
         f"`{report.submission}`",
@@ -91,46 +93,46 @@ def row(report: RunReport, folder: Path) -> str:
         f"{report.seconds_per_video:.2f}{busy}",
         "unknown" if usage.cpu_time_s is None else f"{usage.cpu_time_s / report.rows:.2f}",
         "unknown" if usage.peak_memory_bytes is None else f"{usage.peak_memory_bytes / GIB:.2f} GiB",
-        str(seen.fallbacks.count),
+        str(observation.fallbacks.count),
         report.started[:10],
     )
     return f"| {' | '.join(cells)} |\n"
 
 
 def kernel(system: str) -> str:
-    """System and kernel version alone, of what `platform.platform()` says: "Linux 6.18.44"."""
+    """System and kernel version of `platform.platform()`: "Linux 6.18.44"."""
     return " ".join(system.split("-")[:2])
 
 
 def machines(reports: list[RunReport]) -> str:
-    """Where the runs took place, and with what."""
-    places = {
+    """The machines and package versions of the runs."""
+    hardware = {
         f"{r.machine.cpu_cores} cores, {r.machine.memory_bytes / GIB:.0f} GiB, {kernel(r.machine.system)}"
         for r in reports
     }
     versions = {name: number for r in reports for name, number in sorted(r.machine.packages.items())}
     python = sorted({r.machine.python for r in reports})
     listed = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
-    return f"Machine: {'; '.join(sorted(places))}. Python {', '.join(python)}; {listed}.\n"
+    return f"Machine: {'; '.join(sorted(hardware))}. Python {', '.join(python)}; {listed}.\n"
 
 
 def main() -> None:
-    """Print the table, or put it into README.md."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument(
-        "reports", nargs="+", type=Path, help="run.json files; of several of one baseline the last counts"
+    """Print the table, or write it into baselines/README.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "reports", nargs="+", type=Path, help="run.json files; of several for one baseline the last is used"
     )
-    options.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
-    asked = options.parse_args()
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
+    args = parser.parse_args()
     latest: dict[str, tuple[RunReport, Path]] = {}
-    for path in asked.reports:
+    for path in args.reports:
         report, folder = load(path), path if path.is_dir() else path.parent
         refuse_training(report, path, folder)
         if report.submission not in latest or latest[report.submission][0].started <= report.started:
             latest[report.submission] = report, folder
     scored = sorted(latest.values(), key=lambda pair: -pair[0].score.value if pair[0].score else 0.0)
     table = HEAD + "".join(row(*pair) for pair in scored) + "\n" + machines([report for report, _ in scored])
-    if not asked.write:
+    if not args.write:
         print(table, end="")
         return
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

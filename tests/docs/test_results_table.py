@@ -1,8 +1,9 @@
-"""The results table of the baselines comes from run reports alone, and never from videos that were trained on."""
+"""docs/results.py: the table comes from run reports only, and never from training videos."""
 
 import csv
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -25,14 +26,29 @@ def table(*arguments: object, script: Path = ROOT / "docs/results.py") -> subpro
     return subprocess.run([sys.executable, "-B", script, *map(str, arguments)], capture_output=True, text=True)
 
 
-@pytest.fixture
-def report(dfdc, code_submission, tmp_path) -> Path:
-    done = dfdc("run", code_submission(ODDS, "odds"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next((tmp_path / "runs").glob("*-odds/run.json"))
+def run(folder: Path, *arguments: object) -> Path:
+    """`dfdc run` in `folder`; the run's report."""
+    command = [sys.executable, "-m", "dfdc_kit", "run", *map(str, arguments), "--backend", "process"]
+    subprocess.run(command, cwd=folder, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, check=False)
+    (report,) = (folder / "runs").glob("*/run.json")
+    return report
 
 
-def test_a_row_says_what_the_report_and_its_files_say(report):
+def submission(folder: Path, source: str, name: str) -> Path:
+    (folder / name).mkdir()
+    (folder / name / "submission.toml").write_text(f'name = "{name}"\n')
+    (folder / name / "main.py").write_text(source)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    """The report of one run over the sample."""
+    folder = tmp_path_factory.mktemp("odds")
+    return run(folder, submission(folder, ODDS, "odds"))
+
+
+def test_row_agrees_with_the_report_and_its_files(report):
     done = table(report)
     assert done.returncode == 0, done.stderr
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `")]
@@ -42,14 +58,18 @@ def test_a_row_says_what_the_report_and_its_files_say(report):
     assert value == pytest.approx(json.loads(report.read_text())["score"]["value"], abs=1e-4)
     assert low < value < high
     with (SAMPLE / "solution/solution.csv").open(newline="") as file:
-        truth = {line["filename"]: int(line["label"]) for line in csv.DictReader(file)}
+        labels = {line["filename"]: int(line["label"]) for line in csv.DictReader(file)}
     with (report.parent / "submission.csv").open(newline="") as file:
-        guess = {line["filename"]: float(line["label"]) for line in csv.DictReader(file)}
-    pairs = [(guess[f], guess[r]) for f in truth if truth[f] for r in truth if not truth[r]]
-    assert float(auc) == pytest.approx(math.fsum((f > r) + (f == r) / 2 for f, r in pairs) / len(pairs), abs=0.005)
+        predictions = {line["filename"]: float(line["label"]) for line in csv.DictReader(file)}
+    fakes = [predictions[name] for name in labels if labels[name]]
+    reals = [predictions[name] for name in labels if not labels[name]]
+    pairs = [(fake, real) for fake in fakes for real in reals]
+    assert float(auc) == pytest.approx(
+        math.fsum((fake > real) + (fake == real) / 2 for fake, real in pairs) / len(pairs), abs=0.005
+    )
 
 
-def test_it_is_put_between_its_marks_and_nowhere_else(report, tmp_path):
+def test_table_replaces_the_text_between_its_marks_only(report, tmp_path):
     copy = tmp_path / "checkout"
     for folder in ("baselines", "docs"):
         (copy / folder).mkdir(parents=True)
@@ -66,29 +86,27 @@ def test_it_is_put_between_its_marks_and_nowhere_else(report, tmp_path):
     assert text.count("`odds`") == 1
 
 
-def test_a_run_over_training_videos_is_refused(dfdc, code_submission, tmp_path):
+def test_run_over_training_videos_is_refused(tmp_path):
     data = tmp_path / "data"
     (data / "train_sample_videos").mkdir(parents=True)
     shutil.copytree(SAMPLE / "train_sample_videos", data / "test_videos", ignore=shutil.ignore_patterns("*.json"))
     shutil.copy(SAMPLE / "train_sample_videos/metadata.json", data / "train_sample_videos")
-    truth = data / "train_sample_videos/metadata.json"
-    done = dfdc("run", code_submission(ODDS, "odds"), "--data", data, "--solution", truth)
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = table(next((tmp_path / "runs").glob("*/run.json")))
+    solution = data / "train_sample_videos/metadata.json"
+    done = table(run(tmp_path, submission(tmp_path, ODDS, "odds"), "--data", data, "--solution", solution))
     assert done.returncode == 1
     assert "are training videos" in done.stderr
 
 
-def test_a_failed_run_is_refused(dfdc, code_submission, tmp_path):
-    dfdc("run", code_submission("raise SystemExit(3)", "fails"))
-    done = table(next((tmp_path / "runs").glob("*/run.json")))
+def test_failed_run_is_refused(tmp_path):
+    done = table(run(tmp_path, submission(tmp_path, "raise SystemExit(3)", "fails")))
     assert done.returncode == 1
     assert "exception, no score" in done.stderr
 
 
-def test_changed_files_are_refused(report):
-    text = (report.parent / "submission.csv").read_text()
-    (report.parent / "submission.csv").write_text(text.replace(",0.8", ",0.7", 1))
-    done = table(report)
+def test_run_with_a_changed_csv_is_refused(report, tmp_path):
+    folder = shutil.copytree(report.parent, tmp_path / "run")
+    text = (folder / "submission.csv").read_text()
+    (folder / "submission.csv").write_text(text.replace(",0.8", ",0.7", 1))
+    done = table(folder / "run.json")
     assert done.returncode == 1
     assert "do not give the score" in done.stderr
