@@ -65,6 +65,7 @@ def run_cells(run_program, notebook):
         (["files = !echo a; echo b", "files"], 0, "['a', 'b']\n"),
         (["%%bash\necho from bash"], 0, "from bash\n"),
         (["!exit 3", "print(_exit_code)"], 0, "3\n"),
+        (["!pip --version > /dev/null"], 0, ""),
         (
             ["from IPython.display import HTML, display, clear_output\nclear_output()\ndisplay(1)\nHTML('x')"],
             0,

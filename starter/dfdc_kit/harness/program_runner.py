@@ -150,7 +150,8 @@ def make_shell(path: Path) -> Any:
     if path.suffix != ".ipynb":
         shell.user_ns["__file__"] = str(path)
     builtins.input = getpass.getpass = no_input
-    warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit', or Ctrl-D.")
+    for message in ("To exit: use 'exit', 'quit', or Ctrl-D.", "You executed the system command !pip"):
+        warnings.filterwarnings("ignore", message=message)
     return shell
 
 
