@@ -30,7 +30,7 @@ MIN_TAIL_INDEX = 1.2  # a Pareto tail with an index below 1 has no mean
 LEAST_QUANTILE = 0.10  # of the costs: no mean of future costs is below it
 SAME_SIZE = 0.05  # standard deviation over mean, below which videos count as equally large
 SAME_LOAD = 0.10  # the same, of blocks of the load
-LOAD_PARTS = 9  # a load that comes and goes leaves so few independent parts of a run
+LOAD_PARTS = 12  # a load that comes and goes leaves so few independent parts of a run
 SIZE_BINS = 8
 
 
@@ -193,7 +193,7 @@ def _future_cost(
     if len(timings.loads) == costs.size:
         load = Blocks(np.array(timings.loads))
         if load.means.std() > SAME_LOAD * load.means.mean():  # it comes and goes slowly: few independent parts
-            parts = LOAD_PARTS // 2 if _is_sorted(np.array(timings.sizes)) else LOAD_PARTS
+            parts = LOAD_PARTS // 3 if _is_sorted(np.array(timings.sizes)) else LOAD_PARTS
             blocks = Blocks(costs, max(load.length, blocks.length, costs.size // parts))
     flat = _mean_interval(blocks, more, level, slope=False)
     t, growth, freedom = _trend(timings, blocks.length)
