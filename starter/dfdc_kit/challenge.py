@@ -37,7 +37,7 @@ class DataLayout(Settings, frozen=True, kw_only=True):
 
 
 class Metric(Settings, frozen=True, kw_only=True):
-    """The metric file (a bundled name, or a path beside the TOML file) and how its value is displayed."""
+    """The metric file (a bundled name, or a path relative to the TOML file) and how its value is displayed."""
 
     file: str
     name: str
@@ -62,7 +62,7 @@ class Parts(Settings, frozen=True, kw_only=True):
     """The archives of the full training set, which only a browser's session may fetch; `{part}` counts from 0."""
 
     archive: str  # name of the download, with {part}
-    url: str  # where it lies, with {part}
+    url: str  # with {part}
     largest_bytes: int
     total_bytes: int
     source: str
@@ -84,7 +84,7 @@ class Challenge(Settings, frozen=True, kw_only=True):
 
     @property
     def metric_path(self) -> Path:
-        """The metric file: the challenge's own if `load` found one beside its TOML file, else the bundled one."""
+        """The metric file: the challenge's own if `load` found one next to its TOML file, else the bundled one."""
         own = Path(self.metric.file)
         return own if own.is_absolute() else bundled(self.metric.file)
 
@@ -92,14 +92,14 @@ class Challenge(Settings, frozen=True, kw_only=True):
 def load(name: str = "") -> Challenge:
     """The challenge `name`, or the one in the TOML file `name`; else that of the variable DFDC_CHALLENGE, else DFDC.
 
-    A metric file beside the TOML file goes before a bundled one. Raises DataMissingError or DataError.
+    A metric file next to the TOML file takes precedence over a bundled one. Raises DataMissingError or DataError.
     """
     name = name or os.environ.get(CHOSEN_BY) or BUNDLED
     path = Path(name).absolute() if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         known = sorted(file.stem for file in FOLDER.glob("*.toml"))
         hint = suggest(name, known, label=f"{CHOSEN_BY} is a TOML file or one of")
-        raise DataMissingError(f"There is no challenge {name!r} ({CHOSEN_BY}).", hint=hint)
+        raise DataMissingError(f"Challenge not found: {name!r} ({CHOSEN_BY}).", hint=hint)
     challenge = read_toml(path, Challenge)
     own = path.parent / challenge.metric.file
     if not own.is_file():

@@ -49,7 +49,7 @@ def test_golden_vector(vector):
 
 
 @pytest.mark.parametrize("vector", GOLDEN, ids=lambda vector: vector.name)
-def test_the_reference_agrees_with_mpmath_to_45_digits(vector):
+def test_reference_agrees_with_mpmath_to_45_digits(vector):
     """The reference is `decimal`; mpmath computes its logarithms in another way."""
     with mpmath.workdps(60):
         low, high = mpmath.mpf(1e-15), mpmath.mpf(1 - 1e-15)
@@ -76,7 +76,7 @@ def test_golden_vectors_cover_the_hard_places():
     assert {vector.dtype for vector in GOLDEN} == {"float64", "float32", "int64"}
 
 
-def test_the_reference_knows_no_numpy():
+def test_reference_does_not_import_numpy():
     names = {
         alias.name
         for node in ast.walk(ast.parse(Path(golden_vectors.__file__).read_text()))
@@ -150,7 +150,7 @@ def frames(rows):
 
 @law
 @given(ROWS)
-def test_law_it_is_the_reference(rows):
+def test_score_is_the_reference(rows):
     truth, predicted = zip(*rows, strict=True)
     expected = reference(truth, predicted)
     assert abs(Decimal(score(truth, predicted)) - expected) <= ABSOLUTE + RELATIVE * expected
@@ -158,7 +158,7 @@ def test_law_it_is_the_reference(rows):
 
 @law
 @given(ROWS, st.randoms(use_true_random=False))
-def test_law_row_order_never_matters(rows, random):
+def test_row_order_never_matters(rows, random):
     truth, guess = frames(rows)
     order = random.sample(range(len(rows)), len(rows))
     value = evaluate.score(truth, guess, "filename")
@@ -169,7 +169,7 @@ def test_law_row_order_never_matters(rows, random):
 
 @law
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 1023)), min_size=1, max_size=40))
-def test_law_of_the_complement(rows):
+def test_score_of_the_complement(rows):
     """To predict 1 - p of the other class is the same bet. (Eighths and the like: 1 - p is exact.)"""
     truth, predicted = [y for y, _ in rows], [p / 1024 for _, p in rows]
     assert score(truth, predicted) == score([1 - y for y in truth], [1 - p for p in predicted])
@@ -177,20 +177,20 @@ def test_law_of_the_complement(rows):
 
 @law
 @given(ROWS)
-def test_law_of_bounds(rows):
+def test_score_is_within_its_bounds(rows):
     assert 9.9e-16 < score(*zip(*rows, strict=True)) < 34.5396
 
 
 @law
 @given(st.integers(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_law_closer_to_the_truth_never_costs_more(y, one, other):
+def test_closer_prediction_never_costs_more(y, one, other):
     near, far = sorted((one, other), key=lambda p: abs(y - p))
     assert score([y], [near]) <= score([y], [far]) + 1e-15
 
 
 @law
 @given(ROWS, st.data())
-def test_law_parts_fold_to_the_whole(rows, data):
+def test_parts_average_to_the_score(rows, data):
     truth, guess = frames(rows)
     first = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
     parts = [np.flatnonzero(np.array(first) == side) for side in (True, False)]
@@ -200,7 +200,7 @@ def test_law_parts_fold_to_the_whole(rows, data):
 
 @law
 @given(ROWS)
-def test_law_the_mean_of_the_losses_is_the_score(rows):
+def test_mean_of_the_losses_is_the_score(rows):
     truth, guess = frames(rows)
     losses = evaluate.losses(truth, guess[::-1], "filename")
     assert losses.index.tolist() == truth["filename"].tolist()
@@ -217,7 +217,7 @@ def test_ignored_rows_cost_nothing():
     assert list(evaluate.losses(truth, guess, "filename").index) == ["000.mp4", "002.mp4"]
 
 
-def test_ignored_rows_must_be_there_all_the_same():
+def test_ignored_rows_must_be_present():
     truth = solution(1, 0, Usage=["Public", "Ignored"])
     with pytest.raises(ParticipantVisibleError, match=r"Missing id in 1 row\(s\), first: 001\.mp4"):
         evaluate.score(truth, pd.DataFrame({"filename": ["000.mp4"], "label": [0.5]}), "filename")
@@ -337,13 +337,13 @@ def test_refusal_names_ids_whatever_the_index_is():
         (TRUTH[["label"]], "no column filename"),
     ],
 )
-def test_a_broken_solution_is_not_the_participants_fault(broken, rule):
+def test_broken_solution_is_not_blamed_on_the_participant(broken, rule):
     with pytest.raises(ValueError, match=rule):
         evaluate.score(broken, GUESS, "filename")
 
 
 @pytest.mark.parametrize("change", [lambda x: x.astype(str), lambda x: x.astype(object), lambda x: x.map(Decimal)])
-def test_numbers_in_any_dress_are_read_exactly(change):
+def test_numbers_of_any_type_are_read_exactly(change):
     """pandas before 3.0 parses 0.9999999999999989 wrongly; one step there is worth a tenth of a nat."""
     values = pd.Series([0.9999999999999989, 1 - 2**-49, 0.1, 1e-14, 0.30000000000000004])
     assert evaluate.score(TRUTH, GUESS.assign(label=change(values)), "filename") == score(TRUTH["label"], values)
@@ -352,7 +352,7 @@ def test_numbers_in_any_dress_are_read_exactly(change):
 # --- the file
 
 
-def test_self_contained_and_short():
+def test_metric_file_is_self_contained_and_short():
     source = FILE.read_text("utf-8")
     tree = ast.parse(source)
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -125,12 +125,12 @@ def _read(file: Path, challenge: Challenge) -> LabelFile:
 
 
 def _folder_of(file: Path, challenge: Challenge) -> tuple[str, Path]:
-    """Name and path of the videos' folder: `x.metadata.json` is about the folder `x` beside it, if that exists."""
+    """Name and path of the videos' folder: `x.metadata.json` is about the folder `x` next to it, if that exists."""
     own = file.name.removesuffix(challenge.data.metadata).rstrip(".").removesuffix(".csv")
     if not own or file.name == LABELS_CSV:
         return file.parent.name, file.parent
-    beside = file.parent / own
-    return own, beside if beside.is_dir() else file.parent
+    folder = file.parent / own
+    return own, folder if folder.is_dir() else file.parent
 
 
 # ------------------------------------------------------------------------------------------------- several files as one
