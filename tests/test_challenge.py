@@ -103,5 +103,5 @@ def test_nothing_is_said_of_it_that_holds_for_the_other_alone(birds, code_submis
 def test_a_challenge_that_is_not_there_is_named(dfdc):
     done = dfdc("validate", "x.csv", DFDC_CHALLENGE="frogs")
     assert done.returncode == 3
-    assert "There is no challenge 'frogs' (DFDC_CHALLENGE)." in done.stderr
+    assert "Challenge not found: 'frogs' (DFDC_CHALLENGE)." in done.stderr
     assert "one of: dfdc" in done.stderr
