@@ -64,8 +64,8 @@ def score(
     from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.validate import validate
 
-    check_exists(submission)
     challenge = challenges.load()
+    check_exists(submission)
     loaded = load_metric(metric or challenge.metric_path)
     full = read_solution(solution, challenge)
     truth = _matching_rows(submission, full, challenge, subset=subset)

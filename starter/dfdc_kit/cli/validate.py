@@ -60,8 +60,8 @@ def validate(
     from dfdc_kit.submission.repair import repair as write_fixed
     from dfdc_kit.submission.validate import validate as check
 
-    check_exists(file)
     challenge = challenges.load()
+    check_exists(file)
     expected = None if against is None else _expected(against, challenge)
     if repair is None:
         validation, _ = check(file, challenge, expected, ALL if as_json or show_all else FIRST)
