@@ -1,4 +1,4 @@
-"""The house stands: imports point down only, and heavy packages come in where they are used, not before."""
+"""Imports point down the layers only, and heavy packages are imported where they are used."""
 
 import ast
 import subprocess
@@ -21,12 +21,12 @@ LAYERS = [  # top to bottom; packages in one row do not import each other
     {"formatting"},
     {"errors"},
 ]
-DEPTH = {room: depth for depth, row in enumerate(LAYERS) for room in row}
+DEPTH = {name: depth for depth, row in enumerate(LAYERS) for name in row}
 PACKAGE = Path(__file__).resolve().parents[1] / "starter" / "dfdc_kit"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
 
 
-def room(path: Path) -> str:
+def layer_of(path: Path) -> str:
     return layer(list(path.relative_to(PACKAGE).with_suffix("").parts))
 
 
@@ -46,28 +46,28 @@ def imports(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down_only(path):
-    here = room(path)
-    if here == "__init__":
+    own = layer_of(path)
+    if own == "__init__":
         assert not [name for name in imports(path) if name.startswith("dfdc_kit")]
         return
     for name in imports(path):
         parts = name.split(".")
         if parts[0] != "dfdc_kit" or len(parts) < 2 or layer(parts[1:]) not in DEPTH:
             continue
-        there = layer(parts[1:])
-        assert there == here or DEPTH[there] > DEPTH[here], f"{path.name} ({here}) imports {name}: not a lower room"
+        other = layer(parts[1:])
+        assert other == own or DEPTH[other] > DEPTH[own], f"{path.name} ({own}) imports {name}: not a lower layer"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_cli_knows_typer_and_rich_and_nobody_torch(path):
+def test_only_the_cli_imports_typer_and_rich_and_no_module_imports_torch(path):
     tops = {name.split(".")[0] for name in imports(path)}
     assert "torch" not in tops
-    if room(path) not in {"cli", "__main__"}:
+    if layer_of(path) not in {"cli", "__main__"}:
         assert not tops & {"typer", "rich", "click"}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["score", "--help"], ["--version"]])
-def test_help_is_light(command):
+def test_help_imports_no_heavy_package(command):
     """`dfdc --help` answers without the packages that take seconds to import."""
     heavy = ("numpy", "pandas", "sklearn", "scipy", "torch", "kaggle", "av", "msgspec", "psutil")
     code = (
@@ -81,6 +81,6 @@ def test_help_is_light(command):
     assert done.stderr.strip() == "[]"
 
 
-def test_files_stay_small():
-    """A file past 400 lines wants to be two rooms."""
+def test_no_file_has_more_than_400_lines():
+    """No file has more than 400 lines."""
     assert {path.name: n for path in FILES if (n := len(path.read_text().splitlines())) > 400} == {}

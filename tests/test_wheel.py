@@ -1,4 +1,4 @@
-"""The wheel carries what it must and nothing else, and works where there is no checkout."""
+"""The wheel contains exactly what it should, and works without a checkout."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def wheel(root, tmp_path_factory) -> Path:
 
 
 def tracked(root: Path, folder: str) -> set[str]:
-    """Files below a folder that belong to the project: those git knows, or all where there is no git."""
+    """Files of the project below a folder: those that git tracks, or all where there is no git."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", folder],
         cwd=root,
@@ -33,7 +33,7 @@ def tracked(root: Path, folder: str) -> set[str]:
     return {str(path.relative_to(root)) for path in (root / folder).rglob("*") if path.is_file()}
 
 
-def test_the_wheel_holds_exactly_this(root, wheel):
+def test_the_wheel_contains_exactly_the_tracked_files(root, wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = {name.removeprefix("starter/") for name in tracked(root, "starter")}
@@ -41,17 +41,17 @@ def test_the_wheel_holds_exactly_this(root, wheel):
     assert names == package | data | {"dfdc_kit/bundled/evaluate.py"}
 
 
-def test_it_works_elsewhere(wheel, tmp_path):
+def test_the_installed_wheel_runs_and_scores_a_baseline(wheel, tmp_path):
     """Installed into an environment of its own, away from the checkout: a scored run, and no module `evaluate`."""
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    theirs = next(
+    third_party = next(
         path for path in sys.path if path.endswith("site-packages")
     )  # third-party packages, but no .pth of ours
-    environment = {**os.environ, "PYTHONPATH": theirs, "NO_COLOR": "1"}
+    environment = {**os.environ, "PYTHONPATH": third_party, "NO_COLOR": "1"}
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -26,7 +26,8 @@ def bundled(name: str) -> Path:
     if not path.exists():
         raise DataMissingError(
             f"{path} is missing: the installation is incomplete.",
-            hint="Install again: pip install --force-reinstall dfdc-starter-kit",
+            hint="Install it again.",
+            command="pip install --force-reinstall dfdc-starter-kit",
         )
     return path
 

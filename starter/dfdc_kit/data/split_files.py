@@ -165,7 +165,7 @@ def read_folds(path: Path) -> dict[str, str]:
     """
     file = path / CSV_NAME if path.is_dir() else path
     if not file.is_file():
-        raise DataMissingError(f"File or folder not found: {file}", hint="Make a split: dfdc data split DIR")
+        raise DataMissingError(f"File or folder not found: {file}", hint="Make a split.", command="dfdc data split DIR")
     text = read_csv(file)
     names, folds = text.column("filename"), text.column("fold")
     folds = text.column(OLD_FOLD_COLUMN) if folds is None else folds

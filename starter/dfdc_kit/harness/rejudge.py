@@ -60,5 +60,5 @@ def _check_unchanged(path: Path, sha256: str) -> None:
     if seen != sha256:
         raise DataError(
             f"{path} has changed since the run: sha256 {seen or 'of no file'}, recorded {sha256 or 'none'}.",
-            hint="Run the submission again: dfdc run",
+            hint="Run the submission again.",
         )

@@ -318,7 +318,8 @@ def load(path: Path) -> RunReport:
             known = ", ".join(map(str, (*UPGRADES, SCHEMA_VERSION)))
             raise DataError(
                 f"{path} has schema version {version}; this version of dfdc reads {known}.",
-                hint="Upgrade: pip install -U dfdc-starter-kit",
+                hint="Upgrade.",
+                command="pip install --upgrade dfdc-starter-kit",
             )
         return msgspec.convert(raw, type=RunReport)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError) as error:
