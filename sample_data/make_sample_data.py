@@ -2,10 +2,10 @@
 
     python sample_data/make_sample_data.py [--out DIR] [--only NAME.mp4]
 
-Everything is drawn from the stills in sources/ and from fixed seeds, so the same
+Everything is made from the pictures in sources/ and fixed seeds, so the same
 package versions give the same bytes: Python 3.11, numpy 2.4.6,
 opencv-python-headless 4.13.0.92, av 18.1.0. Other versions give nearly the same frames.
-About a minute on two cores. With --only, one clip is written, into DIR itself.
+Takes about a minute on two cores. With --only, one clip is written into DIR.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small systems: threads cost more than they bring
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads would slow this down
 
 import numpy as np
 from making.forge import forge
@@ -33,7 +33,7 @@ from making.video import Tape, loudness, voice, write
 HERE = Path(__file__).resolve().parent
 NAME_SEED = 20191322  # a seed whose name order is even over labels and over Usage
 NTSC, PAL, SLOW = Fraction(30000, 1001), Fraction(25), Fraction(15)
-SWAY_MARGIN = 0.03  # share of the frame height
+SWAY_MARGIN = 0.03  # fraction of the frame height
 WIDE, TALL = (640, 360), (360, 640)
 
 
@@ -41,7 +41,7 @@ WIDE, TALL = (640, 360), (360, 640)
 class Pair:
     """A real clip and its fake.
 
-    `cast` says who stands where: name, face height, x and y of the face, as shares of the frame.
+    `cast` lists the people: name, face height, x and y of the face, as fractions of the frame.
     """
 
     seed: int
@@ -53,12 +53,12 @@ class Pair:
     frames: int = 72
     sound: bool = True
     crf: int = 24
-    shrink: float = 1.0  # quality loss before the encode, see Tape
+    shrink: float = 1.0  # downsampling factor before the encode, see Tape
     usage: str = ""  # test only: Public or Private
 
     @property
     def people(self) -> list[str]:
-        """Everybody whose face is used, the donor last."""
+        """Everyone whose face is used, the donor last."""
         return [name for name, *_ in self.cast] + ([self.donor] if self.donor else [])
 
 
@@ -110,7 +110,7 @@ def all_clips() -> list[Clip]:
 
 
 def place(person: Portrait, pair: Pair, height: float, x: float, y: float) -> Placement:
-    """Turn shares of the frame into a scale and a position in pixels."""
+    """Convert fractions of the frame to a scale and a position in pixels."""
     frame = np.array(pair.size, np.float64)
     scale, at = height * frame[1] / person.face_height, frame * (x, y)
     if person.name in REAL_PEOPLE:  # a photograph must cover the frame, even when it sways
@@ -122,7 +122,7 @@ def place(person: Portrait, pair: Pair, height: float, x: float, y: float) -> Pl
 
 @lru_cache(maxsize=1)
 def shoot(pair: Pair) -> tuple[Footage, Array | None]:
-    """The untouched frames of a pair and its sound."""
+    """The original frames of a pair and its audio."""
     rng = np.random.default_rng(pair.seed)
     speech = loudness(rng, pair.frames, float(pair.fps))
     sound = voice(rng, speech, float(pair.fps)) if pair.sound else None
@@ -131,7 +131,7 @@ def shoot(pair: Pair) -> tuple[Footage, Array | None]:
 
 
 def make_clip(clip: Clip, path: Path) -> None:
-    """Film, forge where it is a fake, encode."""
+    """Render the frames, manipulate them if the clip is a fake, encode."""
     pair = clip.pair
     footage, sound = shoot(pair)
     frames = footage.frames
@@ -173,7 +173,7 @@ def make_all(out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         for folder in folders:
             (Path(scratch) / folder).mkdir()
-        for clip in sorted(clips, key=lambda clip: (clip.pair.seed, clip.name)):  # a pair is filmed once
+        for clip in sorted(clips, key=lambda clip: (clip.pair.seed, clip.name)):  # each pair is rendered once
             make_clip(clip, Path(scratch) / clip.folder / clip.name)
             print(clip.folder, clip.name, flush=True)
         write_tables(Path(scratch), clips)
@@ -188,7 +188,7 @@ def make_all(out: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write into (default: beside this script)")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write into (default: next to this script)")
     parser.add_argument("--only", metavar="NAME.mp4", help="make this one clip only")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def main() -> None:
         return
     named = [clip for clip in all_clips() if clip.name == options.only]
     if not named:
-        parser.error(f"no clip is called {options.only}; see sources/clips.csv")
+        parser.error(f"no clip named {options.only}; the names are in sources/clips.csv")
     make_clip(named[0], options.out / options.only)
 
 

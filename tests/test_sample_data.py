@@ -1,4 +1,4 @@
-"""The sample data: layout, labels that nothing but the picture gives away, faces a detector finds."""
+"""The sample data: layout, no leak of the labels outside the pixels, faces that a detector finds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "sample_data"
 TRAIN, TEST = ROOT / "train_sample_videos", ROOT / "test_videos"
 SIZE_LIMIT_BYTES = 5_000_000
-FACE_RATE = 0.95  # share of sampled frames in which YuNet must find a face
+FACE_RATE = 0.95  # fraction of sampled frames in which YuNet must find a face
 FRAME_STEP = 6
 REMAKE_TOLERANCE = 2.0  # mean absolute difference, grey levels; other encoder builds differ a little
 REAL_PEOPLE = {"astronaut", "hopper"}
@@ -40,7 +40,7 @@ def frames(path: Path, step: int = 1) -> list[np.ndarray]:
 
 
 def facts(path: Path) -> dict[str, object]:
-    """What the container says about a clip, without a look at a pixel."""
+    """Container fields of a clip, without decoding."""
     with av.open(str(path)) as box:
         video = box.streams.video[0]
         return {
@@ -64,25 +64,25 @@ def pairs() -> dict[str, list[str]]:
 
 
 def auc(labels: list[int], values: list[float]) -> float:
-    """Chance that a fake has a larger value than a real, ties counted half."""
+    """Probability that a fake has a larger value than a real one, ties counted half."""
     fakes = [v for v, y in zip(values, labels, strict=True) if y]
     reals = [v for v, y in zip(values, labels, strict=True) if not y]
     return float(np.mean([(f > r) + 0.5 * (f == r) for f in fakes for r in reals]))
 
 
-def test_layout() -> None:
+def test_folders_hold_the_listed_files() -> None:
     assert len(list(TRAIN.glob("*.mp4"))) == len(list(TEST.glob("*.mp4"))) == 16
     assert {p.name for p in TRAIN.iterdir()} == set(METADATA) | {"metadata.json"}
     assert {p.name for p in TEST.iterdir()} == set(SOLUTION.filename)
     assert {p.name: p.parent.name for p in PATHS} == {name: row["folder"] for name, row in CLIPS.items()}
 
 
-def test_small() -> None:
+def test_total_size_is_below_the_limit() -> None:
     files = [p for p in ROOT.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert sum(p.stat().st_size for p in files) <= SIZE_LIMIT_BYTES
 
 
-def test_metadata_has_the_official_form() -> None:
+def test_metadata_has_the_official_format() -> None:
     for name, entry in METADATA.items():
         assert list(entry) == ["label", "split", "original"]
         assert entry["split"] == "train"
@@ -92,7 +92,7 @@ def test_metadata_has_the_official_form() -> None:
             assert METADATA[entry["original"]]["label"] == "REAL", name
 
 
-def test_sample_submission_has_the_official_form() -> None:
+def test_sample_submission_has_the_official_format() -> None:
     text = (ROOT / "sample_submission.csv").read_bytes().decode("ascii")
     names = sorted(p.name for p in TEST.iterdir())
     assert text == "filename,label\n" + "".join(f"{name},0\n" for name in names)
@@ -114,7 +114,7 @@ def test_every_pair_is_one_real_and_one_fake_of_one_folder() -> None:
             assert METADATA[names[1]]["original"] == names[0]
 
 
-def test_nobody_is_in_both_train_and_test() -> None:
+def test_train_and_test_share_no_person() -> None:
     people: dict[str, set[str]] = defaultdict(set)
     for row in CLIPS.values():
         people[row["folder"]].update(row["people"].split())
@@ -122,21 +122,21 @@ def test_nobody_is_in_both_train_and_test() -> None:
     assert all(len(group) >= 6 for group in people.values())
 
 
-def test_no_real_person_meets_another_face() -> None:
+def test_real_people_are_never_swapped() -> None:
     for row in CLIPS.values():
         people = row["people"].split()
         assert len(people) == 1 or not REAL_PEOPLE & set(people)
 
 
-def test_names_say_nothing() -> None:
+def test_file_names_do_not_reveal_the_label() -> None:
     for folder in (TRAIN, TEST):
         names = sorted(p.name for p in folder.glob("*.mp4"))
         assert all(re.fullmatch(r"[a-z]{10}\.mp4", name) for name in names)
         assert 0.4 <= auc([LABELS[name] for name in names], list(range(len(names)))) <= 0.6
 
 
-def test_container_says_nothing() -> None:
-    """Real and fake of a pair agree in everything a container tells; file size does not rank them either."""
+def test_container_and_file_size_do_not_reveal_the_label() -> None:
+    """Real and fake of a pair have equal container fields; file size does not rank them either."""
     where = {path.name: path for path in PATHS}
     for real, fake in pairs().values():
         assert facts(where[real]) == facts(where[fake])
@@ -146,7 +146,7 @@ def test_container_says_nothing() -> None:
         assert 0.35 <= auc([LABELS[p.name] for p in paths], sizes) <= 0.65
 
 
-def test_oddities_of_real_data_are_there() -> None:
+def test_clips_include_the_variations_of_real_data() -> None:
     seen = [facts(path) for path in PATHS]
     assert sum(fact["size"] == (360, 640) for fact in seen) >= 2
     assert sum(fact["fps"] == 15 for fact in seen) >= 2
@@ -155,7 +155,7 @@ def test_oddities_of_real_data_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_decodes(path: Path) -> None:
+def test_clip_decodes_to_the_listed_frames(path: Path) -> None:
     expected = int(CLIPS[path.name]["frames"])
     assert len(frames(path)) == expected == facts(path)["frames"]
     with av.open(str(path)) as box:
@@ -163,8 +163,8 @@ def test_decodes(path: Path) -> None:
     assert keys == [True] + [False] * (expected - 1)
 
 
-def test_real_and_fake_differ_only_about_the_face() -> None:
-    """Within a pair the border of the picture is the same but for the encoder's rounding."""
+def test_real_and_fake_differ_only_around_the_face() -> None:
+    """Within a pair the border of the picture is the same except for the encoder's rounding."""
     where = {path.name: path for path in PATHS}
     for real, fake in pairs().values():
         gap = np.abs(np.stack(frames(where[real], 12)).astype(int) - np.stack(frames(where[fake], 12)))
@@ -172,15 +172,15 @@ def test_real_and_fake_differ_only_about_the_face() -> None:
         assert gap.max() > 10
 
 
-def test_remade_clip_is_the_shipped_one(tmp_path: Path) -> None:
+def test_clip_made_again_equals_the_bundled_one(tmp_path: Path) -> None:
     """One clip, made again from the sources. Fails if sources, seeds or scripts changed and the clips did not."""
     pytest.importorskip("cv2", reason="making clips needs opencv-python-headless")
     path = min(TRAIN.glob("*.mp4"), key=lambda p: (int(CLIPS[p.name]["frames"]), -LABELS[p.name]))
     script = [sys.executable, "-B", str(ROOT / "make_sample_data.py"), "--out", str(tmp_path), "--only", path.name]
     subprocess.run(script, check=True)
-    shipped, remade = np.stack(frames(path)).astype(int), np.stack(frames(tmp_path / path.name))
-    assert shipped.shape == remade.shape
-    assert np.abs(shipped - remade).mean() <= REMAKE_TOLERANCE
+    bundled, remade = np.stack(frames(path)).astype(int), np.stack(frames(tmp_path / path.name))
+    assert bundled.shape == remade.shape
+    assert np.abs(bundled - remade).mean() <= REMAKE_TOLERANCE
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)

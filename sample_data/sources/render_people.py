@@ -118,7 +118,7 @@ def render(name: str, look: Look, base: Mesh, root: Path, out: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Render everybody, or those named."""
+    """Render all people, or those named."""
     root, out, *names = arguments
     base = read_obj(Path(root) / "3dobjs/base.obj")
     for name in names or PEOPLE:

@@ -121,7 +121,7 @@ def shape(mesh: Mesh, look: Look, root: Path) -> Mesh:
 
 @dataclass(frozen=True)
 class Head:
-    """Where things are on this head; all in decimetres."""
+    """Positions on this head, in decimetres."""
 
     eyes: tuple[Array, Array]  # centres, left of the image first
     eye_radius: float

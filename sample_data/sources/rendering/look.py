@@ -1,4 +1,4 @@
-"""What tells one invented person from another."""
+"""Appearance parameters of the synthetic people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Look:
-    """One invented person: everything that tells this face from the others."""
+    """The appearance parameters of one synthetic person."""
 
     seed: int
     male: float  # 0 female, 1 male
