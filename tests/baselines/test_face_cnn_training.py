@@ -134,6 +134,14 @@ def trained(cnn, few_faces: Path, originals: list[str], tmp_path_factory: pytest
     return trained
 
 
+def test_few_held_out_originals_give_the_safe_setting_and_a_caution(trained: Trained):
+    model = json.loads((trained.folder / "out/model.json").read_text())
+    assert model["clip"] == 0.496
+    assert model["held_out"]["caution"] == (
+        "Held out: 2 originals with a FAKE and 2 with a REAL video; 10 of each are needed."
+    )
+
+
 def test_training_with_other_held_out_videos_is_not_resumed(cnn, trained: Trained, originals, tmp_path, call_main):
     """The evaluations so far, and what is chosen by them, would be of two sets of videos."""
     split = tmp_path / "split.csv"
