@@ -53,6 +53,7 @@ def environment_cause(seen: Observation, challenge: Challenge, profile: Profile)
         _missing_modules(seen, hosted)
         or _gpu(seen, profile, text)
         or _unmounted(seen, exception, challenge.slug)
+        or _optional_part(exception)
         or _program(exception, text)
         or _closed_file(exception, text)
         or _old_library(seen, exception, hosted)
@@ -125,6 +126,14 @@ def _slug(path: str) -> str:
     if parts[0] == "competitions" and len(parts) > 1:
         return parts[1]
     return "/".join(parts[1:3]) if parts[0] in ("datasets", "notebooks", "models") and len(parts) > 2 else parts[0]
+
+
+def _optional_part(exception: str) -> Cause | None:
+    """A package of the hosted image that another one needs for a part of its work: no module is missing by name."""
+    if "IProgress not found" not in exception:
+        return None
+    what = "ipywidgets, which tqdm.notebook needs, is not installed here; Kaggle's image has it."
+    return Cause(what, "Install: pip install ipywidgets")
 
 
 def _program(exception: str, text: str) -> Cause | None:

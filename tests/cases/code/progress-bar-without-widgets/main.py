@@ -1,0 +1,1 @@
+raise ImportError("IProgress not found. Please update jupyter and ipywidgets.")
