@@ -44,6 +44,9 @@ def main() -> None:
 
     work = {"file": one_file, "everything": everything}[mode]
     chance = random.Random(seed)
+    part = folder / ".a.bin.part"
+    if mode == "file":  # once when some bytes have arrived, however slow the machine is
+        kills -= killed(work, 0, lambda: part.exists() and part.stat().st_size > 0)
     while kills:
         if killed(work, chance.uniform(0, longest_s)):
             kills -= 1
@@ -60,8 +63,8 @@ def compare(folder: Path, right: Path) -> None:
     assert there == wanted, sorted(map(str, there.keys() ^ wanted.keys()))
 
 
-def killed(work, after_s: float) -> bool:
-    """Do `work` in a child and kill it after a while; whether the kill came first."""
+def killed(work, after_s: float, is_ready=lambda: True) -> bool:
+    """Do `work` in a child and kill it, `after_s` after it is ready; whether the kill came first."""
     child = os.fork()
     if child == 0:
         try:
@@ -72,6 +75,8 @@ def killed(work, after_s: float) -> bool:
 
             traceback.print_exc()
             os._exit(1)
+    while not is_ready() and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        time.sleep(0.001)
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]

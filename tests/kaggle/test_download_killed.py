@@ -38,12 +38,12 @@ def test_fetch_completes_after_kills_at_random_moments(kaggle_server, tmp_path, 
     kaggle_server.world.files.update(files)
     kaggle_server.world.bytes_per_s = 5e6
     folder, right = tmp_path / "data", write(tmp_path / "right", files)
-    kill("file", folder, right, seed, 0.35)  # most of the transfer, so that some kills come after a first piece
+    kill("file", folder, right, seed, 0.35)  # the time of most of the transfer
     kaggle = connect()
     wanted = FetchRequest(name="a.bin", path=folder / "a.bin", link=lambda: file_link(kaggle, SLUG, "a.bin"))
     fetch(wanted, Transport(progress=NoProgress()))
     compare(folder, right)
-    assert any(seen.headers.get("Range") for seen in kaggle_server.gets("a.bin"))  # what the killed brought was used
+    assert any(seen.headers.get("Range") for seen in kaggle_server.gets("a.bin"))  # a killed download was resumed
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,7 +2,6 @@
 
 import json
 import tarfile
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -15,7 +14,6 @@ from dfdc_kit.harness.rehearsal import record
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS
 from dfdc_kit.kaggle.submit.bundle import ARCHIVE, default_slug, kernel_bundle, pack
 from dfdc_kit.kaggle.submit.checks import (
-    NOT_REPRODUCIBLE,
     RehearsalPolicy,
     bundle_errors,
     check_code,
@@ -279,15 +277,14 @@ def test_check_code_raises_by_the_verdict_of_the_run(ran, tmp_path, verdict, rai
         check_code(submission, challenges.load(), tmp_path / "runs", RehearsalPolicy.SKIP, lambda: bad, unwanted)
 
 
-CANNOT_RUN = next((one for one in Verdict if one.value == NOT_REPRODUCIBLE), SimpleNamespace(value=NOT_REPRODUCIBLE))
-
-
 @pytest.mark.parametrize("reason", ["", "no GPU"])
 def test_check_code_accepts_code_that_cannot_run_here_only_with_a_reason(ran, tmp_path, reason):
     folder, sha256 = ran
     run = fresh_run(tmp_path / "runs", sha256)
     assert run is not None
-    untested = structs.replace(run, judgement=structs.replace(run.judgement, verdict=CANNOT_RUN, why="no card here"))
+    untested = structs.replace(
+        run, judgement=structs.replace(run.judgement, verdict=Verdict.NOT_REPRODUCIBLE, why="no card here")
+    )
     (folder / "main.py").write_text("changed = True")
     submission = read_code_submission(folder)
 

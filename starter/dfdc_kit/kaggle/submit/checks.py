@@ -26,7 +26,6 @@ from dfdc_kit.submission.validate import validate
 
 MIB = 2**20
 SKIPPED = "skipped"
-NOT_REPRODUCIBLE = "not-reproducible"  # the verdict on code that this machine cannot run as Kaggle would
 
 
 class RehearsalPolicy(Enum):
@@ -75,7 +74,7 @@ def check_code(
     """
     sha256 = submission.sha256()
     run = fresh_run(runs, sha256) or run_now()
-    if untested_here and run.judgement.verdict.value == NOT_REPRODUCIBLE:
+    if untested_here and run.judgement.verdict is Verdict.NOT_REPRODUCIBLE:
         return CheckedCode(run=run, rehearsal=SKIPPED)
     _check_run(run, runs / run.run_id, challenge)
     if policy is RehearsalPolicy.SKIP:
@@ -114,7 +113,7 @@ def _check_run(run: RunReport, folder: Path, challenge: Challenge) -> None:
         raise KeyboardInterrupt
     if verdict is Verdict.HARNESS_ERROR:  # not the submission's fault
         raise SandboxError(message, command="dfdc doctor")
-    if verdict.value == NOT_REPRODUCIBLE:
+    if verdict is Verdict.NOT_REPRODUCIBLE:
         raise SandboxError(message, hint="To submit it all the same, add --untested-here REASON.")
     if verdict is not Verdict.COMPLETE:
         raise SubmissionError(message, command=f"less {folder / LOG}")

@@ -12,7 +12,6 @@ from dfdc_kit.harness.rehearsal.record import RehearsalReport
 from dfdc_kit.kaggle.submit.attempt import AttemptFile, SubmitAttempt, attempts, new_id, open_attempt
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle
 from dfdc_kit.kaggle.submit.checks import (
-    NOT_REPRODUCIBLE,
     SKIPPED,
     CheckedCode,
     RehearsalPolicy,
@@ -24,6 +23,7 @@ from dfdc_kit.kaggle.submit.request import SubmitRequest, request_warnings
 from dfdc_kit.kaggle.submit.steps import STEPS
 from dfdc_kit.report.history import Event, Kind, note_or_warn
 from dfdc_kit.report.run_report import RunReport
+from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.scoring.metric import displayed
 
 
@@ -75,7 +75,7 @@ def _begin(request: SubmitRequest, runs: Path, policy: RehearsalPolicy, services
     )
     for warning in run_warnings(code.run) if code.run else ():
         services.warn(warning)
-    if code.run and code.run.judgement.verdict.value == NOT_REPRODUCIBLE:
+    if code.run and code.run.judgement.verdict is Verdict.NOT_REPRODUCIBLE:
         services.warn(f"submitted untested, as asked ({request.untested_here}): {code.run.judgement.why}")
     elif code.rehearsal == SKIPPED:
         services.warn("submitted without a rehearsal, as asked")
