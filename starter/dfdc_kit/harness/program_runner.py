@@ -14,7 +14,6 @@ if __name__ == "__main__":
     sys.path.pop(0)  # the submission's folder: the imports below are not its modules
 
 import ast
-import asyncio
 import inspect
 import json
 import os
@@ -189,6 +188,8 @@ def run_ipython(path: Path) -> int:
     shell = make_shell(path)
     shell.set_custom_exc((EndCell,), lambda *_, **__: None)
     shell.displayhook.write_output_prompt = lambda: None  # no Out[1]: in the log
+    import asyncio
+
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(run_cells(shell, cells))

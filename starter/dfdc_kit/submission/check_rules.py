@@ -267,7 +267,6 @@ def cuda(context: CheckContext) -> Iterator[CodeFinding]:
 
 def removed_functions(context: CheckContext) -> Iterator[CodeFinding]:
     """Functions that the installed libraries no longer have."""
-    versions = installed_versions()
     images = [context.hosted] if context.hosted else []
     texts = []
     for unit, node in context.program.walk(ast.Attribute):
@@ -278,6 +277,7 @@ def removed_functions(context: CheckContext) -> Iterator[CodeFinding]:
             texts.append(("'DataFrame' object has no attribute 'append'", call.where))
         if call.name == "time.clock":
             texts.append(("module 'time' has no attribute 'clock'", call.where))
+    versions = installed_versions() if texts else {}
     for text, where in texts:
         if found := explain_removed(text, versions, images):
             on_kaggle = {True: OnKaggle.WORKS, False: OnKaggle.FAILS, None: OnKaggle.DEPENDS}[found.hosted_works]

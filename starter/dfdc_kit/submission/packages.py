@@ -214,6 +214,9 @@ def installed_versions() -> dict[str, str]:
 
 
 def _needed(packages: Iterable[str]) -> "Iterator[Requirement]":
+    packages = list(packages)
+    if not packages:
+        return
     from packaging.requirements import Requirement
 
     for needed in map(Requirement, packages):
