@@ -93,7 +93,7 @@ def test_nothing_is_said_of_it_that_holds_for_the_other_alone(birds, code_submis
     assert dfdc("doctor").returncode == 0
     board = dfdc("leaderboard", "--offline", "--place", "0.8")
     assert board.returncode == 3
-    assert "No leaderboard of bird-songs is known here." in board.stderr
+    assert "No leaderboard of bird-songs is known." in board.stderr
     audit = dfdc("audit", birds, "--submission", birds / "sample_submission.csv")
     assert "34.5" not in audit.stdout + audit.stderr
     plan = dfdc("submit", "trial", "--dry-run")
