@@ -4,8 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from dfdc_kit import challenge as challenges
+from dfdc_kit.data.dataset import find_dataset
+from dfdc_kit.harness.judge import judge
+from dfdc_kit.harness.stage import Staged
+from dfdc_kit.report.run_report import Scoring, load
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.submission.code import read_code_submission
 
 GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
 HANDLED = "import sys, traceback\ntry:\n    open('model.pt')\nexcept OSError:\n    traceback.print_exc()\n"
@@ -147,3 +154,21 @@ def test_module_beside_a_single_file_is_named_with_the_way_to_submit_both(run, t
     judgement = run(tmp_path / name).judgement
     assert "No module named 'beside'" in judgement.why
     assert "submit the whole folder, with a submission.toml" in judgement.fix
+
+
+def test_changed_input_is_found_after_staging_and_named_by_the_judge(tmp_path, sample, code_submission):
+    """No program can change the input where it is mounted read-only: this changes the stage itself."""
+    challenge = challenges.load()
+    saved = load(Path(__file__).parents[1] / "cases" / "reports" / "schema-4-complete.json")
+    with Staged(tmp_path / "stage", challenge) as staged:
+        submission = read_code_submission(code_submission("pass\n"))
+        staged.fill(submission, find_dataset(sample, challenge), b"", lambda done, total: None, can_mount=False)
+        assert staged.changed_input() == []
+        video = min(staged.videos.iterdir())
+        video.chmod(0o644)
+        video.write_bytes(b"gone")
+        changed = staged.changed_input()
+    assert changed == [f"{challenge.slug}/{challenge.data.test_videos}/{video.name}"]
+    observation = structs.replace(saved.observation, changed_input=changed)
+    judgement = judge(observation, Scoring(score=saved.score), saved.challenge, saved.profile)
+    assert "Input files were changed" in judgement.why
