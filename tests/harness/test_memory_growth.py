@@ -104,5 +104,7 @@ def test_larger_pictures_later_are_no_leak():
 def test_short_runs_have_no_growth():
     assert memory_growth(*steady(np.arange(FEWEST_VIDEOS - 1) * 1.0 * MIB)) is None
     assert memory_growth(*steady(np.arange(FEWEST_VIDEOS) * 1.0 * MIB)) is not None
+    sparse = [sample for i, sample in enumerate(steady(np.arange(24) * 1.0 * MIB, rate=1)[0]) if i % 2]
+    assert memory_growth(sparse, steady(np.arange(24) * 1.0 * MIB)[1]) is None
     assert memory_growth(*steady(np.arange(100) * 1.0 * MIB, rate=0)) is None
     assert memory_growth([(0.0, 1)] * 5, []) is None

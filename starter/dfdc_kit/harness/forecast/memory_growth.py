@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 START = 0.4  # of the videos: what was done before is warm-up
 FEWEST_VIDEOS = 24  # completed
 PARTS = 6  # of the later part of the run
-FEWEST_SAMPLES = 3  # in each part
+FEWEST_SAMPLES = 2  # in each part
 STEADY = 0.35  # of the growth of the first parts, that of the last ones at least: the filling of a cache slows down
 DIP = 0.5  # of the mean growth, that one part may lie below the one before
 
@@ -30,7 +30,7 @@ def memory_growth(
 
     `samples`: (seconds after the start, bytes of the process tree) in order of time, on the clock of `reads`; `sizes`:
     frames times pixels by name of video. None where the run is too short: fewer than FEWEST_VIDEOS completed videos,
-    or fewer than FEWEST_SAMPLES samples in one of its PARTS parts.
+    or fewer than FEWEST_SAMPLES samples in each of PARTS parts.
     """
     closed = sorted(read.closed_s for read in reads if read.closed_s is not None)
     if len(closed) < FEWEST_VIDEOS:
@@ -42,17 +42,17 @@ def memory_growth(
     for at_s, size_bytes in samples:
         done = bisect_right(closed, at_s)
         if first <= done < len(closed) and (current := bisect_right(starts, at_s) - 1) >= 0:
-            part = min((done - first) * PARTS // (len(closed) - first), PARTS - 1)
-            rows.append((part, (sizes or {}).get(opened[current].name, 0.0), size_bytes))
+            rows.append((done, (sizes or {}).get(opened[current].name, 0.0), size_bytes))
     if not rows:
         return None
-    parts, pictures, memory = np.array(rows, dtype=np.float64).T  # (n,) each
-    if np.bincount(parts.astype(int), minlength=PARTS).min() < FEWEST_SAMPLES:
+    done_at, pictures, memory = np.array(rows, dtype=np.float64).T  # (n,) each
+    parts = ((done_at - first) * PARTS // (len(closed) - first)).astype(np.int64)
+    if np.bincount(parts, minlength=PARTS).min() < FEWEST_SAMPLES:
         return None
-    levels = _levels(parts.astype(int), pictures, memory)
-    videos_per_part = (len(closed) - first) / PARTS
-    slope, low, high = _slope(levels / videos_per_part)
-    if not _is_steady(levels):
+    levels = _levels(parts, pictures, memory)
+    places = np.bincount(parts, done_at) / np.bincount(parts)  # (PARTS,) videos done
+    slope, low, high = _slope(places, levels)
+    if not _is_steady(np.diff(levels) / np.diff(places)):
         low = min(low, 0.0)
     return MemoryGrowth(
         videos=len(closed), last_bytes=int(memory[-1]), slope_bytes=slope, low_bytes=low, high_bytes=max(high, slope)
@@ -62,15 +62,16 @@ def memory_growth(
 def _levels(parts: NDArray[np.int64], sizes: Array, memory: Array) -> Array:
     """(PARTS,) the memory level of each part, with the sizes of its videos accounted for by least squares."""
     bins = size_bins(sizes)
-    columns = [(parts == number).astype(np.float64) for number in range(PARTS)]
-    columns += [(bins == number).astype(np.float64) for number in np.unique(bins)[1:]]
-    found: Array = np.linalg.lstsq(np.stack(columns, axis=1), memory, rcond=None)[0][:PARTS]
-    return found
+    columns = [parts == number for number in range(PARTS)] + [bins == number for number in np.unique(bins)[1:]]
+    found: Array = np.linalg.lstsq(np.stack(columns, axis=1).astype(np.float64), memory, rcond=None)[0].astype(
+        np.float64
+    )
+    return found[:PARTS]
 
 
-def _slope(levels: Array) -> tuple[float, float, float]:
-    """Slope of (PARTS,) levels by least squares, and the ends of its interval."""
-    centred = np.arange(levels.size) - (levels.size - 1) / 2
+def _slope(places: Array, levels: Array) -> tuple[float, float, float]:
+    """Slope of (k,) levels over (k,) places by least squares, and the ends of its interval."""
+    centred = places - places.mean()
     spread = float(centred @ centred)
     slope = float(centred @ levels) / spread
     rest = levels - levels.mean() - slope * centred
@@ -78,9 +79,8 @@ def _slope(levels: Array) -> tuple[float, float, float]:
     return slope, slope - width, slope + width
 
 
-def _is_steady(levels: Array) -> bool:
-    """Whether the levels rise throughout, without slowing down and not in a single jump."""
-    rises = np.diff(levels)
-    half = rises.size // 2
-    early, late = float(rises[:half].mean()), float(rises[-half:].mean())
-    return bool(rises.min() > -DIP * rises.mean() and late >= STEADY * early and rises.max() < 0.5 * rises.sum())
+def _is_steady(rates: Array) -> bool:
+    """Whether the rates (k,) from part to part are about even: neither slowing down nor a single jump."""
+    half = rates.size // 2
+    early, late = float(rates[:half].mean()), float(rates[-half:].mean())
+    return bool(rates.min() > -DIP * rates.mean() and late >= STEADY * early and rates.max() < 0.5 * rates.sum())
