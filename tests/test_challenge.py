@@ -1,4 +1,4 @@
-"""Another challenge by DFDC_CHALLENGE: its columns, files and metric go through every command that speaks of one."""
+"""Another challenge by DFDC_CHALLENGE: every command uses its columns, files and metric."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ test_videos = "clips"
 train_videos = "train_clips"
 metadata = "metadata.json"
 sample_submission = "sample_submission.csv"
-solution = "truth.csv"
+solution = "solution.csv"
 video_suffix = ".avi"
 [metric]
 file = "auc.py"
@@ -41,8 +41,8 @@ class ParticipantVisibleError(Exception):
     pass
 
 def score(solution, submission, row_id_column_name):
-    both = solution.merge(submission, on=row_id_column_name, suffixes=("_truth", "_guess"))
-    return float(roc_auc_score(both["p_bird_truth"], both["p_bird_guess"]))
+    both = solution.merge(submission, on=row_id_column_name, suffixes=("_true", "_predicted"))
+    return float(roc_auc_score(both["p_bird_true"], both["p_bird_predicted"]))
 """
 PROGRAM = """
 import csv, os, pathlib
@@ -64,7 +64,7 @@ def birds(tmp_path, sample, monkeypatch) -> Path:
     names = [f"{clip.stem}.avi" for clip in clips]
     for clip, name in zip(clips, names, strict=True):
         shutil.copy(clip, folder / "clips" / name)
-    for file, label in (("sample_submission.csv", lambda at: 0), ("truth.csv", lambda at: at % 2)):
+    for file, label in (("sample_submission.csv", lambda at: 0), ("solution.csv", lambda at: at % 2)):
         with (folder / file).open("w", newline="") as out:
             table = csv.writer(out)
             table.writerows([("clip_id", "p_bird"), *((name, label(at)) for at, name in enumerate(names))])
@@ -74,7 +74,7 @@ def birds(tmp_path, sample, monkeypatch) -> Path:
     return folder
 
 
-def test_it_is_run_judged_and_judged_again(birds, code_submission, dfdc, tmp_path):
+def test_submission_to_another_challenge_is_run_scored_and_judged_again(birds, code_submission, dfdc, tmp_path):
     code_submission(PROGRAM)
     done = dfdc("run", "trial", "--data", birds, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -82,13 +82,13 @@ def test_it_is_run_judged_and_judged_again(birds, code_submission, dfdc, tmp_pat
     assert report["score"]["displayed"] == "0.6250"
     assert report["challenge"]["slug"] == "bird-songs"
     run = next((tmp_path / "runs").glob("*/"))
-    assert dfdc("judge-again", run).returncode == 0
-    scored = dfdc("score", run / "submission.csv", birds / "truth.csv")
+    assert dfdc("rejudge", run).returncode == 0
+    scored = dfdc("score", run / "submission.csv", birds / "solution.csv")
     assert scored.returncode == 0, scored.stderr
     assert "0.6250" in scored.stdout
 
 
-def test_nothing_is_said_of_it_that_holds_for_the_other_alone(birds, code_submission, dfdc):
+def test_commands_say_nothing_about_another_challenge_that_holds_for_dfdc_only(birds, code_submission, dfdc):
     code_submission(PROGRAM)
     assert dfdc("doctor").returncode == 0
     board = dfdc("leaderboard", "--offline", "--place", "0.8")
@@ -100,7 +100,7 @@ def test_nothing_is_said_of_it_that_holds_for_the_other_alone(birds, code_submis
     assert "answers.csv of the hosted run is not valid" not in plan.stdout + plan.stderr
 
 
-def test_a_challenge_that_is_not_there_is_named(dfdc):
+def test_unknown_challenge_is_refused_with_the_known_ones(dfdc):
     done = dfdc("validate", "x.csv", DFDC_CHALLENGE="frogs")
     assert done.returncode == 3
     assert "Challenge not found: 'frogs' (DFDC_CHALLENGE)." in done.stderr
