@@ -10,6 +10,7 @@ import pytest
 LAYERS = [  # top to bottom; packages in one row do not import each other
     {"__main__"},
     {"cli"},
+    {"competition"},
     {"kaggle.submit"},
     {"harness"},
     {"kaggle"},

@@ -1,0 +1,1 @@
+"""A competition: judging many submissions, ranking them, and the board."""
