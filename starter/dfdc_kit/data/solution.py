@@ -93,7 +93,7 @@ def holds_solution(path: Path, challenge: Challenge) -> bool:
         return True
     if label is None or columns.row_id not in text.header:
         return len(text.header) > 1 and bool(text.columns)
-    words = {value.lower() for value in np.unique(label).tolist()}
+    words = {value.lower() for value in label.tolist()}
     classes = {columns.negative.lower().encode(), columns.positive.lower().encode()}
     return words == {b"0", b"1"} or (bool(words) and words <= classes)
 
@@ -111,8 +111,9 @@ def read_solution_for(path: Path, challenge: Challenge, ids: Texts) -> Solution:
 
 def solution_for(solution: Solution, ids: Texts) -> Solution:
     """The rows of `solution` with one of `ids` (n,), in the solution's order. Raises DataError if it lacks some."""
-    rows = np.isin(solution.ids, ids)  # (n_solution,)
-    lacking = np.unique(ids[~np.isin(ids, solution.ids)])
+    own, wanted = solution.ids.tolist(), set(ids.tolist())  # np.isin would import numpy.ma: 30 ms of each run
+    rows = np.fromiter((row in wanted for row in own), np.bool_, len(own))  # (n_solution,)
+    lacking = sorted(wanted.difference(own))
     hint = "Name the solution of this data set: --solution PATH"
     if not rows.any():
         raise DataError(
@@ -121,7 +122,7 @@ def solution_for(solution: Solution, ids: Texts) -> Solution:
             hint=hint,
         )
     if len(lacking):
-        seen = f"{len(lacking):,} of {plural(len(ids), 'video')}, first: {names_in(lacking[:3].tolist())}"
+        seen = f"{len(lacking):,} of {plural(len(ids), 'video')}, first: {names_in(lacking[:3])}"
         raise DataError(f"{solution.path} has no label for {seen}.", hint=hint)
     return solution.take(rows)
 
