@@ -12,6 +12,7 @@ from dfdc_kit.cli import (
     calibrate,
     check,
     data,
+    degrade,
     doctor,
     download,
     history,
@@ -102,6 +103,7 @@ PANELS: dict[str, dict[str, Any]] = {
     },
 }
 data.data.command("add")(data.add)
+data.data.command("degrade")(degrade.degrade)
 for _panel, _commands in PANELS.items():
     for _name, _command in _commands.items():
         if isinstance(_command, typer.Typer):

@@ -161,7 +161,7 @@ def in_parallel(call: Callable[[T], R], items: Iterable[T], threads: int | None 
 
     At most QUEUED_PER_THREAD items for each thread are taken ahead; leaving the loop cancels what has not started.
     """
-    threads = threads or _cores()
+    threads = threads or cores()
     rest = iter(items)
     pool = ThreadPoolExecutor(threads)
     try:
@@ -242,5 +242,6 @@ def _load(cache_file: Path) -> dict[str, Inspection]:
     return known
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

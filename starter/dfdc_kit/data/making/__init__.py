@@ -1,0 +1,1 @@
+"""Made challenges and degraded copies of videos."""

@@ -1,0 +1,253 @@
+"""Degrade a clip: what uploads, cameras and the test sets of the challenge did to videos.
+
+Kinds: the three test degradations of the preview paper (arXiv 1910.08854: 15 frames a second, a quarter of the
+resolution, lower encoding quality), and the augmentations and distractors of the data set paper (arXiv 2006.07397).
+Frames are decoded, filtered (libavfilter), drawn on (numpy) and encoded once; audio is copied unchanged. Strength and
+position are random, and the same for the same seed and key.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.filter
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.data.making.overlays import Overlay, draw, random_overlays
+from dfdc_kit.errors import DataError, UsageError, suggest
+from dfdc_kit.files import writing_to
+
+GOOD_CRF = 23  # x264's quality of every copy that is not meant to suffer from its encoding; 0 is lossless, 51 worst
+NOISY_CRF = 30  # noise costs bits: with this, a copy takes about ten times its source
+EVEN = "crop=trunc(iw/2)*2:trunc(ih/2)*2"  # yuv420p has even sides
+BACK_TO_SIZE = "scale={width}:{height}:flags=bicubic+bitexact+accurate_rnd"
+UPRIGHT = {90: "transpose=cclock", -90: "transpose=clock", 180: "hflip,vflip", -180: "hflip,vflip"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to one clip."""
+
+    filters: str = ""  # of libavfilter; {width} and {height} are those of the clip
+    crf: int = GOOD_CRF
+    overlays: tuple[Overlay, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to degrade a clip."""
+
+    family: str
+    title: str
+    settings: Callable[[np.random.Generator], Settings]
+
+
+def _filtered(text: Callable[[np.random.Generator], str]) -> Callable[[np.random.Generator], Settings]:
+    return lambda rng: Settings(text(rng))
+
+
+def _brightness(rng: np.random.Generator) -> str:
+    gain, lift = rng.choice([rng.uniform(0.55, 0.8), rng.uniform(1.25, 1.6)]), rng.uniform(-35, 35)
+    return f"lutyuv=y='clip((val-128)*{gain:.3f}+128+{lift:.1f},16,235)'"
+
+
+def _noise(rng: np.random.Generator) -> Settings:
+    return Settings(f"noise=alls={rng.integers(8, 24)}:allf=t:all_seed={rng.integers(1, 1 << 30)}", NOISY_CRF)
+
+
+def _rotation(rng: np.random.Generator) -> str:
+    angle = rng.choice([-1, 1]) * rng.uniform(0.05, 0.2)  # radians: 3 to 11 degrees
+    return f"rotate={angle:.4f}:bilinear=1,crop=trunc(iw*0.42)*2:trunc(ih*0.42)*2,{BACK_TO_SIZE}"
+
+
+def _crop(rng: np.random.Generator) -> str:
+    share, x, y = rng.uniform(0.3, 0.42), rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.6)
+    place = f"(iw-ow)*{x:.3f}:(ih-oh)*{y:.3f}"
+    return f"crop=trunc(iw*{share:.3f})*2:trunc(ih*{share:.3f})*2:{place},{BACK_TO_SIZE}"
+
+
+KINDS = {
+    "re-encoding": Kind(
+        "control", "encoded once more, nothing else: the effect of the copy itself", lambda _: Settings()
+    ),
+    "15-fps": Kind("encoding", "15 frames a second", lambda _: Settings("fps=15")),
+    "quarter-resolution": Kind(
+        "encoding",
+        "a quarter of the pixels: half the width and half the height",
+        lambda _: Settings("scale=trunc(iw/4)*2:trunc(ih/4)*2:flags=area+bitexact+accurate_rnd"),
+    ),
+    "low-bit-rate": Kind(
+        "encoding", "strong compression (x264, CRF 36 to 42)", lambda rng: Settings(crf=int(rng.integers(36, 43)))
+    ),
+    "noise": Kind("quality", "new noise in every frame", _noise),
+    "blur": Kind("quality", "Gaussian blur", _filtered(lambda rng: f"gblur=sigma={rng.uniform(1.2, 3):.2f}")),
+    "brightness-contrast": Kind("colour", "brighter or darker, more or less contrast", _filtered(_brightness)),
+    "colour": Kind(
+        "colour",
+        "shifted hue and saturation",
+        _filtered(lambda rng: f"hue=h={rng.choice([-1, 1]) * rng.uniform(8, 30):.1f}:s={rng.uniform(0.4, 1.7):.2f}"),
+    ),
+    "greyscale": Kind("colour", "no colour", lambda _: Settings("hue=s=0")),
+    "flip": Kind("geometry", "mirrored", lambda _: Settings("hflip")),
+    "rotation": Kind("geometry", "rotated by 3 to 11 degrees and enlarged", _filtered(_rotation)),
+    "crop": Kind("geometry", "60 to 84 % of each side, enlarged", _filtered(_crop)),
+    "text": Kind("distractor", "lines of text that drift", lambda rng: Settings(overlays=random_overlays(rng, "text"))),
+    "shapes": Kind(
+        "distractor",
+        "rectangles, discs and rings that drift",
+        lambda rng: Settings(overlays=random_overlays(rng, "shape")),
+    ),
+    "images": Kind(
+        "distractor", "small pictures that drift", lambda rng: Settings(overlays=random_overlays(rng, "image"))
+    ),
+}
+
+
+def select_kinds(text: str) -> list[str]:
+    """The kinds in a comma-separated list, in the order of KINDS; all of them if it is empty. Raises UsageError."""
+    names = [name.strip() for name in text.split(",") if name.strip()] or list(KINDS)
+    for name in names:
+        if name not in KINDS:
+            raise UsageError(f"There is no degradation {name!r}.", hint=suggest(name, KINDS, label="Degradations"))
+    return [name for name in KINDS if name in names]
+
+
+def random_for(*key: object) -> np.random.Generator:
+    """A random generator that depends on `key` only."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode("utf-8", "surrogateescape")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def degrade_clip(source: Path, target: Path, kind: str, rng: np.random.Generator) -> None:
+    """Write a degraded copy of `source` to `target`: an MP4 with H.264 and the source's audio, written as a whole.
+
+    Raises DataError if the source cannot be decoded, OutputError if the target cannot be written.
+    """
+    settings = KINDS[kind].settings(rng)
+    with writing_to(target) as part:
+        try:
+            count = _convert(source, part, settings)
+        except (av.FFmpegError, IndexError, ValueError) as error:
+            if isinstance(error, OSError) and error.filename and Path(error.filename) == part:
+                raise  # translated by writing_to
+            raise DataError(f"{source} cannot be decoded: {error}.") from error
+        if not count:
+            raise DataError(f"{source} has no frame that can be decoded.")
+
+
+def preview(source: Path, kind: str, rng: np.random.Generator, at: int = 0) -> npt.NDArray[np.uint8]:
+    """Frame number `at` (or the last one before) of the degraded clip before its encoding: (height, width, 3) RGB."""
+    settings = KINDS[kind].settings(rng)
+    shown: av.VideoFrame | None = None
+    with av.open(str(source), metadata_errors="ignore") as box:
+        stream = box.streams.video[0]
+        for number, frame in enumerate(_degraded(box.decode(stream), stream, settings)):
+            shown = frame
+            if number == at:
+                break
+    if shown is None:
+        raise DataError(f"{source} has no frame that can be decoded.")
+    return np.asarray(shown.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _convert(source: Path, target: Path, settings: Settings) -> int:
+    """Decode, degrade, encode; the number of frames written."""
+    count = 0
+    options = {"fflags": "+bitexact", "movflags": "+faststart"}
+    with (
+        av.open(str(source), metadata_errors="ignore") as box,
+        av.open(str(target), "w", format="mp4", options=options) as made,
+    ):
+        stream = box.streams.video[0]
+        stream.thread_count = 1  # one clip per worker
+        audio = box.streams.audio[0] if box.streams.audio else None
+        sound = made.add_stream_from_template(audio) if audio else None
+        encoder: Any = None
+        for frame in _degraded(box.decode(stream), stream, settings):
+            if encoder is None:
+                encoder = _encoder(made, frame, stream, settings)
+            count += 1
+            made.mux(encoder.encode(frame))
+        if encoder is not None:
+            made.mux(encoder.encode(None))
+        if sound is not None and encoder is not None:
+            box.seek(0)
+            for packet in box.demux(audio):
+                if packet.dts is not None:
+                    packet.stream = sound
+                    made.mux(packet)
+    return count
+
+
+def _encoder(made: Any, frame: av.VideoFrame, stream: Any, settings: Settings) -> Any:
+    rate = 15 if settings.filters.startswith("fps=15") else stream.average_rate or 30
+    video = made.add_stream("libx264", rate=rate)
+    video.width, video.height, video.pix_fmt = frame.width, frame.height, "yuv420p"
+    video.codec_context.thread_count = 1  # the same bytes on every machine
+    video.codec_context.time_base = frame.time_base
+    # mbtree off: at 360 pixels width x264 reads memory it never wrote there, and no two files are alike
+    video.options = {"preset": "veryfast", "crf": str(settings.crf), "profile": "high", "g": "250", "mbtree": "0"}
+    return video
+
+
+def _degraded(frames: Iterator[av.VideoFrame], stream: Any, settings: Settings) -> Iterator[av.VideoFrame]:
+    """The frames, filtered and drawn on, yuv420p."""
+    graph: av.filter.Graph | None = None
+    done = 0
+    size = (0, 0)
+    for frame in frames:
+        if graph is None or (frame.width, frame.height) != size:  # a stream may change its size
+            if graph is not None:
+                break  # an encoder cannot: what comes after is left out
+            size = (frame.width, frame.height)
+            graph = _graph(frame, stream, settings)
+        graph.vpush(frame)
+        for degraded in _pulled(graph):
+            yield draw(degraded, settings.overlays, done)
+            done += 1
+    if graph is not None:
+        graph.vpush(None)
+        for degraded in _pulled(graph):
+            yield draw(degraded, settings.overlays, done)
+            done += 1
+
+
+def _pulled(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
+def _graph(frame: av.VideoFrame, stream: Any, settings: Settings) -> av.filter.Graph:
+    """The filters of one clip, first frame `frame`: upright, even sides, the degradation, yuv420p."""
+    turn = UPRIGHT.get(round(frame.rotation), "")
+    sideways = "transpose" in turn
+    width, height = (frame.height, frame.width) if sideways else (frame.width, frame.height)
+    own = settings.filters.format(width=width // 2 * 2, height=height // 2 * 2)
+    graph = av.filter.Graph()
+    chain = [graph.add_buffer(template=stream)]
+    for one in filter(None, [turn, EVEN, *_split(own), "format=yuv420p"]):
+        for step in one.split(",") if one == turn else [one]:
+            name, _, arguments = step.partition("=")
+            chain.append(graph.add(name, arguments or None))
+    chain.append(graph.add("buffersink"))
+    graph.link_nodes(*chain).configure()
+    return graph
+
+
+def _split(filters: str) -> list[str]:
+    """The filters of a chain; commas inside quotes do not separate."""
+    parts, quoted = [""], False
+    for letter in filters:
+        quoted ^= letter == "'"
+        if letter == "," and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
