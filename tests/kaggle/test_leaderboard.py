@@ -12,6 +12,7 @@ from dfdc_kit.kaggle.leaderboard import Board, LeaderboardRow, board, final_boar
 from dfdc_kit.kaggle.retry import RetryPolicy
 
 CHALLENGE = challenges.load()
+SAVED = Path(__file__).parents[1] / "cases" / "reports" / "schema-4-complete.json"
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_leaderboard_command_shows_rows_and_rank(dfdc, kaggle_server, cache):
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 of 30 teams" in done.stdout
     assert "0.20015 would rank at place 3, behind 0.20010 (place 2), ahead of 0.20020 (place 3)" in done.stdout
-    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    assert max(map(len, done.stdout.splitlines()[:8])) <= 80
     kaggle_server.fault("reset", at="GetLeaderboard", times=-1)
     unsigned = {"XDG_CACHE_HOME": str(cache.parent), "KAGGLE_KEY": ""}
     done = dfdc("leaderboard", "--json", "--place", "0.1", **unsigned)
@@ -161,5 +162,54 @@ def test_leaderboard_offline_sends_no_request(dfdc, kaggle_server, cache):
     assert (done.returncode, done.stderr) == (0, "")
     assert kaggle_server.requests == []
     assert "no official copy" in done.stdout
-    assert "0.46 would rank at place 11 to 15" in done.stdout
+    assert "0.46 would rank at about place 14 to 15, behind 0.45149 (place 10), ahead of 0.46099 (place 15)" in (
+        done.stdout
+    )
+    assert "Local sets are easier than the hidden test set" in done.stdout
     assert leaderboard.FINAL.is_file()
+
+
+def likely(score, **options):
+    seen = place(score, final_board(), lower_is_better=True, **options)
+    return seen.likely_best, seen.likely_worst
+
+
+def test_place_tells_scores_apart_behind_the_last_known_row():
+    """All that the known rows say of these is 97 to 2,117."""
+    scores = [0.52, 0.56, 0.6, 0.7, 1.0, 3.0, 17.3]
+    ranges = [likely(score) for score in scores]
+    assert all(97 <= low < high <= 2117 for low, high in ranges)
+    assert [low for low, _ in ranges] == sorted({low for low, _ in ranges})
+    assert ranges[0][1] < ranges[3][0]  # 0.52 is surely ahead of 0.7
+    assert likely(0.71)[1] > 2000
+    assert likely(17.3)[0] > 1700
+
+
+def test_place_between_known_rows_is_interpolated():
+    assert [likely(score) for score in (0.478, 0.49, 0.505)] == [(40, 42), (58, 66), (93, 96)]
+
+
+def test_place_gives_a_wider_range_for_an_uncertain_score():
+    low, high = likely(0.46)
+    for rows in (4000, 400, 40):
+        interval = leaderboard.interval_for_rows(0.46, rows)
+        wider = likely(0.46, interval=interval)
+        assert wider[0] <= low
+        assert wider[1] > high
+        low, high = wider
+
+
+def test_place_of_a_metric_with_unknown_worst_score_is_what_the_rows_say():
+    seen = place(9.0, PART, lower_is_better=True)
+    assert (seen.likely_best, seen.likely_worst, seen.basis) == (11, 101, "")
+
+
+def test_leaderboard_places_the_score_of_a_run(dfdc_here, cache, tmp_path):
+    run = tmp_path / "runs" / "20261101-120000-saved"
+    run.mkdir(parents=True)
+    (run / "run.json").write_bytes(SAVED.read_bytes())
+    done = dfdc_here("leaderboard", "--offline", "--place", "last", "--json")
+    seen = json.loads(done.stdout)["place"]
+    assert seen["score"] == json.loads(SAVED.read_bytes())["score"]["value"]
+    assert seen["interval"][0] < seen["score"] < seen["interval"][1]
+    assert dfdc_here("leaderboard", "--offline", "--place", "nothing").returncode == 2

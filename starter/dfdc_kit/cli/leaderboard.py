@@ -1,10 +1,11 @@
 """`dfdc leaderboard`: the leaderboard, and where a score would rank."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json, warn
+from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, say, warn
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
 def leaderboard(
     top: Annotated[int, typer.Option("--top", "-n", metavar="N", min=0, help="Number of rows; 0: all.")] = 10,
     score: Annotated[
-        float | None, typer.Option("--place", metavar="SCORE", help="Show the rank of this score.")
+        str | None,
+        typer.Option("--place", metavar="SCORE_OR_RUN", help="Show the rank of this score, or of a run's score."),
     ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", metavar="N", help="Videos that --place was measured on, for its interval.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
     offline: Annotated[
         bool, typer.Option("--offline", help="Do not ask Kaggle; use the last copy or the final leaderboard.")
     ] = False,
@@ -26,12 +32,15 @@ def leaderboard(
     """Show the leaderboard, and where a score would rank.
 
     Fetched from Kaggle; without a connection, the last copy; without a copy,
-    what is known of the final private leaderboard.
+    what is known of the final private leaderboard. Where rows are unknown, the
+    rank is a range, estimated from the known ones; --rows adds the uncertainty of
+    the score.
 
     Examples:
 
         dfdc leaderboard --top 20
-        dfdc leaderboard --offline --place 0.46
+        dfdc leaderboard --offline --place 0.46 --rows 400
+        dfdc leaderboard --offline --place last
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.kaggle.leaderboard import board, place
@@ -43,12 +52,33 @@ def leaderboard(
 
     challenge = challenges.load()
     view = board(challenge, connect, offline=offline)
-    rank = None if score is None else place(score, view.board, lower_is_better=challenge.metric.lower_is_better)
+    lower_is_better = challenge.metric.lower_is_better
+    rank = None
+    if score is not None:
+        value, interval = _scored(score, rows, runs)
+        rank = place(value, view.board, lower_is_better=lower_is_better, interval=interval)
     if as_json:
         return print_json({"board": view.board, "fresh": view.fresh, "note": view.note, "place": rank})
     if view.note:
         warn(view.note)
     return _show(view.board, top, rank)
+
+
+def _scored(text: str, rows: int | None, runs: Path) -> tuple[float, tuple[float, float] | None]:
+    """The score and its interval: `text` is a number or a run. Raises UsageError."""
+    from dfdc_kit.errors import UsageError
+    from dfdc_kit.kaggle.leaderboard import interval_for_rows
+    from dfdc_kit.report.history import find_run
+    from dfdc_kit.report.run_report import load
+
+    try:
+        value = float(text)
+    except ValueError:
+        found = load(find_run(runs, text)).score
+        if found is None:
+            raise UsageError(f"The run {text} has no score.", hint="Name a run with a score, or a number.") from None
+        value, rows = found.value, rows or found.rows
+    return value, None if rows is None or value != value else interval_for_rows(value, rows)
 
 
 def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
@@ -61,6 +91,11 @@ def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
     out.print(f"\n{len(rows)} of {of} teams")
     if rank is not None:
         out.print(_rank_sentence(rank), soft_wrap=True)
+        if rank.interval is not None:
+            say(f"95 % interval of the score: {rank.interval[0]:.5f} to {rank.interval[1]:.5f}; the places contain it")
+        if rank.basis:
+            say(f"estimated: {rank.basis}")
+        say(f"[dim]{rank.caveat}[/]")
 
 
 def _table(rows: "list[LeaderboardRow]") -> "Table":
@@ -81,8 +116,9 @@ def _table(rows: "list[LeaderboardRow]") -> "Table":
 def _rank_sentence(rank: "BoardPlace") -> str:
     from dfdc_kit.scoring.metric import displayed
 
-    exact = rank.best == rank.worst
-    where = f"place {rank.best:,}" if exact else f"place {rank.best:,} to {rank.worst:,}"
+    low, high = rank.likely_best, rank.likely_worst
+    about = "about " if rank.basis else ""
+    where = f"place {low:,}" if low == high else f"{about}place {low:,} to {high:,}"
     near = [
         f"{word} {displayed(row.score)} (place {row.place:,})"
         for word, row in (("behind", rank.ahead), ("ahead of", rank.behind))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dfdc_kit.scoring.contract import MetricCheck
+    from dfdc_kit.scoring.official_score import OfficialScoreMatch
     from dfdc_kit.scoring.parity import ParityReport
 
 
@@ -28,6 +29,16 @@ def parity(
             help="Python file with a function `score`; default: the official metric.",
         ),
     ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option("--submission", readable=False, metavar="FILE", help="Submission CSV with a known score."),
+    ] = None,
+    solution: Annotated[
+        Path | None, typer.Option("--solution", readable=False, metavar="FILE", help="Its ground truth.")
+    ] = None,
+    official: Annotated[
+        str | None, typer.Option("--official", metavar="SCORE", help="Its score as Kaggle displays it, e.g. 0.42798.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that a metric file computes the official score.
@@ -36,24 +47,77 @@ def parity(
     scores of the public leaderboard, with rows in any order and dtype, and with
     broken submissions. Exit code 1 if anything differs.
 
+    With --submission, --solution and --official: check that it gives the score
+    that Kaggle displayed for this file; if not, which variant of the metric would
+    (another clip, float32, inverted labels, missing rows as 0.5, and more).
+
     Examples:
 
         dfdc parity
         dfdc parity --metric my_metric.py --json
+        dfdc parity --submission mine.csv --solution solution.csv --official 0.42798
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.parity import check_metric
 
     challenge = challenges.load()
-    with err.status("checking the metric ..."):
-        report = check_metric(load_metric(metric or challenge.metric_path), challenge)
-    if as_json:
-        print_json(report)
+    if submission or solution or official:
+        agrees = _official_score(submission, solution, official, metric, as_json)
     else:
-        _show(report)
-    if not report.agrees:
+        with err.status("checking the metric ..."):
+            report = check_metric(load_metric(metric or challenge.metric_path), challenge)
+        agrees = report.agrees
+        if as_json:
+            print_json(report)
+        else:
+            _show(report)
+    if not agrees:
         raise typer.Exit(1)
+
+
+def _official_score(
+    submission: Path | None, solution: Path | None, official: str | None, metric: Path | None, as_json: bool
+) -> bool:
+    """Show how the score of `submission` compares with `official`; whether it matches. Raises UsageError."""
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.validate import check_exists
+    from dfdc_kit.data.solution import read_solution
+    from dfdc_kit.errors import UsageError
+    from dfdc_kit.scoring.metric import load_metric
+    from dfdc_kit.scoring.official_score import check_official_score
+    from dfdc_kit.submission.parsed import read_leniently
+
+    if not (submission and solution and official):
+        raise UsageError("--submission, --solution and --official belong together.", command="dfdc parity --help")
+    challenge = challenges.load()
+    check_exists(submission)
+    ids, predicted = read_leniently(submission, challenge)
+    loaded = load_metric(metric or challenge.metric_path)
+    match = check_official_score(ids, predicted, read_solution(solution, challenge), official, loaded, challenge)
+    if as_json:
+        print_json(match)
+    else:
+        _show_match(match)
+    return match.matches
+
+
+def _show_match(match: "OfficialScoreMatch") -> None:
+    if match.ours is None:
+        out.print(f"the metric refuses this file: {match.refused}")
+    else:
+        out.print(f"score     {match.ours.displayed} (in full {match.ours.value!r})")
+    out.print(f"official  {plain(match.official)}\n")
+    if match.matches:
+        out.print(f"[bold green]MATCHES[/]{' when rounded; Kaggle truncates' if match.rounded else ''}")
+        return
+    out.print("[bold red]DIFFERS[/]")
+    for variant in match.variants:
+        out.print(f"would match: {plain(variant.name)} ({variant.value!r})", soft_wrap=True)
+    if not match.variants and match.nearest is not None:
+        name = match.nearest.name or "the official metric"
+        out.print(f"No known variant matches. Nearest: {plain(name)}, {match.nearest.value!r}", soft_wrap=True)
+        out.print("Is this the solution of the test set that Kaggle scored, and the file that was submitted?")
 
 
 def _sign(ok: bool | None) -> str:

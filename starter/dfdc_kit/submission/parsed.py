@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import FIRST, CsvText, Numbers, Texts, preview
+from dfdc_kit.csv_text import FIRST, CsvText, Numbers, Texts, preview, read_csv
+from dfdc_kit.errors import SubmissionError
 from dfdc_kit.submission.expected_rows import ExpectedRows, Match, match
 from dfdc_kit.submission.label_text import NUMBER, ParsedLabels, blanks_around, is_decimal, parse_labels
 
@@ -134,3 +137,20 @@ def _with_first_row(text: CsvText, wanted: tuple[str, str]) -> CsvText:
         lines=np.concatenate(([text.header_line], text.lines)),
         anomalies=text.anomalies,
     )
+
+
+def read_leniently(path: Path, challenge: Challenge) -> tuple[Texts, npt.NDArray[np.float64]]:
+    """Ids (n,) and labels (n,) of a file that may be invalid: NaN where a label is no number from 0 to 1.
+
+    Raises SubmissionError if a column is missing, or if there is no row.
+    """
+    text, columns = read_csv(path), challenge.submission
+    ids, labels = text.column(columns.row_id), text.column(columns.label)
+    if ids is None or labels is None or not len(ids):
+        seen = ",".join(text.header) or ", ".join(text.anomalies)
+        raise SubmissionError(
+            f"{path}: seen {seen!r:.80}, expected {columns.row_id},{columns.label} and at least one row.",
+            command=f"dfdc validate {path}",
+        )
+    values = parse_labels(labels).values
+    return ids, np.where((values >= 0) & (values <= 1), values, np.nan)
