@@ -1,5 +1,6 @@
 """All commands, in the groups that `dfdc --help` shows."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from dfdc_kit.cli import (
     baselines,
     calibrate,
     check,
+    competition,
     data,
     degrade,
     doctor,
@@ -78,8 +80,16 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    challenge: Annotated[
+        str,
+        typer.Option(
+            "--challenge", metavar="NAME", help="Another challenge's name or TOML file; also: DFDC_CHALLENGE."
+        ),
+    ] = "",
 ) -> None:
-    pass
+    del version  # its callback has printed it
+    if challenge:
+        os.environ["DFDC_CHALLENGE"] = challenge  # which `challenge.load` reads, here and in child processes
 
 
 PANELS: dict[str, dict[str, Any]] = {
@@ -93,6 +103,7 @@ PANELS: dict[str, dict[str, Any]] = {
         "parity": parity.parity,
     },
     "Data": {"download": download.app, "data": data.data, "audit": audit.audit},
+    "Competitions": {"competition": competition.app},
     "Kaggle": {"submit": submit.submit, "leaderboard": leaderboard.leaderboard},
     "This machine and past runs": {
         "doctor": doctor.doctor,

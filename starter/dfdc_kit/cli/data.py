@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
-from dfdc_kit.cli.download import HERE, KeepOption, ToOption, warn_incomplete
+from dfdc_kit.cli.download import KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def add(
     archives: Annotated[
         list[Path], typer.Argument(readable=False, metavar="ZIP...", help="Archives as saved by the browser.")
     ],
-    to: ToOption = HERE,
+    to: ToOption = None,
     keep_zip: KeepOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -278,6 +278,7 @@ def add(
     from dfdc_kit.kaggle.download.ingest import check_exists, ingest_archive
 
     challenge = challenges.load()
+    to = to or Path(challenge.slug)
     for archive in archives:
         check_exists(archive)  # before the folder is made, and before an hour of unpacking the others
     results = []

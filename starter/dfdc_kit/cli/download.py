@@ -25,19 +25,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="Data folder.")]
+ToOption = Annotated[
+    Path | None, typer.Option("--to", metavar="DIR", help="Data folder; default: named as the competition at Kaggle.")
+]
 KeepOption = Annotated[bool, typer.Option("--keep-zip", help="Keep the archives after they are unpacked.")]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be downloaded, without doing it.")]
 TimeoutOption = Annotated[
     float,
     typer.Option("--timeout", metavar="SECONDS", min=1, help="Give up a connection after this long without data."),
 ]
-HERE = Path("deepfake-detection-challenge")
 
 
 @app.command("sample")
 def sample(
-    to: ToOption = HERE,
+    to: ToOption = None,
     file: Annotated[
         list[str] | None,
         typer.Option("--file", "-f", metavar="NAME", help="Only this file or pattern, e.g. 'test_videos/a*'."),
@@ -68,6 +69,7 @@ def sample(
     from dfdc_kit.kaggle.download.sample import download_sample, plan_sample
 
     slug = challenges.load().slug
+    to = to or Path(slug)
     with _watched() as (screen, retry, stop):
         kaggle = connect(retry=retry, timeout_s=timeout)
         if dry_run:
@@ -87,7 +89,7 @@ def parts(
         Path | None,
         typer.Option("--cookies", "-c", metavar="FILE", help="cookies.txt with your browser's Kaggle session."),
     ] = None,
-    to: ToOption = HERE,
+    to: ToOption = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=8, help="Parallel downloads.")] = 2,
     keep_zip: KeepOption = False,
     check: Annotated[bool, typer.Option("--check", help="Compare checksums of present files, not only sizes.")] = False,
@@ -121,6 +123,7 @@ def parts(
     from dfdc_kit.kaggle.download.session import cookies_for
 
     challenge = challenges.load()
+    to = to or Path(challenge.slug)
     known = parts_of(challenge)
     wanted = parse_parts(numbers, challenge.sizes.train_parts)
     if dry_run:
