@@ -10,6 +10,8 @@ from dfdc_kit import profiles
 from dfdc_kit.errors import SandboxError, UsageError
 from dfdc_kit.sandbox import BACKENDS, LIMITS, check_cache, choose, enforcement, process, self_check, supervise
 from dfdc_kit.sandbox.base import never
+from dfdc_kit.sandbox.bubblewrap import BubblewrapBackend
+from dfdc_kit.sandbox.oci import OciBackend
 from dfdc_kit.sandbox.process import ProcessBackend
 from dfdc_kit.sandbox.self_check import failed_limits
 
@@ -73,6 +75,19 @@ def test_process_backend_reports_what_an_old_kernel_cannot_enforce(old_kernel):
     with pytest.raises(SandboxError, match=r"network is NOT ENFORCED HERE.*switched off"):
         choose("process", profiles.load(), ["memory", "network"])
     assert choose("process", profiles.load(), ["memory"]) is old_kernel
+
+
+def test_choice_says_why_it_is_not_the_best_backend(monkeypatch):
+    monkeypatch.setattr(BubblewrapBackend, "unavailable", lambda self: "bwrap cannot start")
+    monkeypatch.setattr(OciBackend, "unavailable", lambda self: "no engine")
+    said = []
+    assert choose("", profiles.load(), warn=said.append).name == "process"
+    assert said == [
+        "Using the sandbox backend process: bubblewrap does not work here (bwrap cannot start). See: dfdc doctor"
+    ]
+    said.clear()
+    choose("process", profiles.load(), warn=said.append)
+    assert said == []
 
 
 def test_enforcement_is_not_enforced_when_self_check_contradicts_the_claim(old_kernel, monkeypatch, tmp_path):

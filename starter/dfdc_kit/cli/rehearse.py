@@ -107,7 +107,7 @@ def rehearse(
         console.print(f"[dim]run:[/] {plain(what)}, {plural(videos, 'video')}, time limit {limit_s:.0f} s")
 
     with Screen(console, show_output=False) as screen:
-        chosen_backend = choose(backend, request.profile, wanted(require))
+        chosen_backend = choose(backend, request.profile, wanted(require), warn)
         report = run_rehearsal(request, chosen_backend, runs, screen, warn, announce)
     if as_json:
         print_json(report)

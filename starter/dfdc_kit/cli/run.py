@@ -93,8 +93,9 @@ def run(
     if text := sample_mismatch(request.dataset, challenge):
         warn(text)
     warn_of_findings(request.submission, profile)
+    sandbox = choose(backend, request.profile, wanted(require), warn)
     with Screen(err if as_json else out, show_output=not (quiet or as_json)) as screen:
-        report = run_submission(request, choose(backend, request.profile, wanted(require)), runs, screen, warn)
+        report = run_submission(request, sandbox, runs, screen, warn)
     if as_json:
         print_json(report)
     else:

@@ -1,4 +1,4 @@
-"""Stage a code submission, run it, watch it, and collect its files: everything that is observed of a run."""
+"""Run a staged submission, watch it, and collect its files: everything that is observed of a run."""
 
 import os
 import queue
@@ -90,13 +90,13 @@ def observe(
     request: RunRequest,
     backend: SandboxBackend,
     folder: Path,
+    staged: Staged,
     expected: ExpectedRows,
-    sample: bytes,
     listener: RunListener,
 ) -> tuple[Observation, SubmissionTable | None]:
-    """Stage, run, watch, collect, validate; and the valid rows of its file, None if there are none.
+    """Run, watch, collect, validate; and the valid rows of its file, None if there are none.
 
-    The stage is removed in every case. Raises KitError where data, machine or harness are at fault.
+    Raises KitError where data, machine or harness are at fault.
     """
     total = len(request.dataset.videos)
     opened, reporter = 0, BackgroundReporter(listener)
@@ -106,39 +106,37 @@ def observe(
         opened += 1
         reporter.opened(name, opened, total)
 
-    with Staged(folder / "stage", request.challenge) as staged:
-        can_mount = backend.mounts_files()
-        staged.fill(request.submission, request.dataset, sample, listener.staged, can_mount=can_mount)
-        job = Job(
-            command=staged.command,
-            environment=environment(staged, gpu=request.profile.offers_gpu),
-            stage=staged.root,
-            working=staged.working,
-            temporary=staged.temporary,
-            mounts=staged.mounts,
-            hidden=tuple(_secrets(request, folder.parent)),
-            log=folder / LOG,
-            gpu=request.profile.offers_gpu,
-        )
-        with reporter, NoiseWatch() as noise_watch:
-            stopper = _early_stopper(request, noise_watch)
-            with VideoWatch(staged.videos, on_open, stopper.completed if stopper else None) as watch:
-                outcome = backend.run(
-                    job, request.profile.limits, reporter.output, stopper.should_stop if stopper else never
-                )
-            noise = noise_watch.noise(outcome.usage.cpu_time_s)
-        csv_status = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
-        known = set(as_text(expected.ids))
-        fallbacks = collect_fallbacks(staged.working / FALLBACKS, folder / FALLBACKS, known)
-        changed_input = staged.changed_input()
-        last_output = last_lines(folder / LOG)
-        submission = request.submission
-        program = read_program(submission.folder, submission.program, alone=submission.alone)
-        unmounted, unshown = missing_inputs(program, staged, last_output, shows_paths=can_mount)
-        failed = outcome.exit_code != 0
-        same_python = not backend.uses_image
-        imports = failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
-        others = [] if csv_status == "collected" else csv_files(staged.working, request.challenge.submission.name)
+    can_mount = backend.mounts_files()
+    job = Job(
+        command=staged.command,
+        environment=environment(staged, gpu=request.profile.offers_gpu),
+        stage=staged.root,
+        working=staged.working,
+        temporary=staged.temporary,
+        mounts=staged.mounts,
+        hidden=tuple(_secrets(request, folder.parent)),
+        log=folder / LOG,
+        gpu=request.profile.offers_gpu,
+    )
+    with reporter, NoiseWatch() as noise_watch:
+        stopper = _early_stopper(request, noise_watch)
+        with VideoWatch(staged.videos, on_open, stopper.completed if stopper else None) as watch:
+            outcome = backend.run(
+                job, request.profile.limits, reporter.output, stopper.should_stop if stopper else never
+            )
+        noise = noise_watch.noise(outcome.usage.cpu_time_s)
+    csv_status = collect(staged.working / request.challenge.submission.name, folder / CSV, CSV_LIMIT_BYTES)
+    known = set(as_text(expected.ids))
+    fallbacks = collect_fallbacks(staged.working / FALLBACKS, folder / FALLBACKS, known)
+    changed_input = staged.changed_input()
+    last_output = last_lines(folder / LOG)
+    submission = request.submission
+    program = read_program(submission.folder, submission.program, alone=submission.alone)
+    unmounted, unshown = missing_inputs(program, staged, last_output, shows_paths=can_mount)
+    failed = outcome.exit_code != 0
+    same_python = not backend.uses_image
+    imports = failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
+    others = [] if csv_status == "collected" else csv_files(staged.working, request.challenge.submission.name)
     validation, table = (
         validate(folder / CSV, request.challenge, expected) if csv_status == "collected" else (None, None)
     )

@@ -1,4 +1,4 @@
-"""One run of a code submission, in one straight line: preflight, observe, score, judge, report."""
+"""One run of a code submission, in one straight line: preflight, stage, observe, score, judge, report."""
 
 import secrets
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from dfdc_kit.harness.observe import observe
 from dfdc_kit.harness.preflight import RunInputs, preflight
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.score_run import baseline_score, loss_breakdown, partial_score, score_run
+from dfdc_kit.harness.stage import stage
 from dfdc_kit.report import html
 from dfdc_kit.report.history import note_or_warn, of_run
 from dfdc_kit.report.run_report import (
@@ -57,7 +58,8 @@ def run(
     started = datetime.now(UTC)
     folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
     try:
-        observation, table = observe(request, backend, folder, inputs.expected, inputs.sample, listener)
+        with stage(request, folder, inputs.sample, listener, can_mount=backend.mounts_files()) as staged:
+            observation, table = observe(request, backend, folder, staged, inputs.expected, listener)
     except BaseException:
         with suppress(OSError):  # a log that was written stays
             folder.rmdir()

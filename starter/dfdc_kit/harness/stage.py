@@ -5,8 +5,8 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,7 @@ from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness import program_runner
+from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run_python import OWN_PYTHON, make_python
 from dfdc_kit.harness.training_folder import training_folder
 from dfdc_kit.submission.code import CodeSubmission
@@ -191,6 +192,16 @@ class Staged:
         if needed > free and not can_reflink:
             what = f"copies of videos and submission need {format_bytes(needed)}, and {format_bytes(free)} are free"
             raise OSError(errno.ENOSPC, what)
+
+
+@contextmanager
+def stage(
+    request: RunRequest, folder: Path, sample: bytes, listener: RunListener, *, can_mount: bool
+) -> Iterator[Staged]:
+    """Stage a run in `folder`/stage, which is removed when the context ends. Raises OutputError."""
+    with Staged(folder / "stage", request.challenge) as staged:
+        staged.fill(request.submission, request.dataset, sample, listener.staged, can_mount=can_mount)
+        yield staged
 
 
 def _copy(source: Path, target: Path) -> None:

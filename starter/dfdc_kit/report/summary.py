@@ -307,9 +307,6 @@ def _loss_share(what: str, count: int, share: float, rows: int) -> str:
 def _notes(report: RunReport) -> Iterator[Message]:
     if report.forecast and (text := hosted_reason(report.forecast)):
         yield Message("note", text)
-    yield from (Message("note", text) for text in report.observation.staging_notes)
-    if withheld := report.observation.withheld:
-        yield Message("note", f"{plural(len(withheld), 'training video')} not mounted, as they are scored in this run.")
     if report.environment_diffs:
         diffs = ", ".join(f"{diff.what} {diff.local} (hosted: {diff.hosted})" for diff in report.environment_diffs)
         yield Message("note", f"Differs from Kaggle: {diffs}. Details: {FILE}")

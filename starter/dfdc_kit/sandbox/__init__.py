@@ -1,6 +1,6 @@
 """Sandboxes: run somebody else's program under limits, and leave no process or file of it behind."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dfdc_kit.errors import SandboxError, UsageError, suggest
 from dfdc_kit.profiles import Limits, Profile
@@ -27,9 +27,15 @@ def backends(profile: Profile | None) -> dict[str, SandboxBackend]:
     return {name: backend.for_profile(profile) if profile else backend for name, backend in BACKENDS.items()}
 
 
-def choose(name: str = "", profile: Profile | None = None, require: Iterable[str] = ()) -> SandboxBackend:
+def choose(
+    name: str = "",
+    profile: Profile | None = None,
+    require: Iterable[str] = (),
+    warn: Callable[[str], None] | None = None,
+) -> SandboxBackend:
     """The backend `name`, or the best that works on this machine and enforces each limit of `require`.
 
+    `warn` gets a sentence where that is not the best of all, with the reason.
     Raises UsageError for an unknown name or limit, and for a limit that the profile does not set; SandboxError, with
     the reason of each backend, if none qualifies.
     """
@@ -41,12 +47,15 @@ def choose(name: str = "", profile: Profile | None = None, require: Iterable[str
     for limit in required:
         if limit not in LIMITS:
             raise UsageError(f"Unknown limit {limit!r} in --require.", hint=suggest(limit, LIMITS, label="Limits"))
-    reasons = {}
+    reasons: dict[str, str] = {}
     known = backends(profile)
     limits = profile.limits if profile else Limits()
     for candidate in [known[name]] if name else known.values():
         reason = candidate.unavailable() or _unenforced(candidate, limits, required)
         if not reason:
+            if reasons and warn is not None:
+                best, why = next(iter(reasons.items()))
+                warn(f"Using the sandbox backend {candidate.name}: {best} does not work here ({why}). See: dfdc doctor")
             return candidate
         reasons[candidate.name] = reason
     why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
