@@ -1,4 +1,4 @@
-"""Children that fork on and never rest: at most 300 processes, for at most 3 s."""
+"""Children that keep forking: at most 300 processes, for at most 3 s."""
 
 import os
 import time

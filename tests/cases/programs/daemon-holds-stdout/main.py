@@ -1,4 +1,4 @@
-"""An orphan keeps the output open and writes on: waiting for its end would take for ever."""
+"""An orphan keeps the output open and goes on writing: waiting for it to end would never return."""
 
 import os
 import time

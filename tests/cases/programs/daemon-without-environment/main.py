@@ -1,4 +1,4 @@
-"""A daemon that has become another program, with an empty environment."""
+"""A daemon that executes another program with an empty environment."""
 
 import os
 import sys

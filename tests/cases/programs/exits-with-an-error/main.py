@@ -1,4 +1,4 @@
-"""Writes a good file and says that it failed."""
+"""Writes a valid file and exits with an error code."""
 
 import sys
 

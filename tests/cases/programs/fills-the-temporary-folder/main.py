@@ -1,4 +1,4 @@
-"""The same in the folder for temporary files."""
+"""Fills the folder for temporary files."""
 
 import tempfile
 import time

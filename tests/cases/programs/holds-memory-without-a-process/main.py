@@ -1,4 +1,4 @@
-"""Fills memory by writing to it as to files: it is in no process's size."""
+"""Fills memory through files in memory (memfd), which count to no process's size."""
 
 import os
 import time

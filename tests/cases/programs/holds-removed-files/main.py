@@ -1,4 +1,4 @@
-"""Fills files that it has removed already: no folder shows them."""
+"""Fills files after unlinking them: no folder shows them."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""Kills itself, as the kernel would for want of memory: that was not us."""
+"""Kills itself with SIGKILL, as the kernel does when memory runs out."""
 
 import os
 

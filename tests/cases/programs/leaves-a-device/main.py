@@ -1,4 +1,4 @@
-"""submission.csv leads to a device that never ends."""
+"""submission.csv is a link to /dev/zero, which never ends."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""submission.csv is a pipe with nobody at its other end: reading it waits for ever."""
+"""submission.csv is a pipe that nobody writes to: reading it blocks forever."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""submission.csv is a link to a link to a valid file of its own: still no ordinary file."""
+"""submission.csv is a link to a link to a valid file of its own: still not a regular file."""
 
 from pathlib import Path
 

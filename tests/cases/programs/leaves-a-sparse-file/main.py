@@ -1,4 +1,4 @@
-"""submission.csv is 10 GB long and holds nothing."""
+"""submission.csv is a sparse file of 10 GB."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A hard link to the truth in its working folder."""
+"""Makes a hard link to the solution in its working folder."""
 
 import os
 

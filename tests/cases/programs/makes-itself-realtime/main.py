@@ -1,4 +1,4 @@
-"""Asks to run before everything else on the machine, the harness among it; as root some encoders do so unasked."""
+"""Asks for a higher priority than everything else on the machine, as some encoders do when run as root."""
 
 import os
 

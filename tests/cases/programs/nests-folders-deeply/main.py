@@ -1,4 +1,4 @@
-"""1,500 folders in one another: more than a recursive program can walk."""
+"""1,500 nested folders: more than a recursive program can walk."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes one file without end; stops by itself at 200 MiB."""
+"""Writes one file endlessly; stops by itself at 200 MiB."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An exception that nobody catches."""
+"""Raises an uncaught exception."""
 
 from common import write
 

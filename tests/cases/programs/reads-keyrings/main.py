@@ -1,4 +1,4 @@
-"""Keys of the session of the person who runs it."""
+"""Reads the session keyring of the user who runs it."""
 
 import ctypes
 import os

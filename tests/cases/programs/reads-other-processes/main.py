@@ -1,4 +1,4 @@
-"""Environment, memory, files and root of the harness, by /proc."""
+"""Reads environment, memory, files and root of the harness through /proc."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""This kit's own files: the metric, the sample's truth."""
+"""Reads this kit's own files: the metric, the sample's solution."""
 
 from pathlib import Path
 

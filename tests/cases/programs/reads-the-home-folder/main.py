@@ -1,4 +1,4 @@
-"""Files of the person who runs it."""
+"""Reads files of the user who runs it."""
 
 from pathlib import Path
 

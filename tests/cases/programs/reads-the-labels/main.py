@@ -1,4 +1,4 @@
-"""The truth, where the harness keeps it; and above and beside its own input."""
+"""Reads the solution where the harness keeps it, and above and beside its own input."""
 
 from pathlib import Path
 

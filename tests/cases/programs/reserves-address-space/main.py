@@ -1,4 +1,4 @@
-"""Reserves 64 GiB of addresses and uses none of it, as CUDA does: no fault."""
+"""Reserves 64 GiB of address space and uses none of it, as CUDA does: allowed."""
 
 import mmap
 

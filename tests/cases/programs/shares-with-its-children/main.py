@@ -1,4 +1,4 @@
-"""A pool of workers with locks and shared memory: no fault."""
+"""A pool of workers with locks and shared memory: allowed."""
 
 import multiprocessing
 

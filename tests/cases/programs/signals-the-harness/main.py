@@ -1,4 +1,4 @@
-"""May it send signals to the harness? Signal 0 asks without sending."""
+"""Checks with signal 0 whether it may send signals to the harness."""
 
 import os
 

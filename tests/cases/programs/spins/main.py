@@ -1,4 +1,4 @@
-"""Computes for ever."""
+"""Computes forever."""
 
 while True:
     pass

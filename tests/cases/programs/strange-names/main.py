@@ -1,4 +1,4 @@
-"""File names with line feeds, escape codes and bytes that are no text."""
+"""File names with line feeds, escape codes and bytes that are not text."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Puts a link in the place of its working folder, so that the harness collects elsewhere."""
+"""Replaces its working folder with a link, so that the harness would collect elsewhere."""
 
 from pathlib import Path
 

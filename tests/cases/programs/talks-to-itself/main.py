@@ -1,4 +1,4 @@
-"""Its own processes talk over loopback, as clusters of workers do: no fault."""
+"""Its own processes talk over loopback, as clusters of workers do: allowed."""
 
 import socket
 
