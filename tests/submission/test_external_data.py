@@ -112,6 +112,7 @@ def test_kernel_metadata_names_program_gpu_and_sources(folder):
         ["features", "notebooks/bo/features"],
         ["net/pytorch/base/1", "models/ada/net/pytorch/base/1"],
     ]
+    assert manifest_problems(found, profiles.load()) == []  # the pages on Kaggle state the licences
     alone = read_code_submission(folder / "infer.ipynb")
     assert alone.settings.inputs == found.settings.inputs
     assert read_code_submission(folder / "other.py").settings.inputs == ()

@@ -14,6 +14,7 @@ from dfdc_kit.settings import Settings
 if TYPE_CHECKING:
     from dfdc_kit.submission.code import CodeSubmission
 
+KAGGLE = "https://www.kaggle.com/"
 KERNEL_METADATA = "kernel-metadata.json"
 SOURCES: dict[str, "Kind"] = {"dataset_sources": "dataset", "kernel_sources": "notebook", "model_sources": "model"}
 OWN_SUFFIXES = {".py", ".ipynb", ".toml", ".md", ".txt", ".cfg", ".yaml", ".yml", ".png"}  # code and words about it
@@ -118,7 +119,7 @@ def read_kernel_metadata(folder: Path) -> dict[str, Any]:
 def attached_in(metadata: Mapping[str, Any]) -> list[AttachedInput]:
     """The inputs that a kernel-metadata.json attaches, without folders."""
     return [
-        AttachedInput(slug=slug, kind=kind, url=f"https://www.kaggle.com/{_address(kind)}/{slug}")
+        AttachedInput(slug=slug, kind=kind, url=f"{KAGGLE}{_address(kind)}/{slug}")
         for key, kind in SOURCES.items()
         for slug in metadata.get(key) or []
     ]
@@ -149,7 +150,7 @@ def manifest_problems(submission: "CodeSubmission", profile: Profile) -> list[st
 
     Rule (competition rules, external data): pre-trained models and other data that do not come from the challenge are
     public, and at most `profile.external_data_bytes` in all. A file of the folder is listed by its path as `name`;
-    attached inputs count with all their files.
+    attached inputs count with all their files. The licence of an input on Kaggle is on its page: it need not be listed.
     """
     listed = submission.settings.external_data
     inputs = submission.settings.inputs
@@ -163,7 +164,7 @@ def manifest_problems(submission: "CodeSubmission", profile: Profile) -> list[st
         f"input {entry.slug!r} has no {field}"
         for entry in inputs
         for field in ("licence", "url")
-        if not getattr(entry, field).strip()
+        if not getattr(entry, field).strip() and not (field == "licence" and entry.url.startswith(KAGGLE))
     ]
     sizes = {file.relative_to(submission.folder).as_posix(): file.stat().st_size for file in submission.files()}
     names = {entry.name for entry in listed}
