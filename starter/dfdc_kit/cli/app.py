@@ -18,6 +18,7 @@ from dfdc_kit.cli import (
     doctor,
     download,
     history,
+    judge,
     leaderboard,
     new,
     open_report,
@@ -102,6 +103,7 @@ PANELS: dict[str, dict[str, Any]] = {
         "rejudge": rejudge.rejudge,
         "parity": parity.parity,
     },
+    "Competition": {"judge": judge.judge},
     "Data": {"download": download.app, "data": data.data, "audit": audit.audit},
     "Competitions": {"competition": competition.app},
     "Kaggle": {"submit": submit.submit, "leaderboard": leaderboard.leaderboard},
@@ -123,4 +125,5 @@ for _panel, _commands in PANELS.items():
             app.add_typer(_command, name=_name, cls=Group, rich_help_panel=_panel)
         else:
             app.command(_name, cls=Command, rich_help_panel=_panel)(_command)
+app.command("judge-one", cls=Command, hidden=True)(judge.judge_one)
 app.command("judge-again", cls=Command, hidden=True)(rejudge.rejudge)  # the name of `rejudge` before 0.1.0

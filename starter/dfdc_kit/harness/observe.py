@@ -164,6 +164,7 @@ def observe(
 
 def _secrets(request: RunRequest, runs: Path) -> Iterator[Path]:
     """What no submission may read: labels, earlier runs, and the user's own files with the credentials among them."""
+    yield from request.hidden
     yield request.dataset.folder
     if request.dataset.solution is not None:
         yield request.dataset.solution

@@ -1,5 +1,6 @@
 """What a run is asked to do, and who follows its progress."""
 
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile_name: str
     profile: Profile
     stop_early: bool = False  # end the run as soon as it is clear that the hidden test would not finish in time here
+    input_sha256: str = ""  # digest of the videos, where it is known already; empty: computed
+    hidden: tuple[Path, ...] = ()  # what the submission may not read besides labels, runs and the home folder
     message: str = ""  # a note of the user's, kept in the report and the history
 
 

@@ -103,7 +103,7 @@ def _report(
         submission_sha256=submission.sha256(),
         manifest_problems=manifest_problems(submission, request.profile),
         data_folder=str(dataset.folder),
-        input_sha256=files_sha256(dataset.videos[0].parent, dataset.videos),
+        input_sha256=request.input_sha256 or files_sha256(dataset.videos[0].parent, dataset.videos),
         solution=str(dataset.solution or ""),
         rows=len(inputs.expected.ids),
         challenge=challenge,

@@ -1,0 +1,104 @@
+"""Judge all submissions of a plan on an engine: start what has no result, wait for what others judge, retry faults."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.competition.engines import Engine
+from dfdc_kit.competition.judge import FAULTS, TaskOutcome, lease_path, result_folder
+from dfdc_kit.competition.lease import LeaseWatch
+from dfdc_kit.competition.plan import load_plan
+from dfdc_kit.competition.results import RESULT, load_result
+
+RETRIES = 2
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far judging is."""
+
+    judged: int
+    total: int
+    eta_s: float | None  # from the pace of this command so far; None: nothing has ended yet
+
+
+class Coordinator:
+    """Has every task judged by an engine."""
+
+    def __init__(self, judging: Path, engine: Engine, retries: int = RETRIES) -> None:
+        self._judging, self._engine, self._retries = judging, engine, retries
+        self._watch = LeaseWatch()
+        self._faults: Counter[str] = Counter()
+
+    def judge_all(self, tasks: list[str], on_progress: Callable[[Progress], None]) -> list[TaskOutcome]:
+        """The outcome of each task that has no result at the end: a fault in every attempt, or changed files."""
+        waiting = [task for task in dict.fromkeys(tasks) if not self._is_judged(task)]
+        for task in waiting:
+            (self._judging / FAULTS / f"{task}.json").unlink(missing_ok=True)
+        started, before, total = time.monotonic(), len(tasks) - len(waiting), len(tasks)
+        running: set[str] = set()
+        given_up: list[TaskOutcome] = []
+        while waiting or running:
+            ready = [task for task in waiting if self._watch.holder(lease_path(self._judging, task)) is None]
+            unjudged = [task for task in ready if not self._is_judged(task)]
+            if unjudged:
+                self._engine.submit(unjudged)
+                running.update(unjudged)
+            waiting = [task for task in waiting if task not in ready]
+            for outcome in self._engine.ended():
+                running.discard(outcome.task)
+                if self._is_judged(outcome.task):
+                    continue
+                if self._is_final(outcome):
+                    given_up.append(outcome)
+                else:
+                    waiting.append(outcome.task)
+            judged = total - len(waiting) - len(running) - len(given_up)
+            on_progress(Progress(judged=judged, total=total, eta_s=_eta_s(started, judged - before, total - judged)))
+        return given_up
+
+    def _is_judged(self, task: str) -> bool:
+        return result_folder(self._judging, task).is_dir()
+
+    def _is_final(self, outcome: TaskOutcome) -> bool:
+        """Whether to give a task up that ended without a result."""
+        if outcome.kind == "busy":
+            return False
+        self._faults[outcome.task] += 1
+        return outcome.kind == "changed" or self._faults[outcome.task] > self._retries
+
+
+def _eta_s(started: float, done: int, left: int) -> float | None:
+    return (time.monotonic() - started) / done * left if done > 0 else None
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one submission stands."""
+
+    team: str
+    name: str
+    key: str
+    state: str  # "judged", "running", "waiting", "fault", "changed"
+    detail: str  # verdict, machine, or what went wrong
+    score: float | None = None
+
+
+def status(judging: Path) -> list[TaskStatus]:
+    """Where each submission of the plan stands; asks no engine. Raises DataMissingError or DataError."""
+    plan, watch = load_plan(judging), LeaseWatch()
+    found = []
+    for one in plan.submissions:
+        state, detail, score = "waiting", "", None
+        fault = judging / FAULTS / f"{one.key}.json"
+        if (folder := result_folder(judging, one.key)).is_dir():
+            result = load_result(folder / RESULT)
+            state, detail, score = "judged", result.verdict, result.score
+        elif holder := watch.holder(lease_path(judging, one.key)):
+            state, detail = "running", f"{holder.machine}, process {holder.process}"
+        elif fault.is_file():
+            outcome = msgspec.json.decode(fault.read_bytes(), type=TaskOutcome)
+            state, detail = outcome.kind, outcome.message
+        found.append(TaskStatus(team=one.team, name=one.name, key=one.key, state=state, detail=detail, score=score))
+    return found
