@@ -56,7 +56,7 @@ def run(
     """
     inputs = preflight(request, runs)
     started = datetime.now(UTC)
-    folder = _new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
+    folder = new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}")
     try:
         with stage(request, folder, inputs.sample, listener, can_mount=backend.mounts_files()) as staged:
             observation, table = observe(request, backend, folder, staged, inputs.expected, listener)
@@ -174,7 +174,7 @@ def _forecast(
     )
 
 
-def _new_folder(runs: Path, name: str) -> Path:
+def new_folder(runs: Path, name: str) -> Path:
     """Create `runs`/`name`, or with a random suffix if that exists. Raises OutputError."""
     try:
         runs.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def _check_plan(out: Path, plan: dict[str, object]) -> None:
 
 
 def _tasks(source: Path, out: Path, clips: list[Path], kinds: list[str], seed: int, each: bool) -> Iterable[_Task]:
-    originals = {parent: _originals(source / parent) for parent in {clip.parent for clip in clips}}
+    originals = {parent: read_originals(source / parent) for parent in {clip.parent for clip in clips}}
     for clip in clips:
         key = originals[clip.parent].get(clip.name) or clip.name
         if each:
@@ -150,7 +150,7 @@ def _tasks(source: Path, out: Path, clips: list[Path], kinds: list[str], seed: i
             yield _Task(source / clip, out / clip, kind, key, seed)
 
 
-def _originals(folder: Path) -> dict[str, str]:
+def read_originals(folder: Path) -> dict[str, str]:
     """Clip -> the original it was made from, from the folder's metadata.json; empty without a readable one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         entries = json.loads((folder / "metadata.json").read_text(encoding="utf-8")).items()

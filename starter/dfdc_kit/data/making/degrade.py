@@ -8,14 +8,15 @@ position are random, and the same for the same seed and key.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import av.filter
 import numpy as np
-import numpy.typing as npt
 
 from dfdc_kit.data.making.overlays import Overlay, draw, random_overlays
 from dfdc_kit.errors import DataError, UsageError, suggest
@@ -139,19 +140,26 @@ def degrade_clip(source: Path, target: Path, kind: str, rng: np.random.Generator
             raise DataError(f"{source} has no frame that can be decoded.")
 
 
-def preview(source: Path, kind: str, rng: np.random.Generator, at: int = 0) -> npt.NDArray[np.uint8]:
-    """Frame number `at` (or the last one before) of the degraded clip before its encoding: (height, width, 3) RGB."""
-    settings = KINDS[kind].settings(rng)
+def frame_as_jpeg(clip: Path, at: int, width: int) -> bytes:
+    """Frame number `at` of a clip (the last one before, if it is shorter) as a JPEG file `width` pixels wide.
+
+    Empty if no frame can be decoded.
+    """
     shown: av.VideoFrame | None = None
-    with av.open(str(source), metadata_errors="ignore") as box:
-        stream = box.streams.video[0]
-        for number, frame in enumerate(_degraded(box.decode(stream), stream, settings)):
+    with suppress(av.FFmpegError, IndexError), av.open(str(clip), metadata_errors="ignore") as box:
+        for number, frame in enumerate(box.decode(box.streams.video[0])):
             shown = frame
             if number == at:
                 break
     if shown is None:
-        raise DataError(f"{source} has no frame that can be decoded.")
-    return np.asarray(shown.to_ndarray(format="rgb24"), np.uint8)
+        return b""
+    height = max(2, round(width * shown.height / shown.width) // 2 * 2)
+    small = shown.reformat(width=width, height=height, format="yuvj420p")
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    small.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)])
 
 
 def _convert(source: Path, target: Path, settings: Settings) -> int:
