@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from dfdc_kit.profiles import Limits
-from dfdc_kit.sandbox import check_cache
+from dfdc_kit.sandbox import check_cache, scope
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement
 from dfdc_kit.sandbox.monitor.gpu import NO_GPU, find_gpus
 from dfdc_kit.sandbox.monitor.watchdog import SAMPLE_S, SLOW_SAMPLE_S
@@ -26,18 +26,20 @@ SHARED_MEMORY_BYTES = 2 << 30  # size of /dev/shm: Kaggle's own test recipe for 
 def supervised_limits(limits: Limits) -> Iterator[Enforcement]:
     """How the supervisor enforces each limit that is set."""
     sampled = f"sampled every {SAMPLE_S:g} s, then killed"
+    by_kernel = "" if scope.why_unavailable() else "capped by the kernel: a systemd scope (cgroup v2); "
+    status = ENFORCED if by_kernel else WATCHED
     if limits.wall_time_s is not None:
         how = "the supervisor's monotonic clock; the whole process tree is killed"
         yield Enforcement(limit="wall_time", status=ENFORCED, how=how)
     if limits.cpu_cores is not None:
         yield _cores(limits)
     if limits.memory_bytes is not None:
-        yield Enforcement(limit="memory", status=WATCHED, how=f"whole process tree, {sampled}")
+        yield Enforcement(limit="memory", status=status, how=f"{by_kernel}whole process tree, {sampled}")
     if limits.gpu_memory_bytes is not None:
         yield _gpu_memory()
     if limits.processes is not None:
-        how = f"processes and threads of the whole tree, {sampled}"
-        yield Enforcement(limit="processes", status=WATCHED, how=how)
+        how = f"{by_kernel}processes and threads of the whole tree, {sampled}"
+        yield Enforcement(limit="processes", status=status, how=how)
     if limits.output_bytes is not None:
         largest = file_bytes(limits)  # the larger of two limits: the kernel cannot tell the folders apart
         how = f"one file: {largest / 2**30:.3g} GiB by RLIMIT_FSIZE; the total is sampled every {SLOW_SAMPLE_S:g} s"

@@ -22,6 +22,7 @@ from dfdc_kit.sandbox.enforcement import SUPERVISOR, cores, file_bytes, why_unav
 from dfdc_kit.sandbox.monitor.gpu import GpuWatch, find_gpus
 from dfdc_kit.sandbox.monitor.log import Log
 from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
+from dfdc_kit.sandbox.scope import scope_command, scope_environment
 from dfdc_kit.sandbox.visible_paths import Mount
 
 TICK_S = 0.05
@@ -70,7 +71,7 @@ def supervise(
     started_unix_s = time.time()
     with (
         Log(job.log, limits.log_bytes) as log,
-        _Supervisor(command, environment, job.working, confinement, pass_fds) as supervisor,
+        _Supervisor(command, environment, job.working, confinement, limits, pass_fds) as supervisor,
     ):
 
         def on_data(data: bytes) -> None:
@@ -133,6 +134,8 @@ def _outcome(
     status: int | None = report["status"]
     killed_by = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
     ending = Ending.SIGNAL if killed_by else Ending.EXIT
+    if report.get("killed_for_memory") and (killed_by == signal.SIGKILL or (status and not killed_by)):
+        ending = Ending.MEMORY  # by the kernel, between two samples
     if killed_by == signal.SIGXFSZ:  # one file grew beyond the output limit
         ending = Ending.OUTPUT
     if exceeded is not None:
@@ -188,6 +191,7 @@ class _Supervisor:
         environment: dict[str, str],
         working: Path,
         confinement: Confinement,
+        limits: Limits,
         pass_fds: tuple[int, ...],
     ) -> None:
         control_read, control_write = os.pipe()
@@ -196,11 +200,12 @@ class _Supervisor:
         self._report = b""
         self.stopped_unix_s: float | None = None  # when a limit or Ctrl-C made us stop it
         arguments = [str(control_read), str(result_write), marshal.dumps(dict(confinement)).hex()]
+        scoped = scope_command(environment, limits)
         try:
             self.process = subprocess.Popen(
-                [*SUPERVISOR, *arguments, *command],
+                [*scoped, *SUPERVISOR, *arguments, *command],
                 cwd=working,
-                env=environment,
+                env=scope_environment() if scoped else environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -42,7 +42,7 @@ def main(control_fd: int, result_fd: int, confinement: "dict[str, Any]", command
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    started = time.monotonic()
+    started, killed_before = time.monotonic(), _killed_for_memory()
     main_pid = _start(command, confinement, result_fd)
     status: int | None = None
     stop_requested = out_of_time = False
@@ -69,8 +69,20 @@ def main(control_fd: int, result_fd: int, confinement: "dict[str, Any]", command
         "wall_time_s": wall_time_s,
         "cpu_time_s": used.ru_utime + used.ru_stime,
         "largest_process_bytes": used.ru_maxrss * 1024,
+        "killed_for_memory": _killed_for_memory() - killed_before,
     }
     os.write(result_fd, repr(result).encode() + b"\n")
+
+
+def _killed_for_memory() -> int:
+    """Processes of the run's own scope (control groups, version 2) that the kernel ended for memory; 0 without one."""
+    try:
+        with open("/proc/self/cgroup") as file:  # noqa: PTH123
+            path = next(line[3:].strip() for line in file if line.startswith("0::") and line.strip().endswith(".scope"))
+        with open(f"/sys/fs/cgroup{path}/memory.events") as file:  # noqa: PTH123
+            return int(dict(line.split() for line in file)["oom_kill"])
+    except (OSError, StopIteration, KeyError, ValueError):
+        return 0
 
 
 def _start(command: list[str], confinement: "dict[str, Any]", result_fd: int) -> int:
