@@ -40,7 +40,7 @@ def degrade(
     Examples:
 
         dfdc data degrade train_sample_videos --out degraded
-        dfdc data degrade made --out made-degraded --kinds 15-fps,quarter-resolution,low-bit-rate --each
+        dfdc data degrade made --out degraded --kinds blur,15-fps --each
     """
     from dfdc_kit.cli.progress import counting
     from dfdc_kit.data.inspection import cores

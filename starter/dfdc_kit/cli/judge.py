@@ -34,7 +34,7 @@ def judge(
         Path | None,
         typer.Argument(
             metavar="FOLDER_OR_LIST",
-            help="Folder with one submission in each sub-folder, or a CSV file with team, name and folder.",
+            help="Folder with a sub-folder per submission, or a CSV with team, name, folder.",
         ),
     ] = None,
     data: Annotated[

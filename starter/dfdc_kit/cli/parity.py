@@ -55,7 +55,7 @@ def parity(
 
         dfdc parity
         dfdc parity --metric my_metric.py --json
-        dfdc parity --submission mine.csv --solution solution.csv --official 0.42798
+        dfdc parity --submission my.csv --solution labels.csv --official 0.428
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.scoring.metric import load_metric

@@ -57,7 +57,7 @@ def robustness(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a submission's loss on clean and degraded copies of the same videos.
+    """Compare a submission on clean and degraded copies of videos.
 
     One run on the clean videos and one on the copies of each kind; paired
     differences of the loss with 95 % intervals, the worst first. The kinds are
@@ -67,7 +67,7 @@ def robustness(
     Examples:
 
         dfdc robustness baselines/frame-stats
-        dfdc robustness my-detector --data validation --kinds 15-fps,quarter-resolution,low-bit-rate --videos 200
+        dfdc robustness my-detector --data validation --kinds blur,15-fps
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit import profiles
