@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
     from dfdc_kit.csv_text import Texts
     from dfdc_kit.data.solution import Solution
+    from dfdc_kit.scoring.diagnostics import SecondaryMeasures
     from dfdc_kit.scoring.score import CostlyRow, Score
 
 
@@ -151,6 +152,15 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
     for name, part in (score.per_class or {}).items():
         yield f"  {plain(name)}", part.displayed, f"mean cost of {plural(part.rows, f'{plain(name)} row')}"
     yield "constant", constant.displayed, "0.5 in every row"
+    if score.secondary is not None:
+        yield "secondary", "", secondary_sentence(score.secondary)
+
+
+def secondary_sentence(measures: "SecondaryMeasures") -> str:
+    """The measures that nothing is ranked by."""
+    named = {"AUC": measures.auc, "average precision": measures.average_precision, "accuracy": measures.accuracy}
+    named |= {f"ln(wP) at recall {recall}": value for recall, value in (measures.ln_weighted_precision or {}).items()}
+    return ", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)
 
 
 def _costliest(rows: "list[CostlyRow]") -> "Table":

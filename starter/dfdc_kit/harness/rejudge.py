@@ -37,12 +37,19 @@ def rejudge(folder: Path) -> Rejudgement:
     if judgement.verdict is Verdict.COMPLETE and report.solution:
         if Path(report.solution).exists():
             score = _score_again(report, csv)
-            differences += [] if score == report.score else ["score"]
+            differences += [] if _is_same(score, report.score) else ["score"]
         else:
             not_repeated = f"the score, because the solution is missing: {report.solution}"
     return Rejudgement(
         run_id=report.run_id, judgement=judgement, score=score, differences=differences, not_repeated=not_repeated
     )
+
+
+def _is_same(score: Score, before: Score | None) -> bool:
+    """Whether two scores are equal in all that the earlier report has: older versions did not keep the curves."""
+    if before is not None and before.curves is None:
+        score = msgspec.structs.replace(score, secondary=before.secondary, curves=None)
+    return score == before
 
 
 def _score_again(report: RunReport, csv: Path) -> Score:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text
 from dfdc_kit.errors import MetricError, SubmissionError
+from dfdc_kit.scoring.diagnostics import Curves, SecondaryMeasures, curves, secondary_measures
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 USAGE, PARTS, IGNORED = "Usage", ("Public", "Private"), "Ignored"
 COSTLIEST = 10
 HISTOGRAM_BINS = 20
+MOST_DETAILED_ROWS = 250_000  # more rows than any test set has are scored without secondary measures and curves
 CONSTANT = 0.5  # the prediction of someone who has not looked at any video
 
 Result = TypeVar("Result")
@@ -82,6 +84,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     histogram: dict[str, list[int]] | None  # by true class: rows in equal bins of the prediction; None: as above
     metric: str  # file name
     metric_sha256: str
+    secondary: SecondaryMeasures | None = None  # None: as above, or more than MOST_DETAILED_ROWS
+    curves: Curves | None = None  # None: likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,7 @@ def _match(metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRo
 def _summary(
     metric: LoadedMetric, total: SubsetScore, parts: dict[str, SubsetScore], rows: _Rows | None, challenge: Challenge
 ) -> Score:
+    detailed = rows if rows is not None and len(rows.ids) <= MOST_DETAILED_ROWS else None
     return Score(
         value=total.value,
         displayed=total.displayed,
@@ -187,6 +192,8 @@ def _summary(
         histogram=None if rows is None else _histogram(rows, challenge),
         metric=metric.path.name,
         metric_sha256=metric.sha256,
+        secondary=None if detailed is None else secondary_measures(detailed.labels, detailed.predicted),
+        curves=None if detailed is None else curves(detailed.labels, detailed.predicted, detailed.losses),
     )
 
 

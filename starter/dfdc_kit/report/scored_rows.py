@@ -1,0 +1,233 @@
+"""The scored rows of a submission CSV or of a run: labels, predictions, losses, and which videos share an original."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.csv_text import Texts, as_text, read_csv
+from dfdc_kit.data.inspection import Inspection, Inspector, VideoFile, list_videos
+from dfdc_kit.data.labels import IGNORED, read_label_rows
+from dfdc_kit.data.solution import Solution, read_solution
+from dfdc_kit.errors import DataError, SubmissionError, UsageError
+from dfdc_kit.files import write_bytes
+from dfdc_kit.report.history import find_run
+from dfdc_kit.report.run_report import CSV, FALLBACKS, load
+from dfdc_kit.scoring.metric import LoadedMetric, load_metric
+from dfdc_kit.scoring.score import row_losses
+from dfdc_kit.submission.expected_rows import ExpectedRows
+from dfdc_kit.submission.parsed import read_leniently
+from dfdc_kit.submission.validate import validate
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRows:
+    """Rows that count, in the solution's order.
+
+    names (n,); labels (n,) 0 or 1; predicted (n,) in [0, 1]; losses (n,); originals (n,): the original of each video,
+    its own name for a real one or where it is unknown; has_originals: whether any original is known.
+    """
+
+    csv: Path
+    solution: Path
+    metric: LoadedMetric
+    names: list[str]
+    labels: npt.NDArray[np.uint8]
+    predicted: Floats
+    losses: Floats
+    originals: list[str]
+    has_originals: bool
+    unscored: int  # rows of the solution that the submission does not have
+
+    @property
+    def clustered_by(self) -> str:
+        """What rows were drawn by: "original" or "video"."""
+        return "original" if self.has_originals else "video"
+
+
+def read_scored_rows(what: str, solution: Path | None, runs: Path, challenge: Challenge) -> ScoredRows:
+    """The rows of `what`, a submission CSV or a run in `runs`, with the labels of `solution` (a run has its own).
+
+    Raises UsageError where neither names a solution, SubmissionError for an invalid file, DataError where the solution
+    is another data set's.
+    """
+    csv, own = _find(what, runs)
+    if not (solution or own):
+        raise UsageError("The labels are not known.", hint="Name the solution: --solution PATH")
+    full = read_solution(solution or Path(own), challenge)
+    ids, _ = read_leniently(csv, challenge)
+    truth = full.take(np.isin(full.ids, ids))
+    if not len(truth.ids):
+        raise DataError(f"{full.path} has no label for any row of {csv}.", hint="Name the solution of these videos.")
+    expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
+    validation, table = validate(csv, challenge, expected)
+    if table is None:
+        faults = "; ".join(error.message for error in validation.errors[:3])
+        raise SubmissionError(f"{csv} is not valid: {faults}", command=f"dfdc validate {csv} --against {full.path}")
+    metric = load_metric(challenge.metric_path)
+    losses = row_losses(metric, truth, table, challenge)
+    if losses is None:
+        raise UsageError(f"The metric {metric.path.name} gives no loss for each row.", hint="It needs `losses`.")
+    return _matched(csv, metric, full, truth, (table.ids, table.labels), losses, challenge)
+
+
+def _matched(
+    csv: Path,
+    metric: LoadedMetric,
+    full: Solution,
+    truth: Solution,
+    submitted: tuple[Texts, Floats],
+    losses: dict[str, float],
+    challenge: Challenge,
+) -> ScoredRows:
+    counts = np.ones(len(truth.ids), np.bool_) if truth.usage is None else truth.usage != IGNORED
+    names = as_text(truth.ids[counts])
+    predicted = dict(zip(as_text(submitted[0]), submitted[1].tolist(), strict=True))
+    rows = read_label_rows(full.path, challenge)
+    original_of = dict(zip(as_text(rows.ids), as_text(rows.originals), strict=True))
+    originals = [original_of.get(name) or name for name in names]
+    return ScoredRows(
+        csv=csv,
+        solution=full.path,
+        metric=metric,
+        names=names,
+        labels=truth.labels[counts],
+        predicted=np.array([predicted[name] for name in names]),
+        losses=np.array([losses[name] for name in names]),
+        originals=originals,
+        has_originals=originals != names,
+        unscored=len(full.ids) - len(truth.ids),
+    )
+
+
+def _find(what: str, runs: Path) -> tuple[Path, str]:
+    """The CSV, and the solution of the run that it is from; "" for a CSV alone."""
+    path = Path(what)
+    if path.is_file() and path.suffix.lower() != ".json":
+        return path, ""
+    if path.suffix.lower() == ".csv":
+        raise UsageError(f"File or folder not found: {path}")
+    folder = find_run(runs, what)
+    if not (folder / CSV).is_file():
+        raise UsageError(f"The run {folder.name} left no {CSV}.", hint="Name a run that is complete.")
+    return folder / CSV, load(folder).solution
+
+
+def write_predictions(path: Path, scored: ScoredRows, change: Callable[[Floats], Floats], challenge: Challenge) -> None:
+    """Write the CSV of `scored` with changed predictions, all of its rows in its order, to `path`.
+
+    Raises UsageError if `path` is the CSV itself, OutputError if it cannot be written.
+    """
+    if path.exists() and (path.is_dir() or path.samefile(scored.csv)):
+        raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'the submission itself'}; nothing was written.")
+    ids, labels = read_leniently(scored.csv, challenge)
+    columns = challenge.submission
+    lines = [f"{columns.row_id},{columns.label}\n"]
+    lines += [f"{name},{p!r}\n" for name, p in zip(as_text(ids), change(labels).tolist(), strict=True)]
+    write_bytes(path, "".join(lines).encode())
+
+
+# ------------------------------------------------------------------------------------------------- columns of the rows
+
+
+def read_columns(
+    scored: ScoredRows, challenge: Challenge, metadata: Sequence[Path] = (), videos: Path | None = None
+) -> dict[str, list[str]]:
+    """What is known of each row besides its label: name -> values (n,), "" where unknown.
+
+    Columns of the solution and of the `metadata` files (CSV or JSON); the headers of the videos, if there are any in
+    `videos` or in the solution's data folder; the reasons in the `fallbacks.csv` beside a run's CSV. Raises DataError.
+    """
+    found = {"label": [_class(label, challenge) for label in scored.labels.tolist()]}
+    for file in (scored.solution, *metadata):
+        for name, by_video in _table(file, challenge).items():
+            if name not in _NOT_COLUMNS and name != challenge.submission.row_id:
+                found.setdefault(name, [by_video.get(video, "") for video in scored.names])
+    found |= _header_columns(scored, challenge, videos)
+    reasons = _table(scored.csv.with_name(FALLBACKS), challenge).get("reason")
+    if reasons:
+        found["fallback"] = [reasons.get(video, "no") for video in scored.names]
+    return {name: values for name, values in found.items() if any(values)}
+
+
+_NOT_COLUMNS = ("label", "original", "filename")  # known already, or different for each row
+
+
+def _class(label: int, challenge: Challenge) -> str:
+    return challenge.submission.positive if label else challenge.submission.negative
+
+
+def _table(path: Path, challenge: Challenge) -> dict[str, dict[str, str]]:
+    """Column -> video -> text, of a CSV or a metadata.json; nothing if there is no such file. Raises DataError."""
+    if not path.is_file():
+        return {}
+    if path.suffix.lower() == ".json":
+        try:
+            entries: dict[str, dict[str, Any]] = msgspec.json.decode(path.read_bytes())
+            names = dict.fromkeys(name for entry in entries.values() for name in entry)
+        except (msgspec.DecodeError, AttributeError, TypeError) as error:
+            raise DataError(f"{path} is not a metadata.json: {error}") from error
+        return {
+            name: {video: str(entry[name]) for video, entry in entries.items() if entry.get(name) is not None}
+            for name in names
+        }
+    text = read_csv(path)
+    if not text.columns:
+        return {}
+    at = text.header.index(challenge.submission.row_id) if challenge.submission.row_id in text.header else 0
+    videos = as_text(text.columns[at])
+    return {
+        name: dict(zip(videos, as_text(text.columns[i]), strict=True)) for i, name in enumerate(text.header) if i != at
+    }
+
+
+def find_videos(scored: ScoredRows, challenge: Challenge, folder: Path | None = None) -> dict[str, VideoFile]:
+    """The video files of the rows, by name: in `folder`, else beside the solution or in its data folder."""
+    beside = scored.solution.resolve().parent
+    tests = challenge.data.test_videos
+    folders = [folder, folder / tests] if folder else [beside, beside / tests, beside.parent / tests]
+    for place in folders:
+        present = list_videos(place, challenge.data.video_suffix)
+        if wanted := {name: present[name] for name in scored.names if name in present}:
+            return wanted
+    return {}
+
+
+def _header_columns(scored: ScoredRows, challenge: Challenge, folder: Path | None) -> dict[str, list[str]]:
+    """Orientation, resolution, size, frame rate and audio of the videos that can be read."""
+    files = find_videos(scored, challenge, folder)
+    if not files:
+        return {}
+    first = next(iter(files.values())).path.parent
+    with Inspector(first) as inspector:
+        seen = inspector.inspect(files.values())
+    described = {name: _describe(seen[file.path], file) for name, file in files.items()}
+    return {
+        column: [described[name][column] if name in described else "" for name in scored.names]
+        for column in ("orientation", "resolution", "fps", "duration", "audio", "size_mib")
+    }
+
+
+def _describe(seen: Inspection, file: VideoFile) -> dict[str, str]:
+    size = f"{file.size_bytes / 2**20:.2f}"
+    header = seen.header
+    if header is None:
+        broken = f"unreadable: {seen.fault.code}" if seen.fault else "unreadable"
+        return dict.fromkeys(("orientation", "resolution", "fps", "duration", "audio"), broken) | {"size_mib": size}
+    upright = "portrait" if header.height > header.width else "landscape" if header.width > header.height else "square"
+    return {
+        "orientation": upright,
+        "resolution": f"{header.width}x{header.height}",
+        "fps": f"{float(Fraction(header.frame_rate)):.4g}" if header.frame_rate else "",
+        "duration": f"{header.duration_s:.0f} s",
+        "audio": "yes" if header.audio_time_base else "no",
+        "size_mib": size,
+    }
