@@ -18,6 +18,10 @@ from calibrate import LN2, interval, losses, weights
 from sklearn.model_selection import StratifiedGroupKFold
 
 FOLDS = 5
+MORE_DATA = """\
+What helps is more data: the challenge's own training videos, or a made challenge of any size:
+  dfdc data make --out made --train 600 --test 200
+  python train.py made/train_sample_videos"""
 
 
 def read_seed(text: str) -> int:

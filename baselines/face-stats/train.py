@@ -15,7 +15,7 @@ from frames import UnusableVideoError, map_in_order
 from main import FRAMES, features, logit, standardise
 from residuals import FEATURES
 from sklearn.linear_model import LogisticRegression
-from training import check_writable, folds, provenance, read_clips, read_seed, report, save_model
+from training import MORE_DATA, check_writable, folds, provenance, read_clips, read_seed, report, save_model
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3)  # C of the regression, most regularised first
 
@@ -107,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     if clip == SAFE_CLIP:
         reason = too_few_originals(y, originals) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        print(MORE_DATA)
     print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),

@@ -16,7 +16,7 @@ from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_pro
 from main import FEATURES, UnusableVideoError, all_features, standardise
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from training import check_writable, folds, provenance, read_clips, read_seed, report, save_model
+from training import MORE_DATA, check_writable, folds, provenance, read_clips, read_seed, report, save_model
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, most regularised first
 
@@ -93,6 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     if clip == SAFE_CLIP:
         reason = too_few_originals(y, originals) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        print(MORE_DATA)
     print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),

@@ -40,6 +40,7 @@ def test_bundled_model_can_be_made_again(folder: Path, train: ModuleType, call_m
     assert "constant 0.5: 0.6931" in printed
     few = "Held out: 8 originals with a FAKE and 8 with a REAL video; 10 of each are needed."
     assert f"{few} Predictions stay between 0.496 and 0.504." in printed
+    assert "dfdc data make --out made --train 600 --test 200" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["made.json"]
     made = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
     bundled = json.loads((folder / "model.json").read_text(encoding="utf-8"))

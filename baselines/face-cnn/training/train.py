@@ -270,6 +270,8 @@ def run(args: argparse.Namespace, stop: Event) -> None:
     if chosen.clip == SAFE_CLIP:
         reason = too_few_originals(results.y, results.originals) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
+        print("What helps is more data: the challenge's own training videos, or a made challenge of any size:")
+        print("  dfdc data make --out made --train 600 --test 200")
     print(f"chosen on held-out videos: step {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}")
     model = {
         "shrinkage": chosen.shrinkage,

@@ -1,13 +1,20 @@
-"""`dfdc baselines`: list the bundled baselines, and check that they still predict what was recorded."""
+"""`dfdc baselines`: list the bundled baselines, show one, and check that they still predict what was recorded."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, print_json
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, print_rows, typed
+from dfdc_kit.formatting import plural
+
+if TYPE_CHECKING:
+    from dfdc_kit.submission.model_card import ModelCard
 
 
 def baselines(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Show this baseline's model card: data, held-out loss, limits.")
+    ] = "",
     check: Annotated[
         bool, typer.Option("--check", help="Run each on the bundled sample; compare with its expected predictions.")
     ] = False,
@@ -17,17 +24,23 @@ def baselines(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled baselines, or check their predictions.
+    """List the bundled baselines, show one, or check their predictions.
 
     Examples:
 
         dfdc baselines
+        dfdc baselines frame-stats
         dfdc baselines --check
     """
     if record:
         return _record()
     if check:
         return _check(as_json)
+    if name:
+        from dfdc_kit.submission.model_card import model_card
+
+        card = model_card(name)
+        return print_json(card) if as_json else _show_card(card)
     from rich.table import Table
 
     from dfdc_kit.submission.code import baselines as bundled
@@ -42,6 +55,31 @@ def baselines(
     out.print(table)
     out.print("\n  next: dfdc run baselines/frame-stats", soft_wrap=True)
     return None
+
+
+def _show_card(card: "ModelCard") -> None:
+    from rich.markdown import Markdown
+
+    data, held_out = card.made_with.get("data") or card.made_with, card.held_out
+    rows = [("needs", ", ".join(card.settings.packages) or "Python only", "")]
+    if "videos" in data:
+        rows.append(("trained on", f"{plural(data['videos'], 'video')}, {data.get('fake', 0):,} FAKE", ""))
+    if "command" in card.made_with:
+        machine = card.made_with.get("machine")
+        rows.append(("command", card.made_with["command"] + (f" ({machine})" if machine else ""), ""))
+    if "log_loss" in held_out:
+        low, high = held_out["interval_95"]
+        loss = f"log loss {held_out['log_loss']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        count = plural(held_out.get("n", held_out.get("videos", 0)), "video")
+        rows.append(("held out", f"{loss} on {count} of {plural(held_out['originals'], 'original')}", ""))
+        rows.append(("constant", f"log loss {held_out['constant']:.4f} on the same videos", ""))
+    if card.clip is not None:
+        rows.append(("predictions", f"stay between {card.clip:g} and {1 - card.clip:g}", ""))
+    out.print(f"[bold]{plain(card.name)}[/]: {plain(card.settings.description)}", soft_wrap=True)
+    print_rows(rows)
+    text = card.readme.split("\n", 1)[-1]  # without its title
+    out.print("\n".join(map(plain, text.splitlines())) if out.soft_wrap else Markdown(text))
+    print_next(f"dfdc run {typed(card.folder)}")
 
 
 def _record() -> None:
