@@ -24,7 +24,7 @@ def baselines(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled baselines, show one, or check their predictions.
+    """List the bundled baselines, show one, or check predictions.
 
     Examples:
 
