@@ -1,0 +1,175 @@
+"""All submissions of a competition on the same rows: their predictions and losses as matrices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.competition.ranking import resampled_scores
+from dfdc_kit.competition.results import RESULTS, JudgedSubmission
+from dfdc_kit.csv_text import Texts, as_text
+from dfdc_kit.data.labels import IGNORED, read_label_rows
+from dfdc_kit.data.solution import Solution
+from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.formatting import plural
+from dfdc_kit.scoring.intervals import resampled_means
+from dfdc_kit.scoring.metric import LoadedMetric
+from dfdc_kit.submission.expected_rows import ExpectedRows
+from dfdc_kit.submission.validate import validate
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """m submissions on the n rows that count.
+
+    predicted (n, m), losses (n, m) or None where the metric gives no loss of a row; clusters (n,): the original of
+    each row, or None where originals are not known.
+    """
+
+    solution: Solution
+    metric: LoadedMetric
+    names: list[str]  # (m,) for people
+    predicted: Floats
+    losses: Floats | None
+    clusters: list[str] | None
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Field":
+        """The same submissions on some of the rows: a mask (n,) or indices."""
+        clusters = None if self.clusters is None else np.array(self.clusters)[rows].tolist()
+        losses = None if self.losses is None else self.losses[rows]
+        return replace(
+            self, solution=self.solution.take(rows), predicted=self.predicted[rows], losses=losses, clusters=clusters
+        )
+
+    def part(self, usage: str) -> "Field":
+        """The Public or the Private rows; all rows where the solution has no column Usage. Raises DataError if none."""
+        if self.solution.usage is None:
+            return self
+        rows = self.solution.usage == usage.encode()
+        if not rows.any():
+            raise DataError(
+                f"{self.solution.path} has no {usage} row.",
+                hint="Write one with both parts: dfdc competition check ... --split FILE",
+            )
+        return self.take(rows)
+
+    def scores(self) -> Floats:
+        """The official score (m,) of each submission."""
+        if self.metric.is_official:
+            truth = self.solution.labels
+            return np.array([self.metric.module.log_loss(truth, column) for column in self.predicted.T], np.float64)
+        return self._scores_of(np.arange(len(self.predicted)))
+
+    def resampled(self, resamples: int, seed: int) -> Floats:
+        """The scores (resamples, m) on rows drawn again, whole clusters at a time."""
+        if self.losses is not None:
+            return resampled_means(self.losses, self.clusters, resamples, seed)
+        return resampled_scores(self._scores_of, len(self.predicted), self.clusters, resamples, seed)
+
+    def _scores_of(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """The metric file's score (m,) on these rows, which may repeat: each gets an id of its own."""
+        import pandas as pd
+
+        row_id, label = self.solution.columns
+        ids = [f"{i}{name}" for i, name in enumerate(as_text(self.solution.ids[rows]))]
+        truth = pd.DataFrame({row_id: ids, label: self.solution.labels[rows].astype(np.int64)})
+        guess = pd.DataFrame({row_id: ids})
+        columns = self.predicted[rows].T
+        return np.array([self.metric.score(truth, guess.assign(**{label: one}), row_id) for one in columns], np.float64)
+
+
+def read_field(
+    files: Sequence[tuple[str, Path]],
+    solution: Solution,
+    metric: LoadedMetric,
+    challenge: Challenge,
+    clusters: list[str] | None = None,
+) -> tuple[Field, dict[int, str]]:
+    """Read prediction files, (name, path) each; and why some of them, by index, are left out.
+
+    clusters (n_solution,). Ignored rows are dropped after their check.
+    """
+    expected = ExpectedRows.from_solution(solution.ids, solution.labels, f"the solution {solution.path}")
+    order = np.argsort(solution.ids, kind="stable")
+    columns, names, left_out = [], [], {}
+    for index, (name, path) in enumerate(files):
+        validation, table = validate(path, challenge, expected)
+        if table is None:
+            left_out[index] = f"invalid predictions: {validation.errors[0].message}"
+            continue
+        column = table.labels
+        if not (table.ids == solution.ids).all():
+            column = np.empty(len(order))
+            column[order] = table.labels[np.argsort(table.ids, kind="stable")]
+        columns.append(column)
+        names.append(name)
+    predicted = np.column_stack(columns) if columns else np.empty((len(solution.ids), 0))
+    field = Field(solution, metric, names, predicted, None, clusters)
+    if solution.usage is not None:
+        field = field.take(solution.usage != IGNORED)
+    return replace(field, losses=_losses(field)), left_out
+
+
+def _losses(field: Field) -> Floats | None:
+    """The loss (n, m) of each row and submission; None if the metric file has neither array functions nor `losses`."""
+    metric, solution = field.metric, field.solution
+    if metric.is_official:
+        rows = [metric.module.row_losses(solution.labels, column) for column in field.predicted.T]
+        return np.column_stack(rows) if rows else np.empty_like(field.predicted)
+    if not hasattr(metric.module, "losses"):
+        return None
+    row_id, label = solution.columns
+    truth = solution.frame()[[row_id, label]]
+    found = [metric.losses(truth, truth.assign(**{label: column}), row_id) for column in field.predicted.T]
+    texts = as_text(solution.ids)
+    return np.column_stack([one.loc[texts].to_numpy(np.float64) for one in found if one is not None])
+
+
+def originals_of(path: Path, challenge: Challenge, ids: Texts) -> list[str]:
+    """The original (n,) of each of `ids` (n,) from labels that name originals; a video without one is its own.
+
+    Raises DataError if the file knows none of them, or names no original.
+    """
+    rows = read_label_rows(path, challenge)
+    known = dict(zip(as_text(rows.ids), as_text(rows.originals), strict=True))
+    names = as_text(ids)
+    if not any(known.values()) or not known.keys() & set(names):
+        raise DataError(
+            f"{path} names no original of these {plural(len(names), 'video')}.",
+            hint=f"Expected: a {challenge.data.metadata} with `original`.",
+        )
+    return [known.get(name) or name for name in names]
+
+
+def comparable(results: list[JudgedSubmission], profile: str = "") -> list[JudgedSubmission]:
+    """The results of one profile. Raises UsageError, DataError where they differ in profile, data or metric."""
+    profiles = sorted({result.profile for result in results})
+    if not profile and len(profiles) > 1:
+        raise UsageError(
+            f"Results of {len(profiles)} runtime profiles: {', '.join(profiles)}.", hint="Choose one: --profile NAME"
+        )
+    chosen = [result for result in results if not profile or result.profile == profile]
+    if not chosen and results:
+        raise UsageError(f"No result under the profile {profile!r}.", hint=f"Profiles: {', '.join(profiles)}")
+    for what, digests in (
+        ("data", {result.data_digest for result in chosen}),
+        ("metric", {result.metric_digest for result in chosen}),
+    ):
+        if len(digests) > 1:
+            raise DataError(
+                f"Results of {len(digests)} versions of the {what}: scores on them cannot be compared.",
+                hint="Judge every submission again with the same data, solution and metric.",
+            )
+    return chosen
+
+
+def prediction_file(judging: Path, result: JudgedSubmission) -> Path | None:
+    """The predictions of a scored result; None for one that has no score."""
+    if result.score is None or result.predictions is None:
+        return None
+    return judging / RESULTS / result.key / result.predictions

@@ -1,0 +1,95 @@
+"""The files of a board: CSV, JSON, and a static site that needs no network and no script to be read."""
+
+import base64
+import csv
+import hashlib
+import io
+from pathlib import Path
+
+import msgspec
+
+from dfdc_kit.competition.board import Board, BoardRow, Judged
+from dfdc_kit.competition.results import RESULTS
+from dfdc_kit.competition.rules import Competition
+from dfdc_kit.files import to_json, write_bytes
+from dfdc_kit.formatting import plural
+
+TEMPLATE = Path(__file__).with_name("board.html")
+SCRIPT = Path(__file__).with_name("board.js")
+FIELDS = [field.name for field in msgspec.structs.fields(BoardRow)]
+
+
+def to_csv(board: Board) -> bytes:
+    """The rows of the board as a CSV with a header; empty where a row has no value."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(FIELDS)
+    for row in board.rows:
+        table.writerow(["" if (value := getattr(row, name)) is None else _safe_cell(value) for name in FIELDS])
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _safe_cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula gets an apostrophe in front: teams choose their names."""
+    is_number = isinstance(value, str) and value.lstrip("-").replace(".", "", 1).isdigit()
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value and not is_number else value
+
+
+def write_site(folder: Path, board: Board, rules: Competition, judged: Judged, judging: Path) -> Path:
+    """Write `folder`/<part>/ with index.html, board.csv, board.json and a page of each submission; returns the index.
+
+    On a private board the page of a submission is the report of its run, which shows scores and labels of all rows; on
+    a public one it is made from the board alone. Raises OutputError.
+    """
+    site = folder / board.part
+    pages = {row.key: _page_of(site, row, board, judged, judging) for row in board.rows}
+    write_bytes(site / "board.csv", to_csv(board))
+    write_bytes(site / "board.json", to_json(board))
+    index = site / "index.html"
+    write_bytes(index, render(board, rules, pages))
+    return index
+
+
+def render(board: Board, rules: Competition, pages: dict[str, str]) -> bytes:
+    """The page of the board; pages: the address of each row's own page, by key."""
+    ranks = [row.rank_high for row in board.rows if row.rank_high]
+    script = SCRIPT.read_text("utf-8")
+    return _render("board", board=board, rules=rules, pages=pages, places=max(ranks, default=1), script=script)
+
+
+def _page_of(site: Path, row: BoardRow, board: Board, judged: Judged, judging: Path) -> str:
+    """Write the page of one submission; its address relative to the site."""
+    address = f"submissions/{row.key}.html"
+    result = next(one for one in [*judged.scored, *(one for one, _ in judged.unscored)] if one.key == row.key)
+    report = judging / RESULTS / result.key / (result.report or "")
+    if board.part == "private" and result.report and report.is_file():
+        write_bytes(site / address, report.read_bytes())
+    else:
+        write_bytes(site / address, _render("submission", board=board, row=row, result=result, script=""))
+    return address
+
+
+def _render(kind: str, *, script: str, **values: object) -> bytes:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"count": plural, "percent": percent}
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment.from_string(TEMPLATE.read_text("utf-8"))
+    text = page.render(kind=kind, script=script, policy=f"'sha256-{digest}'" if script else "'none'", **values)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def percent(share: float | None) -> str:
+    """A share as a whole percentage; those that are neither 0 nor 1 never look as if they were.
+
+    >>> [percent(share) for share in (0.0, 0.002, 0.5, 0.998, 1.0)]
+    ['0 %', '< 1 %', '50 %', '> 99 %', '100 %']
+    """
+    if share is None:
+        return ""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"

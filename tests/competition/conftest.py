@@ -1,0 +1,89 @@
+"""A judging folder with made predictions: results as `dfdc judge` writes them, and a solution of 400 rows."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, JudgedSubmission
+
+ROWS = 400
+
+
+@dataclass
+class Judging:
+    """Writes results; predictions are the truth's log odds times `skill`, with noise."""
+
+    folder: Path
+    solution: Path
+    ids: list[str]
+    truth: np.ndarray
+    header: tuple[str, str] = ("filename", "label")
+
+    def predictions(self, skill: float, seed: int) -> np.ndarray:
+        odds = skill * (2 * self.truth - 1.0) + np.random.default_rng(seed).normal(0, 1, len(self.truth))
+        return 1 / (1 + np.exp(-odds))
+
+    def add(self, team: str, values: np.ndarray | None, name: str = "", **changes: object) -> JudgedSubmission:
+        key = re.sub(r"[^a-z0-9]+", "-", f"{team}-{name or team}".lower())
+        folder = self.folder / RESULTS / key
+        folder.mkdir(parents=True)
+        if values is not None:
+            write_csv(folder / PREDICTIONS, self.header, zip(self.ids, values.tolist(), strict=True))
+        (folder / "report.html").write_text(f"report of {team}")
+        facts = {
+            "key": key,
+            "team": team,
+            "name": name or team,
+            "baseline": False,
+            "folder": f"/submissions/{key}",
+            "submitted_at": "2020-01-01T00:00:00+00:00",
+            "code_digest": key,
+            "data_digest": "d" * 64,
+            "profile": "kaggle-2020-gpu",
+            "metric_digest": "m" * 64,
+            "verdict": "complete" if values is not None else "exception",
+            "reason": "" if values is not None else "ValueError: no frames (main.py, line 3)",
+            "score": 0.5 if values is not None else None,
+            "wall_time_s": 12.5,
+            "peak_memory_bytes": 10**8,
+            "machine": "host-a",
+            "engine": "local",
+            "predictions": PREDICTIONS if values is not None else None,
+            "report": "report.html",
+        }
+        result = JudgedSubmission(**(facts | changes))
+        (folder / RESULT).write_bytes(msgspec.json.encode(result))
+        return result
+
+
+def write_csv(path: Path, header, rows) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def make_judging(folder: Path, rows: int = ROWS, header=("filename", "label"), usage: bool = True) -> Judging:
+    random = np.random.default_rng(1)
+    ids = [f"{i:05d}.mp4" for i in range(rows)]
+    truth = random.permutation(np.arange(rows) % 2)
+    part = np.where(random.random(rows) < 0.4, "Public", "Private")
+    columns = (*header, "Usage") if usage else header
+    table = zip(ids, truth.tolist(), part.tolist(), strict=True)
+    solution = write_csv(folder / "solution.csv", columns, [row if usage else row[:2] for row in table])
+    return Judging(folder / "judging", solution, ids, truth, header)
+
+
+@pytest.fixture
+def judging(tmp_path) -> Judging:
+    return make_judging(tmp_path)
+
+
+@pytest.fixture
+def competition_folder():
+    """`make_judging`, for a folder with other rows or columns."""
+    return make_judging
