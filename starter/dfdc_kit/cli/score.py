@@ -62,6 +62,7 @@ def score(
     from dfdc_kit.report.history import note_or_warn, of_score
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
+    from dfdc_kit.scoring.uncertainty import with_uncertainty
     from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.validate import validate
 
@@ -79,6 +80,7 @@ def score(
             show_validation(validation)
         raise typer.Exit(1)
     found = score_submission(loaded, truth, table, challenge)
+    found = with_uncertainty(found, loaded, truth, table, challenge, truth.originals)
     constant = constant_score(loaded, truth, challenge)
     event = of_score(submission, truth.path, found, lower_is_better=challenge.metric.lower_is_better)
     note_or_warn(runs, event, warn)
@@ -145,13 +147,23 @@ def _show(score: "Score", constant: "Score", challenge: "Challenge") -> None:
 
 
 def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterator[tuple[str, str, str]]:
+    from dfdc_kit.report.summary import rank_warning, uncertainty_texts
+
     better = "lower is better" if challenge.metric.lower_is_better else "higher is better"
     yield "score", f"[bold]{score.displayed}[/]", f"{challenge.metric.name}, {better}; in full {score.value!r}"
+    if score.uncertainty is not None:
+        yield "interval", *uncertainty_texts(score.uncertainty)
+    if warning := rank_warning(score.uncertainty):
+        yield "", "", warning
     for name, part in score.parts.items():
         yield f"  {name.lower()}", part.displayed, f"{part.rows} of {plural(score.rows, 'row')}"
     for name, part in (score.per_class or {}).items():
         yield f"  {plain(name)}", part.displayed, f"mean cost of {plural(part.rows, f'{plain(name)} row')}"
-    yield "constant", constant.displayed, "0.5 in every row"
+    uncertainty, difference = score.uncertainty, ""
+    if uncertainty is not None and (interval := uncertainty.constant_interval):
+        between = f"{interval.low:+.3f} to {interval.high:+.3f}"
+        difference = f"; difference {uncertainty.constant_difference:+.3f} ({between})"
+    yield "constant", constant.displayed, f"0.5 in every row{difference}"
     if score.secondary is not None:
         yield "secondary", "", secondary_sentence(score.secondary)
 

@@ -24,6 +24,7 @@ LABELS_CSV = "labels.csv"
 class Solution:
     """ids (n,) unique file names; labels (n,) 1 for the positive class; usage (n,) Public, Private, Ignored, or None.
 
+    originals (n,): the original of each video, the own name of one without; None if none is known.
     notes: how column names and file names that are not the official ones were interpreted.
     """
 
@@ -33,11 +34,13 @@ class Solution:
     usage: Texts | None
     columns: tuple[str, str]  # names of the id and the label column
     notes: tuple[str, ...] = ()
+    originals: Texts | None = None
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Solution":
         """Some of the rows: a mask (n,) or indices."""
         usage = None if self.usage is None else self.usage[rows]
-        return replace(self, ids=self.ids[rows], labels=self.labels[rows], usage=usage)
+        originals = None if self.originals is None else self.originals[rows]
+        return replace(self, ids=self.ids[rows], labels=self.labels[rows], usage=usage, originals=originals)
 
     def frame(self) -> "pd.DataFrame":
         """A table with the id as text, the label as an integer 0 or 1 and, if known, Usage as text."""
@@ -57,7 +60,9 @@ def read_solution(path: Path, challenge: Challenge) -> Solution:
         file = find_solution(path, challenge)
         rows = read_label_rows(file, challenge)
     columns = (challenge.submission.row_id, challenge.submission.label)
-    return Solution(file, rows.ids, rows.labels, rows.usage, columns, rows.notes)
+    known = rows.originals != b""  # (n,)
+    originals = np.where(known, rows.originals, rows.ids) if known.any() else None
+    return Solution(file, rows.ids, rows.labels, rows.usage, columns, rows.notes, originals)
 
 
 def find_solution(path: Path, challenge: Challenge) -> Path:

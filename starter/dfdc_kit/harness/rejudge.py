@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from dfdc_kit.data.solution import read_solution_for
 from dfdc_kit.errors import DataError
@@ -59,7 +60,9 @@ def _score_again(report: RunReport, csv: Path) -> Score:
     if table is None:
         raise DataError(f"{csv} is not valid, but the report says that it was.", hint="The report was changed.")
     solution = read_solution_for(Path(report.solution), report.challenge, table.ids)
-    return score_submission(metric, solution, table, report.challenge)
+    score = score_submission(metric, solution, table, report.challenge)
+    estimated = report.score.uncertainty if report.score else None  # from random draws: its last digits may differ
+    return structs.replace(score, uncertainty=estimated)
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:

@@ -12,6 +12,7 @@ from dfdc_kit.harness.preflight import RunInputs
 from dfdc_kit.report.run_report import LossBreakdown, LossBreakdownEntry, Observation, PartialScore, Scoring
 from dfdc_kit.sandbox.base import Ending
 from dfdc_kit.scoring.score import constant_score, row_losses, score_submission
+from dfdc_kit.scoring.uncertainty import with_uncertainty
 from dfdc_kit.submission.label_text import parse_labels
 from dfdc_kit.submission.validate import SubmissionTable
 
@@ -31,7 +32,9 @@ def score_run(
     if inputs.solution is None or table is None or not finished:
         return Scoring()
     try:
-        return Scoring(score=score_submission(inputs.metric, inputs.solution, table, challenge))
+        score = score_submission(inputs.metric, inputs.solution, table, challenge)
+        solution = inputs.solution
+        return Scoring(score=with_uncertainty(score, inputs.metric, solution, table, challenge, solution.originals))
     except SubmissionError as error:
         return Scoring(rejection=str(error))
     except MetricError as error:

@@ -20,7 +20,8 @@ from dfdc_kit.report.run_report import (
     TimeForecast,
 )
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.scoring.score import CONSTANT
+from dfdc_kit.scoring.intervals import FEWEST_TO_RANK
+from dfdc_kit.scoring.score import CONSTANT, Uncertainty
 
 NOISE_FACTOR = 1.1  # disturbances that change times by less are not mentioned
 WIDE_FACTOR = 4.0  # a range wider than this is not printed: it says nothing that "rough" does not say
@@ -104,6 +105,8 @@ def _score(report: RunReport) -> Iterator[Figure]:
         yield Figure(
             "score", score.displayed, "; ".join(filter(None, [f"{metric}, {against}" if against else metric, parts]))
         )
+        if score.uncertainty is not None:
+            yield Figure("interval", *uncertainty_texts(score.uncertainty))
     elif report.judgement.verdict is Verdict.COMPLETE:
         yield Figure("score", "unknown", "no ground truth; name it with --solution")
 
@@ -120,6 +123,25 @@ def _against_constant(value: float, constant: float | None, lower_is_better: boo
     if abs(gain) < 5e-6:
         return f"the same as answering {CONSTANT:g} everywhere"
     return f"{abs(gain):.5f} {'better' if gain > 0 else 'worse'} than answering {CONSTANT:g} everywhere"
+
+
+def uncertainty_texts(uncertainty: Uncertainty) -> tuple[str, str]:
+    """The 95 % interval of a score, and what else is known.
+
+    For example "0.412 to 0.468" and "95 %, 323 originals; calibration error 0.034".
+    """
+    interval = uncertainty.interval
+    text = "unknown" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+    units = plural(uncertainty.clusters, uncertainty.clustered_by)
+    return text, f"95 %, {units}; calibration error {uncertainty.calibration_error:.3f}"
+
+
+def rank_warning(uncertainty: Uncertainty | None) -> str:
+    """Why a score is no basis to rank submissions; empty if it may be."""
+    if uncertainty is None or not uncertainty.too_few_to_rank:
+        return ""
+    units = plural(uncertainty.clusters, uncertainty.clustered_by)
+    return f"Too few to rank anything: {units} ({FEWEST_TO_RANK} needed)."
 
 
 def _usage(report: RunReport) -> Iterator[Figure]:
@@ -314,3 +336,5 @@ def _notes(report: RunReport) -> Iterator[Message]:
         yield Message("note", f"Withheld from the mounted training folder, as it is scored: {join_names(withheld)}")
     if Path(report.data_folder) == bundled("sample_data"):
         yield Message("note", "The bundled sample tests the pipeline; its score says nothing about a detector.")
+    elif report.score and (text := rank_warning(report.score.uncertainty)):
+        yield Message("note", text)

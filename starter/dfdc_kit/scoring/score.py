@@ -17,6 +17,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text
 from dfdc_kit.errors import MetricError, SubmissionError
 from dfdc_kit.scoring.diagnostics import Curves, SecondaryMeasures, curves, secondary_measures
+from dfdc_kit.scoring.intervals import Interval
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ class CostlyRow(msgspec.Struct, frozen=True, kw_only=True):
     share: float  # of the sum over all rows, 0 to 1
 
 
+class Uncertainty(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure a score is. All intervals are 95 % intervals of the mean loss."""
+
+    interval: Interval | None  # None: all rows belong to one cluster
+    constant_difference: float  # mean loss less that of the constant 0.5: negative where the loss is lower
+    constant_interval: Interval | None  # of that difference
+    clusters: int  # resampled units
+    clustered_by: str  # "original" or "video"
+    too_few_to_rank: bool  # fewer clusters than show a difference of 0.1 between two good detectors
+    calibration_error: float  # expected calibration error, 0 to 1
+
+
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """The score of a submission, and what explains it."""
 
@@ -86,10 +99,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     metric_sha256: str
     secondary: SecondaryMeasures | None = None  # None: as above, or more than MOST_DETAILED_ROWS
     curves: Curves | None = None  # None: likewise
+    uncertainty: Uncertainty | None = None  # None: the metric file has no `losses`, or not asked for
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class ScoredRows:
     """Rows that count, in the solution's order, all (n,)."""
 
     ids: list[str]
@@ -130,13 +144,26 @@ def row_losses(
     metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows, challenge: Challenge
 ) -> dict[str, float] | None:
     """The loss of each row by id; None if the metric has no `losses`. Ignored rows are left out."""
-    rows = _match(metric, solution, submission)
-    if rows is None:
-        frame = solution.frame()
-        counts = frame[frame[USAGE] != IGNORED].drop(columns=USAGE) if USAGE in frame else frame
-        guess = submission.frame()
-        rows = _frame_rows(metric, counts, guess[_among(guess, counts, challenge.submission.row_id)], challenge)
+    rows = matched_rows(metric, solution, submission, challenge)
     return None if rows is None else dict(zip(rows.ids, rows.losses.tolist(), strict=True))
+
+
+def matched_rows(
+    metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows, challenge: Challenge
+) -> ScoredRows | None:
+    """The rows that count, with their losses; None if the metric has no `losses`. Ignored rows are left out."""
+    rows = _match(metric, solution, submission)
+    if rows is not None:
+        return rows
+    frame = solution.frame()
+    counts = frame[frame[USAGE] != IGNORED].drop(columns=USAGE) if USAGE in frame else frame
+    guess = submission.frame()
+    return _frame_rows(metric, counts, guess[_among(guess, counts, challenge.submission.row_id)], challenge)
+
+
+def constant_rows(metric: LoadedMetric, solution: SolutionRows, challenge: Challenge) -> ScoredRows | None:
+    """As `matched_rows`, of `CONSTANT` in every row."""
+    return matched_rows(metric, solution, _Constant(solution, challenge), challenge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +186,7 @@ class _Constant:
         return self.solution.frame()[[columns.row_id]].assign(**{columns.label: CONSTANT})
 
 
-def _match(metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows) -> _Rows | None:
+def _match(metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows) -> ScoredRows | None:
     """The matched rows that count, if the metric is the official one and the rows are valid and the same."""
     if not metric.is_official or len(solution.ids) != len(submission.ids):
         return None
@@ -175,11 +202,17 @@ def _match(metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRo
         return None
     labels, predicted = solution.labels[counts], predicted[counts]
     usage = None if solution.usage is None else solution.usage[counts]
-    return _Rows(as_text(solution.ids[counts]), labels, predicted, metric.module.row_losses(labels, predicted), usage)
+    return ScoredRows(
+        as_text(solution.ids[counts]), labels, predicted, metric.module.row_losses(labels, predicted), usage
+    )
 
 
 def _summary(
-    metric: LoadedMetric, total: SubsetScore, parts: dict[str, SubsetScore], rows: _Rows | None, challenge: Challenge
+    metric: LoadedMetric,
+    total: SubsetScore,
+    parts: dict[str, SubsetScore],
+    rows: ScoredRows | None,
+    challenge: Challenge,
 ) -> Score:
     detailed = rows if rows is not None and len(rows.ids) <= MOST_DETAILED_ROWS else None
     return Score(
@@ -197,7 +230,7 @@ def _summary(
     )
 
 
-def _per_class(rows: _Rows, challenge: Challenge) -> dict[str, SubsetScore]:
+def _per_class(rows: ScoredRows, challenge: Challenge) -> dict[str, SubsetScore]:
     columns, decimals = challenge.submission, challenge.metric.displayed_decimals
     found = {}
     for name, label in ((columns.positive, 1), (columns.negative, 0)):
@@ -208,7 +241,7 @@ def _per_class(rows: _Rows, challenge: Challenge) -> dict[str, SubsetScore]:
     return found
 
 
-def _histogram(rows: _Rows, challenge: Challenge) -> dict[str, list[int]]:
+def _histogram(rows: ScoredRows, challenge: Challenge) -> dict[str, list[int]]:
     columns = challenge.submission
     of_class = {columns.positive: rows.labels == 1, columns.negative: rows.labels == 0}
     return {
@@ -217,7 +250,7 @@ def _histogram(rows: _Rows, challenge: Challenge) -> dict[str, list[int]]:
     }
 
 
-def _costliest(rows: _Rows, challenge: Challenge) -> list[CostlyRow]:
+def _costliest(rows: ScoredRows, challenge: Challenge) -> list[CostlyRow]:
     """The rows with the highest loss; equal ones by name."""
     total = math.fsum(rows.losses)
     names = (challenge.submission.negative, challenge.submission.positive)
@@ -286,7 +319,7 @@ def _among(submission: "pd.DataFrame", rows: "pd.DataFrame", row_id: str) -> "pd
 
 def _frame_rows(
     metric: LoadedMetric, truth: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
-) -> _Rows | None:
+) -> ScoredRows | None:
     """The rows with the file's own losses; None if it has no `losses`."""
     import pandas as pd
 
@@ -302,4 +335,4 @@ def _frame_rows(
     ids = labels.index
     is_positive = labels.eq(1).to_numpy().astype(np.uint8)
     guesses, costs = (np.asarray(values.reindex(ids), np.float64) for values in (predicted, losses))
-    return _Rows(list(ids), is_positive, guesses, costs)
+    return ScoredRows(list(ids), is_positive, guesses, costs)
