@@ -16,9 +16,7 @@ import sys
 from pathlib import Path
 
 import cv2
-import matplotlib.cbook
 import numpy as np
-import skimage.data
 
 HERE = Path(__file__).resolve().parent
 PARTS: dict[str, list[int]] = {  # indices of the 468-point face mesh, image left first
@@ -120,6 +118,9 @@ def save_jpeg(name: str, image: np.ndarray) -> None:
 
 def pack_pictures(renders: Path) -> None:
     """Renders as JPEG and alpha mask (16 levels are enough); photographs as JPEG."""
+    import matplotlib.cbook
+    import skimage.data
+
     for path in sorted(renders.glob("*.png")):
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         alpha = picture[..., 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from mathutils import Vector
 from rendering.body import Array, Head, Mesh
 from rendering.look import Look, Rgb
 
-SIZE_PX = 640
-SAMPLES = 40
+SIZE_PX = int(os.environ.get("RENDER_PX", "640"))
+SAMPLES = int(os.environ.get("RENDER_SAMPLES", "40"))
 
 
 def shader(name: str) -> tuple[object, object, object]:

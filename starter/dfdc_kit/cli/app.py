@@ -15,6 +15,7 @@ from dfdc_kit.cli import (
     check,
     competition,
     data,
+    data_make,
     degrade,
     doctor,
     download,
@@ -123,6 +124,7 @@ PANELS: dict[str, dict[str, Any]] = {
 }
 data.data.command("add")(data.add)
 data.data.command("degrade")(degrade.degrade)
+data.data.command("make")(data_make.make)
 for _panel, _commands in PANELS.items():
     for _name, _command in _commands.items():
         if isinstance(_command, typer.Typer):

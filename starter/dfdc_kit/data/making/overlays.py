@@ -63,7 +63,15 @@ def draw(frame: av.VideoFrame, overlays: Sequence[Overlay], number: int) -> av.V
     """The frame with the overlays where they are in frame `number`; the frame itself if there are none."""
     if not overlays:
         return frame
-    picture = frame.to_ndarray(format="rgb24")  # (height, width, 3) uint8
+    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    draw_on(picture, overlays, number)
+    drawn = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    drawn.pts, drawn.time_base = frame.pts, frame.time_base
+    return drawn
+
+
+def draw_on(picture: npt.NDArray[np.uint8], overlays: Sequence[Overlay], number: int) -> None:
+    """Draw the overlays where they are in frame `number` on `picture` (height, width, 3), in place."""
     height, width = picture.shape[:2]
     for overlay in overlays:
         colour, alpha = _patch(overlay, height)  # (h, w, 3), (h, w, 1)
@@ -76,9 +84,6 @@ def draw(frame: av.VideoFrame, overlays: Sequence[Overlay], number: int) -> av.V
         under = picture[rows, columns]
         if under.size:
             picture[rows, columns] = np.rint(under + alpha[inside] * (colour[inside] - under)).astype(np.uint8)
-    drawn = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-    drawn.pts, drawn.time_base = frame.pts, frame.time_base
-    return drawn
 
 
 @lru_cache(maxsize=64)

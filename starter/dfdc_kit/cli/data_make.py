@@ -1,0 +1,58 @@
+"""`dfdc data make`: a challenge of any size, made here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfdc_kit.cli.console import JsonOption, out, plain, print_json, print_next, typed, warn
+
+
+def make(
+    to: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    train: Annotated[int, typer.Option("--train", metavar="N", help="Number of training clips.")] = 400,
+    test: Annotated[int, typer.Option("--test", metavar="N", help="Number of test clips.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed: another seed, other clips.")] = 0,
+    size: Annotated[
+        str, typer.Option("--size", help="640 (640x360, 2.4 s) or 1080p (1920x1080, 10 s, as in the challenge).")
+    ] = "640",
+    people: Annotated[int, typer.Option("--people", metavar="N", help="People who take part; default: all.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes; default: one per core.")] = 0,
+    dask: Annotated[
+        str, typer.Option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers share the folder.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a challenge of invented people, in the official layout.
+
+    Half of the clips are FAKE. The Private part has people and manipulations
+    that training and the Public part lack; test clips are partly degraded.
+    The same options give the same clips. Stopped? Repeat the command: finished
+    clips are kept, and --train and --test may grow.
+
+    Examples:
+
+        dfdc data make --out made --train 400 --test 400
+        dfdc data make --out made --train 4000 --test 4000 --workers 8
+        dfdc data make --out large --train 20 --test 20 --size 1080p
+    """
+    from dfdc_kit import challenge as challenges
+    from dfdc_kit.cli.progress import counting
+    from dfdc_kit.data.making.make import MakeOptions, make_challenge
+    from dfdc_kit.formatting import format_bytes, format_time, plural
+
+    options = MakeOptions(train=train, test=test, seed=seed, size=size, people=people)
+    with counting("made") as progress:
+        report = make_challenge(to, options, challenges.load(), progress, warn, workers=workers, dask=dask)
+    if as_json:
+        return print_json(report)
+    clips = plural(report.train + report.test, "clip")
+    out.print(f"{clips}, {report.fake:,} FAKE, {format_bytes(report.bytes)}", soft_wrap=True)
+    out.print("people: " + ", ".join(f"{count} {part}" for part, count in report.people.items()))
+    if report.made:
+        rate = report.made / report.seconds
+        out.print(f"made {plural(report.made, 'clip')} in {format_time(report.seconds, 2)}, {rate:.1f} a second")
+    out.print(f"[bold green]WRITTEN[/]: {plain(report.folder)}", soft_wrap=True)
+    if report.test:
+        print_next(f"dfdc run baselines/frame-stats --data {typed(to)}")
+    return None
