@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, JudgedSubmission
+from dfdc_kit.files import bundled, file_sha256
 
 ROWS = 400
 
@@ -45,7 +46,7 @@ class Judging:
             "code_digest": key,
             "data_digest": "d" * 64,
             "profile": "kaggle-2020-gpu",
-            "metric_digest": "m" * 64,
+            "metric_digest": file_sha256(bundled("evaluate.py")),
             "verdict": "complete" if values is not None else "exception",
             "reason": "" if values is not None else "ValueError: no frames (main.py, line 3)",
             "score": 0.5 if values is not None else None,

@@ -251,6 +251,13 @@ def test_command_prints_the_public_board_within_80_columns_and_writes_both_sites
     assert (tmp_path / "site/private/index.html").is_file()
 
 
+def test_command_refuses_results_of_another_metric(judging, dfdc_here):
+    judging.add("A", judging.predictions(1.0, 1), metric_digest="m" * 64)
+    done = dfdc_here("competition", "board", "dfdc", "--judging", judging.folder, "--solution", judging.solution)
+    assert done.returncode == 3
+    assert "another metric than evaluate.py" in done.stderr
+
+
 def test_command_shows_the_public_board_when_not_asked_for_the_private_one(judging, dfdc_here):
     judging.add("A", judging.predictions(1.0, 1))
     options = ("--judging", judging.folder, "--solution", judging.solution, "--resamples", 100)

@@ -78,10 +78,11 @@ def board(
     from dfdc_kit.scoring.metric import load_metric
 
     rules, challenge = load(competition)
-    results = comparable(load_results(judging), profile)
+    metric = load_metric(challenge.metric_path)
+    results = comparable(load_results(judging), profile, metric)
     truth = read_solution(solution, challenge)
     clusters = originals_of(originals, challenge, truth.ids) if originals else None
-    judged = read_judged(rules, challenge, judging, results, truth, load_metric(challenge.metric_path), clusters)
+    judged = read_judged(rules, challenge, judging, results, truth, metric, clusters)
     parts = ("public", "private") if private else ("public",)
     boards = {part: make_board(judged, part, resamples, seed) for part in parts}  # type: ignore[arg-type]
     found = boards["private" if private else "public"]
@@ -179,13 +180,14 @@ def check(
         usage = split_usage(truth.labels, groups or as_text(truth.ids), rules.scores.public_fraction, seed)
         write_bytes(split, solution_csv(truth, usage))
         truth = read_solution(split, challenge)
+    metric = load_metric(challenge.metric_path)
     files = [(str(path), path) for path in predictions or []]
     if judging:
-        results = comparable(load_results(judging))
+        results = comparable(load_results(judging), metric=metric)
         files += [(one.key, path) for one in results if (path := prediction_file(judging, one))]
     losses = None
     if files:
-        field, left_out = read_field(files, truth, load_metric(challenge.metric_path), challenge)
+        field, left_out = read_field(files, truth, metric, challenge)
         losses = field.losses
         for index, reason in left_out.items():
             warn(f"{files[index][0]}: {reason}")

@@ -146,8 +146,13 @@ def originals_of(path: Path, challenge: Challenge, ids: Texts) -> list[str]:
     return [known.get(name) or name for name in names]
 
 
-def comparable(results: list[JudgedSubmission], profile: str = "") -> list[JudgedSubmission]:
-    """The results of one profile. Raises UsageError, DataError where they differ in profile, data or metric."""
+def comparable(
+    results: list[JudgedSubmission], profile: str = "", metric: LoadedMetric | None = None
+) -> list[JudgedSubmission]:
+    """The results of one profile. Raises UsageError, DataError where they differ in profile, data or metric.
+
+    metric: the one that they must have been judged with.
+    """
     profiles = sorted({result.profile for result in results})
     if not profile and len(profiles) > 1:
         raise UsageError(
@@ -165,6 +170,11 @@ def comparable(results: list[JudgedSubmission], profile: str = "") -> list[Judge
                 f"Results of {len(digests)} versions of the {what}: scores on them cannot be compared.",
                 hint="Judge every submission again with the same data, solution and metric.",
             )
+    if metric and chosen and chosen[0].metric_digest != metric.sha256:
+        raise DataError(
+            f"The results were judged with another metric than {metric.path.name}.",
+            hint="Is this the competition that they were judged for?",
+        )
     return chosen
 
 
