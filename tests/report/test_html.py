@@ -2,30 +2,17 @@
 
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec import structs
 
 from dfdc_kit.errors import OutputError
-from dfdc_kit.report import html, run_report, svg
-from dfdc_kit.report.run_report import RunReport, VideoRead
+from dfdc_kit.report import html, score_plots, svg
+from dfdc_kit.report.run_report import VideoRead
+from dfdc_kit.report.thumbnails import thumbnails
 from dfdc_kit.report.verdicts import Verdict
 
-READS = """
-import csv, os, pathlib, time
-folder = pathlib.Path(os.environ["DFDC_INPUT_DIR"])
-rows = list(csv.DictReader((folder / "sample_submission.csv").open()))
-with open("submission.csv", "w") as file:
-    file.write("filename,label\\n")
-    for at, row in enumerate(rows):
-        with (folder / "test_videos" / row["filename"]).open("rb") as video:
-            video.read(100)
-            time.sleep(0.05)
-        file.write(f"{row['filename']},{0.02 + at / 20}\\n")
-print("<b>all done</b>")
-"""
 VOID = {"meta", "line", "rect", "path", "polyline", "br", "img"}
 
 
@@ -54,34 +41,13 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """The folder of a run that reads every video and answers from 0.02 to 0.77."""
-    from dfdc_kit.cli import main
-
-    work = tmp_path_factory.mktemp("page")
-    source = work / "reader.py"
-    source.write_text(READS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["dfdc", "run", str(source), "--out", str(work / "runs"), "--quiet"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code == 0
-    return next((work / "runs").glob("*/"))
-
-
-@pytest.fixture
-def report(folder) -> RunReport:
-    return run_report.load(folder)
-
-
 def test_page_of_a_run_shows_its_report(folder, report):
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert text == html.render(report)
+    assert text == html.render(report, html.pictures(report))
     assert report.score.displayed in text
     assert "Kaggle: Complete" in text
     for row in report.score.costliest:
-        assert f"<td>{row.row_id}</td><td>{row.label}</td>" in text
+        assert f"<b>{row.row_id}</b><br>{row.label}, predicted" in text
     for limit in report.enforcement:
         assert f"<td>{limit.limit}</td>" in text
     assert "&lt;b&gt;all done&lt;/b&gt;" in text
@@ -92,11 +58,15 @@ def test_page_of_a_run_shows_its_report(folder, report):
 def test_page_loads_nothing_and_has_no_scripts(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     tags = Tags(text).seen
-    assert {"content": "default-src 'none'; style-src 'unsafe-inline'", "http-equiv": "Content-Security-Policy"} in [
-        attributes for _, attributes in tags
-    ]
-    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "a", "form"}
-    assert not [name for _, attributes in tags for name in attributes if name in {"src", "href"} or name[:2] == "on"]
+    assert {
+        "content": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+        "http-equiv": "Content-Security-Policy",
+    } in [attributes for _, attributes in tags]
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "object", "a", "form"}
+    assert not [name for _, attributes in tags for name in attributes if name == "href" or name[:2] == "on"]
+    sources = [attributes["src"] for _, attributes in tags if "src" in attributes]
+    assert len(sources) == 10
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
 
 
 def test_page_escapes_what_a_submission_writes(report):
@@ -134,9 +104,9 @@ def test_histogram_has_each_prediction_once(report):
     assert sum(map(sum, found.values())) == report.rows
     both = np.add(found["FAKE"], found["REAL"])
     assert (both[:16] == 1).all()  # 0.02, 0.07 ... 0.77: one in each twentieth
-    bars = list(svg.bars(found["FAKE"], max(found["FAKE"])))
-    assert sum(bar.rows for bar in bars) == sum(found["FAKE"])
-    assert max(bar.height for bar in bars) == 1
+    bars = re.findall(r"<title>(\d+) videos? (FAKE|REAL), prediction", score_plots.predictions(found).svg)
+    assert sum(int(rows) for rows, name in bars if name == "FAKE") == sum(found["FAKE"])
+    assert len(bars) == 16
 
 
 def test_overlapping_readers_get_separate_lanes():
@@ -204,3 +174,63 @@ def test_run_counts_when_the_page_cannot_be_written(code_submission, dfdc, monke
     assert ended.value.code == 0
     assert next(tmp_path.glob("*/run.json"))
     assert not list(tmp_path.glob("*/report.html"))
+
+
+def test_page_of_4000_videos_stays_small(large_report, sample):
+    pictures = {row.row_id: ["data:image/jpeg;base64," + "A" * 40_000] * 3 for row in large_report.score.costliest}
+    assert len(html.render(large_report).encode()) < 400_000
+    assert len(html.render(large_report, pictures).encode()) < 3_000_000
+
+
+def test_plots_show_each_row_of_the_score(large_report):
+    plots = {plot.title: plot for plot in score_plots.score_plots(large_report.score)}
+    assert list(plots) == ["Predictions by class", "Reliability", "ROC", "Loss by confidence"]
+    for plot in plots.values():
+        Tags(plot.svg)
+        assert plot.legend
+    for title in ("Reliability", "Loss by confidence"):
+        rows = re.findall(r"([\d,]+) videos?[:,]", plots[title].svg)
+        unique = rows[::2] if title == "Loss by confidence" else rows  # each bar has an outline with the same label
+        assert sum(int(count.replace(",", "")) for count in unique) == 4000
+
+
+def test_page_without_videos_lists_the_costliest_in_a_table(report):
+    text = html.render(report)
+    for row in report.score.costliest:
+        assert f"<td>{row.row_id}</td><td>{row.label}</td>" in text
+
+
+def test_thumbnails_of_broken_and_missing_videos_are_left_out(tmp_path, sample):
+    good = next((sample / "test_videos").glob("*.mp4"))
+    (tmp_path / "good.mp4").write_bytes(good.read_bytes())
+    (tmp_path / "cut.mp4").write_bytes(good.read_bytes()[:2000])
+    (tmp_path / "text.mp4").write_text("no video")
+    found = thumbnails(tmp_path, ["good.mp4", "cut.mp4", "text.mp4", "missing.mp4"])
+    assert set(found) == {"good.mp4"}
+    assert all(len(uri) < 54_000 for uri in found["good.mp4"])
+
+
+def test_pictures_are_of_the_input_folder_only(report):
+    row = report.score.costliest[0]
+    outside = structs.replace(row, row_id=f"../test_videos/{row.row_id}")
+    changed = structs.replace(report, score=structs.replace(report.score, costliest=[outside]))
+    assert html.pictures(changed) == {}
+
+
+@pytest.mark.parametrize(
+    ("wall_time_s", "texts"),
+    [(14.0, ["0 s", "5 s", "10 s"]), (2750.0, ["0 s", "10 min", "20 min", "30 min", "40 min"]), (0.4, ["0 s"])],
+)
+def test_time_ticks_are_round_times(wall_time_s, texts):
+    ticks = svg.time_ticks(wall_time_s)
+    assert [tick.text for tick in ticks] == texts
+    assert all(0 <= tick.x <= svg.WIDTH for tick in ticks)
+
+
+@pytest.mark.parametrize("highest", [0.37, 1, 3, 63, 100, 12345])
+def test_round_ticks_reach_the_highest_value(highest):
+    ticks = svg.round_ticks(highest)
+    assert ticks[0] == 0
+    assert ticks[-1] >= highest * (1 - 1e-9)
+    assert ticks[-2] < highest
+    assert len(ticks) <= 6

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
     from dfdc_kit.csv_text import Texts
     from dfdc_kit.data.solution import Solution
-    from dfdc_kit.scoring.diagnostics import SecondaryMeasures
     from dfdc_kit.scoring.score import CostlyRow, Score
 
 
@@ -165,14 +164,9 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
         difference = f"; difference {uncertainty.constant_difference:+.3f} ({between})"
     yield "constant", constant.displayed, f"0.5 in every row{difference}"
     if score.secondary is not None:
-        yield "secondary", "", secondary_sentence(score.secondary)
+        from dfdc_kit.scoring.diagnostics import describe
 
-
-def secondary_sentence(measures: "SecondaryMeasures") -> str:
-    """The measures that nothing is ranked by."""
-    named = {"AUC": measures.auc, "average precision": measures.average_precision, "accuracy": measures.accuracy}
-    named |= {f"ln(wP) at recall {recall}": value for recall, value in (measures.ln_weighted_precision or {}).items()}
-    return ", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)
+        yield "secondary", "", describe(score.secondary)
 
 
 def _costliest(rows: "list[CostlyRow]") -> "Table":

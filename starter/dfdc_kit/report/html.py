@@ -3,40 +3,54 @@
 Names and log lines come from a submission: everything is escaped, and the page's policy forbids loading and scripts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import format_bytes, format_time, plural
 from dfdc_kit.report import svg
 from dfdc_kit.report.run_report import PAGE, RunReport, VideoRead
-from dfdc_kit.report.summary import forecast_basis, summarise, time_range
+from dfdc_kit.report.score_plots import score_plots
+from dfdc_kit.report.summary import forecast_basis, roughness, summarise, time_range
+from dfdc_kit.report.thumbnails import thumbnails
+from dfdc_kit.scoring.diagnostics import describe
 
 TEMPLATE = Path(__file__).with_name("page.html")
 LONGEST_READS = 5
+MEMORY_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes"))
 
 
 def write(report: RunReport, folder: Path) -> Path:
-    """Write `folder`/report.html in one step. Raises OutputError."""
+    """Write `folder`/report.html in one step, with pictures of the costliest videos where they exist.
+
+    Raises OutputError.
+    """
     path = folder / PAGE
-    write_bytes(path, render(report).encode("utf-8", "backslashreplace"))
+    write_bytes(path, render(report, pictures(report)).encode("utf-8", "backslashreplace"))
     return path
 
 
-def render(report: RunReport) -> str:
-    """The page as HTML text."""
+def pictures(report: RunReport) -> dict[str, list[str]]:
+    """Key frames of the costliest videos by name, as data URIs; empty without a score or without the videos."""
+    costliest = (report.score.costliest or []) if report.score else []
+    videos = Path(report.data_folder) / report.challenge.data.test_videos
+    return thumbnails(videos, [row.row_id for row in costliest if Path(row.row_id).name == row.row_id])
+
+
+def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+    """The page as HTML text; pictures: data URIs by name of a video."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"time": format_time, "size": _size, "count": plural, "range": time_range}
-    observation, forecast = report.observation, report.forecast
+    observation, forecast, score = report.observation, report.forecast, report.score
     usage = observation.outcome.usage
-    histogram = (report.score.histogram or {}) if report.score else {}
-    highest = max((count for rows in histogram.values() for count in rows), default=0)
     axis = svg.time_axis(forecast) if forecast else (1.0, 2.0)
+    memory_ticks = _memory_ticks(max([size for _, size in usage.memory_samples] + [usage.peak_memory_bytes or 1]))
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         summary=summarise(report),
@@ -44,17 +58,26 @@ def render(report: RunReport) -> str:
         width=svg.WIDTH,
         height=svg.HEIGHT,
         spans=list(svg.spans(forecast)) if forecast else [],
+        rough=roughness,
         span_ticks=svg.ticks(*axis) if forecast else [],
         limit=svg.log_position(forecast.limit_s, *axis) if forecast else 0.0,
         basis=forecast_basis(forecast) if forecast else [],
         lanes=svg.lanes(observation.reads, usage.wall_time_s),
-        time_ticks=[
-            svg.Tick(svg.WIDTH * share / 4, format_time(usage.wall_time_s * share / 4, 2)) for share in range(5)
-        ],
+        time_ticks=svg.time_ticks(usage.wall_time_s),
         longest=longest_reads(observation.reads),
-        memory=svg.curve(usage.memory_samples, usage.wall_time_s),
-        bars={name: list(svg.bars(rows, highest)) for name, rows in histogram.items()},
+        memory=svg.curve(usage.memory_samples, usage.wall_time_s, memory_ticks[-1][0]),
+        memory_ticks=memory_ticks,
+        plots=list(score_plots(score)) if score else [],
+        secondary=describe(score.secondary) if score and score.secondary else "",
+        costliest=(score.costliest or []) if score else [],
+        pictures=pictures,
     )
+
+
+def _memory_ticks(highest: int) -> list[tuple[float, str]]:
+    """Round amounts of memory from 0 to at least `highest` bytes, and their text."""
+    unit, name = next((unit, name) for unit, name in MEMORY_UNITS if highest >= unit or unit == 1)
+    return [(at * unit, f"{at:g} {name}") for at in svg.round_ticks(highest / unit, 3)]
 
 
 def longest_reads(reads: Sequence[VideoRead]) -> list[tuple[str, float]]:

@@ -1,5 +1,9 @@
-"""Coordinates for the drawings of the report page, in units of a drawing WIDTH wide and HEIGHT high."""
+"""Drawings for pages without scripts: plots as SVG text, and coordinates for charts as wide as the page.
 
+Colours are variables of the page's style sheet (`--blue`), so that plots follow light, dark and print.
+"""
+
+import html
 import math
 from collections.abc import Iterator, Sequence
 from heapq import heapify, heapreplace
@@ -13,6 +17,8 @@ HEIGHT = 120.0
 MAX_LANES = 16  # of the timeline; more readers at once share the last one
 MIN_TICK_DISTANCE = 220.0
 TICK_TIMES_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400, 259200)
+TICK_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600)
+MOST_TICKS = 6  # steps on a linear time axis
 COLOURS: dict[FitVerdict, str] = {"fits": "good", "does not fit": "bad", "cannot tell": "unclear"}
 
 
@@ -38,14 +44,6 @@ class Span(NamedTuple):
     def colour(self) -> str:
         """A variable of the style sheet."""
         return COLOURS[self.verdict]
-
-
-class Bar(NamedTuple):
-    """Predictions of one class in one part of 0 to 1: position, height 0 to 1, number of rows."""
-
-    x: float
-    height: float
-    rows: int
 
 
 def spans(forecast: TimeForecast) -> Iterator[Span]:
@@ -116,19 +114,123 @@ def lanes(reads: Sequence[VideoRead], wall_time_s: float) -> list[str]:
     return ["".join(path) for path in paths]
 
 
-def curve(samples: Sequence[tuple[float, int]], wall_time_s: float) -> str:
-    """The points of an SVG polyline of memory over time; empty for fewer than two samples."""
+def curve(samples: Sequence[tuple[float, int]], wall_time_s: float, highest: float) -> str:
+    """The points of an SVG polyline of memory over time, `highest` bytes at the top; empty for one sample."""
     if len(samples) < 2:
         return ""
-    most = max(size for _, size in samples) or 1
     return " ".join(
-        f"{WIDTH * min(at_s / max(wall_time_s, 1e-9), 1):.1f},{HEIGHT * (1 - 0.92 * size / most):.1f}"
+        f"{WIDTH * min(at_s / max(wall_time_s, 1e-9), 1):.1f},{HEIGHT * (1 - size / highest):.1f}"
         for at_s, size in samples
     )
 
 
-def bars(rows: Sequence[int], highest: int) -> Iterator[Bar]:
-    """The histogram of one class; a bar of `highest` rows has height 1."""
-    for number, count in enumerate(rows):
-        if count:
-            yield Bar(WIDTH * number / len(rows), count / highest, count)
+def time_ticks(wall_time_s: float) -> list[Tick]:
+    """Ticks of a linear time axis from 0, at round times; at most seven."""
+    last = wall_time_s * 0.97  # a later one would collide with the end
+    step = next((one for one in TICK_STEPS_S if one * MOST_TICKS > wall_time_s), wall_time_s / MOST_TICKS)
+    times = [step * i for i in range(MOST_TICKS + 1) if i == 0 or step * i <= last]
+    return [Tick(round(WIDTH * at / max(wall_time_s, 1e-9), 1), format_time(at)) for at in times]
+
+
+def round_ticks(highest: float, most: int = 5) -> list[float]:
+    """Round numbers from 0 to at least `highest`, evenly spaced, at most `most` + 1 of them.
+
+    >>> round_ticks(63)
+    [0.0, 20.0, 40.0, 60.0, 80.0]
+    """
+    rough = max(highest, 1e-12) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return [step * i for i in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+# --------------------------------------------------------------------------------------------------- plots with axes
+
+PLOT_WIDTH, PLOT_HEIGHT = 360.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 44.0  # margins, with room for ticks and titles
+
+
+class Axis(NamedTuple):
+    """A linear axis of a plot: what it shows with its unit, its ends, and the values with a tick and their text."""
+
+    title: str
+    low: float
+    high: float
+    ticks: Sequence[tuple[float, str]]
+
+    def share(self, value: float) -> float:
+        """The place of `value`, 0 at the low end and 1 at the high one."""
+        return (min(max(value, self.low), self.high) - self.low) / ((self.high - self.low) or 1)
+
+
+def unit_axis(title: str) -> Axis:
+    """An axis from 0 to 1."""
+    return Axis(title, 0, 1, [(at / 4, f"{at / 4:g}") for at in range(5)])
+
+
+class Plot:
+    """A plot with two axes. Add marks, then take `svg()`; what was added first is drawn below."""
+
+    def __init__(self, title: str, x: Axis, y: Axis) -> None:
+        self.title, self.x, self.y = title, x, y
+        self.marks: list[str] = []
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The position of a point in the drawing."""
+        inner = PLOT_WIDTH - LEFT - RIGHT, PLOT_HEIGHT - TOP - BOTTOM
+        return round(LEFT + inner[0] * self.x.share(x), 1), round(TOP + inner[1] * (1 - self.y.share(y)), 1)
+
+    def line(
+        self, points: Sequence[tuple[float, float]], colour: str, *, width: float = 2, dashed: bool = False
+    ) -> None:
+        """A line through points."""
+        path = " ".join(f"{x:g},{y:g}" for x, y in (self.at(*point) for point in points))
+        dash = ' stroke-dasharray="4 4"' if dashed else ""
+        self.marks.append(
+            f'<polyline points="{path}" fill="none" stroke="var(--{colour})" stroke-width="{width:g}"{dash}/>'
+        )
+
+    def dot(self, x: float, y: float, colour: str, label: str, radius: float = 4) -> None:
+        """A point with a label that shows when the pointer is on it."""
+        cx, cy = self.at(x, y)
+        self.marks.append(
+            f'<circle cx="{cx:g}" cy="{cy:g}" r="{radius:g}" fill="var(--{colour})">'
+            f"<title>{html.escape(label)}</title></circle>"
+        )
+
+    def bar(
+        self, x: tuple[float, float], y: tuple[float, float], colour: str, label: str, *, hollow: bool = False
+    ) -> None:
+        """A bar from x[0] to x[1] and y[0] to y[1], at least one unit high, with a label for the pointer."""
+        (left, bottom), (right, top) = self.at(x[0], min(y)), self.at(x[1], max(y))
+        style = f'fill="none" stroke="var(--{colour})"' if hollow else f'fill="var(--{colour})"'
+        self.marks.append(
+            f'<rect x="{left + 0.5:g}" y="{min(top, bottom - 1):g}" width="{max(right - left - 1, 1):g}"'
+            f' height="{max(bottom - top, 1):g}" {style}><title>{html.escape(label)}</title></rect>'
+        )
+
+    def svg(self) -> str:
+        """The plot as text of an SVG element with the class `plot`."""
+        return (
+            f'<svg class="plot" viewBox="0 0 {PLOT_WIDTH:g} {PLOT_HEIGHT:g}" role="img"'
+            f' aria-label="{html.escape(self.title)}">{"".join(self._frame())}{"".join(self.marks)}</svg>'
+        )
+
+    def _frame(self) -> Iterator[str]:
+        x0, y0 = LEFT, PLOT_HEIGHT - BOTTOM
+        x1, y1 = PLOT_WIDTH - RIGHT, TOP
+        for value, text in self.y.ticks:
+            y = self.at(self.x.low, value)[1]
+            yield f'<line class="grid" x1="{x0:g}" x2="{x1:g}" y1="{y:g}" y2="{y:g}"/>'
+            yield f'<text x="{x0 - 6:g}" y="{y + 4:g}" text-anchor="end">{html.escape(text)}</text>'
+        for value, text in self.x.ticks:
+            x = self.at(value, self.y.low)[0]
+            yield f'<line class="grid" x1="{x:g}" x2="{x:g}" y1="{y0:g}" y2="{y1:g}"/>'
+            yield f'<text x="{x:g}" y="{y0 + 16:g}" text-anchor="middle">{html.escape(text)}</text>'
+        middle = (y0 + y1) / 2
+        centre, bottom = (x0 + x1) / 2, PLOT_HEIGHT - 8
+        yield f'<text x="{centre:g}" y="{bottom:g}" text-anchor="middle">{html.escape(self.x.title)}</text>'
+        yield (
+            f'<text x="12" y="{middle:g}" text-anchor="middle" transform="rotate(-90 12 {middle:g})">'
+            f"{html.escape(self.y.title)}</text>"
+        )

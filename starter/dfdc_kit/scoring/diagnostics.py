@@ -72,6 +72,13 @@ def secondary_measures(labels: Labels, predicted: Floats) -> SecondaryMeasures:
     )
 
 
+def describe(measures: SecondaryMeasures) -> str:
+    """The measures in one line: "AUC 0.750, average precision 0.833, ..."."""
+    named = {"AUC": measures.auc, "average precision": measures.average_precision, "accuracy": measures.accuracy}
+    named |= {f"ln(wP) at recall {recall}": value for recall, value in (measures.ln_weighted_precision or {}).items()}
+    return ", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)
+
+
 def curves(labels: Labels, predicted: Floats, losses: Floats) -> Curves:
     """labels (n,) 0 or 1; predicted (n,) in [0, 1]; losses (n,)."""
     found, wrong = _counts(labels, predicted)

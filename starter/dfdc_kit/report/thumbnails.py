@@ -1,0 +1,62 @@
+"""Small pictures of videos for the report page: key frames as JPEG data URIs."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+HEIGHT = 108  # pixels
+PLACES = (0.05, 0.5, 0.95)  # of the duration; the key frame before each is shown
+MOST_BYTES = 40_000  # of one picture; a larger one, of noise for instance, is left out
+
+
+def thumbnails(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
+    """Data URIs of up to three key frames of each video `folder`/name; nothing for one that cannot be decoded."""
+    found = {name: _of_video(folder / name) for name in names if (folder / name).is_file()}
+    return {name: uris for name, uris in found.items() if uris}
+
+
+def _of_video(path: Path) -> list[str]:
+    import av
+
+    try:
+        pictures = [_jpeg(frame) for frame in _key_frames(path)]
+    except (av.FFmpegError, OSError, ValueError, IndexError):  # a broken video has no picture; its row has a loss
+        return []
+    return [
+        f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for jpeg in pictures if 0 < len(jpeg) <= MOST_BYTES
+    ]
+
+
+def _key_frames(path: Path) -> "Iterator[VideoFrame]":
+    """The key frames at or before PLACES, each once. Only they are decoded, which is fast."""
+    import av
+
+    with av.open(path, metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.skip_frame = "NONKEY"
+        seen: set[int | None] = set()
+        for place in PLACES:
+            if container.duration:
+                container.seek(int(container.duration * place))
+            frame = next(container.decode(stream), None)
+            if frame is not None and frame.pts not in seen:
+                seen.add(frame.pts)
+                yield frame
+
+
+def _jpeg(frame: "VideoFrame") -> bytes:
+    from av.codec.context import CodecContext
+
+    width = max(2 * round(frame.width * HEIGHT / frame.height / 2), 2)
+    encoder = CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, HEIGHT, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = {"qmin": "6", "qmax": "6"}
+    small = frame.reformat(width, HEIGHT, "yuvj420p")
+    small.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(small), *encoder.encode(None)])
