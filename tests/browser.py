@@ -1,4 +1,4 @@
-"""Open pages in headless Chromium and report what is wrong with them: console messages, overflow, labels that collide."""
+"""Open pages in headless Chromium and report what is wrong: console messages, overflow, labels that collide."""
 
 import html
 import json

@@ -45,6 +45,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def reader_source() -> str:
+    """The program of `folder`."""
+    return READS
+
+
+@pytest.fixture
 def report(folder) -> RunReport:
     return run_report.load(folder)
 

@@ -161,14 +161,16 @@ def test_page_of_a_failed_run_leaves_out_what_is_missing(report):
     assert "<b>unknown</b>" in text
 
 
-def test_run_counts_when_the_page_cannot_be_written(code_submission, dfdc, monkeypatch, tmp_path):
+def test_run_counts_when_the_page_cannot_be_written(reader_source, code_submission, dfdc, monkeypatch, tmp_path):
     def full(*_):
         raise OutputError("No space left on device.")
 
     monkeypatch.setattr(html, "write", full)
     from dfdc_kit.cli import main
 
-    monkeypatch.setattr("sys.argv", ["dfdc", "run", str(code_submission(READS)), "--out", str(tmp_path), "--quiet"])
+    monkeypatch.setattr(
+        "sys.argv", ["dfdc", "run", str(code_submission(reader_source)), "--out", str(tmp_path), "--quiet"]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
@@ -219,7 +221,11 @@ def test_pictures_are_of_the_input_folder_only(report):
 
 @pytest.mark.parametrize(
     ("wall_time_s", "texts"),
-    [(14.0, ["0 s", "5 s", "10 s"]), (2750.0, ["0 s", "10 min", "20 min", "30 min", "40 min"]), (0.4, ["0 s"])],
+    [
+        (14.0, ["0 s", "5 s", "10 s"]),
+        (2750.0, ["0 s", "10 min", "20 min", "30 min", "40 min"]),
+        (0.4, ["0 s"]),
+    ],
 )
 def test_time_ticks_are_round_times(wall_time_s, texts):
     ticks = svg.time_ticks(wall_time_s)
