@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from dfdc_kit import profiles
+from dfdc_kit.competition.plan import judging_rules, list_submissions, make_plan
 from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, JudgedSubmission
 from dfdc_kit.files import bundled, file_sha256
 
@@ -88,3 +90,46 @@ def judging(tmp_path) -> Judging:
 def competition_folder():
     """`make_judging`, for a folder with other rows or columns."""
     return make_judging
+
+
+HALF = """
+import csv, os, time
+from pathlib import Path
+time.sleep({sleep})
+sample = Path(os.environ["DFDC_INPUT_DIR"]) / "sample_submission.csv"
+names = [row["filename"] for row in csv.DictReader(sample.open())]
+with open("submission.csv", "w") as file:
+    print("filename,label", *(f"{{name},{value}" for name in names), sep="\\n", file=file)
+"""
+
+
+@pytest.fixture
+def submissions(tmp_path):
+    """Write submissions `name=program`, each in a folder of its own; the folder of all. True: 0.5 for every row."""
+    folder = tmp_path / "submissions"
+
+    def write(*, sleep: float = 0, value: float = 0.5, **programs: str | bool):
+        for name, program in programs.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            half = HALF.replace("{sleep}", str(sleep)).replace("{value}", str(value)).replace("{{", "{")
+            (folder / name / "main.py").write_text(half if program is True else str(program))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def planned(tmp_path, sample):
+    """Plan to judge the submissions of a folder on the bundled sample; the judging folder and the plan."""
+
+    def plan(folder, judging=tmp_path / "judging", **changes):
+        settings = {
+            "data": sample,
+            "solution": None,
+            "challenge": judging_rules("", "", "").challenge,
+            "profile_name": "unlimited",
+            "profile": profiles.load("unlimited"),
+        }
+        return judging, make_plan(judging, list_submissions(folder), **{**settings, **changes})
+
+    return plan

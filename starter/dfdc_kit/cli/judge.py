@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfdc_kit.cli.console import (
-    DEFAULT_PROFILE,
     BackendOption,
     InputOption,
     JsonOption,
@@ -51,7 +50,13 @@ def judge(
         list[Path] | None,
         typer.Option("--baseline", metavar="PATH", help="Judge this one as well, as a baseline; can be repeated."),
     ] = None,
-    profile: ProfileOption = DEFAULT_PROFILE,
+    competition: Annotated[
+        str, typer.Option("--competition", "-c", metavar="NAME", help="Rules: a name or a competition.toml.")
+    ] = "",
+    phase: Annotated[
+        str, typer.Option("--phase", metavar="KIND", help="Phase of the rules whose profile counts.")
+    ] = "public",
+    profile: ProfileOption = "",
     on: Annotated[str, typer.Option("--on", metavar="ENGINE", help="local, dask or slurm.")] = "local",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, metavar="N", help="Submissions judged at the same time.")
@@ -111,9 +116,9 @@ def judge(
         return
     if submissions is None and not baseline:
         raise UsageError("Nothing to judge.", hint="Name a folder of submissions, or a list: dfdc judge FOLDER")
-    from dfdc_kit import challenge as challenges
-    from dfdc_kit import profiles
-    from dfdc_kit.competition.plan import ListedSubmission, list_submissions, make_plan
+    from msgspec import structs
+
+    from dfdc_kit.competition.plan import ListedSubmission, judging_rules, list_submissions, make_plan
     from dfdc_kit.files import bundled
     from dfdc_kit.submission.code import read_code_submission
     from dfdc_kit.submission.external_data import parse_input_options
@@ -123,15 +128,17 @@ def judge(
         found = read_code_submission(path)
         folder = found.folder / found.program if found.alone else found.folder
         listed.append(ListedSubmission(team="baseline", name=found.name, folder=folder, baseline=True))
+    rules = judging_rules(competition, phase, profile)
+    listed = [structs.replace(one, baseline=one.baseline or one.name in rules.baselines) for one in listed]
     settings.judge(
         lambda: make_plan(
             judging,
             listed,
             data=data or bundled("sample_data"),
             solution=solution,
-            challenge=challenges.load(),
-            profile_name=profile,
-            profile=profiles.load(profile),
+            challenge=rules.challenge,
+            profile_name=rules.profile_name,
+            profile=rules.profile,
             backend=backend,
             require=wanted(require),
             inputs=parse_input_options(inputs or []),

@@ -21,7 +21,7 @@ from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, RUN, Judg
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import DataError, KitError, SubmissionError, UsageError
 from dfdc_kit.files import file_sha256, to_json, write_json
-from dfdc_kit.harness.request import NullListener, RunRequest
+from dfdc_kit.harness.request import NullListener, RunListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.harness.stage import remove_tree
 from dfdc_kit.report import html
@@ -63,8 +63,9 @@ def lease_path(judging: Path, task: str) -> Path:
 class Judge:
     """Judges tasks of one plan in this process; what they share is read once."""
 
-    def __init__(self, judging: Path, plan: Plan, engine: str) -> None:
+    def __init__(self, judging: Path, plan: Plan, engine: str, listener: RunListener | None = None) -> None:
         self._judging, self._plan, self._engine = judging.absolute(), plan, engine
+        self._listener = listener or NullListener()
         self._watch = LeaseWatch()
 
     @cached_property
@@ -135,7 +136,7 @@ class Judge:
             input_sha256=self._plan.videos_digest,
             hidden=(self._judging, *sorted({one.folder.parent for one in self._plan.submissions})),
         )
-        report = run(request, self._backend, work / "runs", NullListener())
+        report = run(request, self._backend, work / "runs", self._listener)
         html.write(report, work / "runs" / report.run_id)
         return report
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit import __version__
+from dfdc_kit import __version__, profiles
+from dfdc_kit import challenge as challenges
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.competition.rules import load as load_competition
 from dfdc_kit.data.dataset import Dataset, find_dataset
-from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError
+from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError, suggest
 from dfdc_kit.files import file_sha256, write_json
 from dfdc_kit.profiles import Profile
 from dfdc_kit.submission.code import RUNNABLE, CodeSubmission, files_sha256, read_code_submission
@@ -76,6 +78,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if found is None:
             raise UsageError(f"No submission with the key {key!r} is planned.", hint="Its code may have changed since.")
         return found
+
+
+class JudgingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules of a competition say about judging; without a competition, the current challenge alone."""
+
+    challenge: Challenge
+    profile_name: str
+    profile: Profile
+    baselines: list[str]
+
+
+def judging_rules(competition: str, phase: str, profile: str) -> JudgingRules:
+    """The rules of `competition` in its first phase of the kind `phase`; `profile` takes precedence over the phase's.
+
+    An empty `competition` means the current challenge, under the default profile. Raises KitError.
+    """
+    if not competition:
+        name = profile or profiles.DEFAULT
+        return JudgingRules(challenge=challenges.load(), profile_name=name, profile=profiles.load(name), baselines=[])
+    rules, challenge = load_competition(competition)
+    found = rules.phase(phase)
+    if found is None:
+        known = dict.fromkeys(one.kind for one in rules.phases)
+        hint = suggest(phase, known, label="Kinds of its phases")
+        raise UsageError(f"{rules.title} has no phase of the kind {phase!r}.", hint=hint)
+    name = profile or found.profile
+    if not profile and name.endswith(".toml"):
+        name = str(Path(competition).absolute().parent / name)
+    return JudgingRules(challenge=challenge, profile_name=name, profile=profiles.load(name), baselines=rules.baselines)
 
 
 def load_plan(judging: Path) -> Plan:

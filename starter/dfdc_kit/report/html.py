@@ -5,8 +5,10 @@ Names and log lines come from a submission: everything is escaped, and the page'
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import format_bytes, format_time, plural
@@ -16,6 +18,9 @@ from dfdc_kit.report.score_plots import score_plots
 from dfdc_kit.report.summary import forecast_basis, roughness, summarise, time_range
 from dfdc_kit.report.thumbnails import thumbnails
 from dfdc_kit.scoring.diagnostics import describe
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATE = Path(__file__).with_name("page.html")
 LONGEST_READS = 5
@@ -39,19 +44,25 @@ def pictures(report: RunReport) -> dict[str, list[str]]:
     return thumbnails(videos, [row.row_id for row in costliest if Path(row.row_id).name == row.row_id])
 
 
-def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
-    """The page as HTML text; pictures: data URIs by name of a video."""
+@cache
+def _template() -> "jinja2.Template":
+    """The compiled page: compiling costs more than rendering, and `dfdc judge` renders hundreds."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"time": format_time, "size": _size, "count": plural, "range": time_range}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+    """The page as HTML text; pictures: data URIs by name of a video."""
     observation, forecast, score = report.observation, report.forecast, report.score
     usage = observation.outcome.usage
     axis = svg.time_axis(forecast) if forecast else (1.0, 2.0)
     memory_ticks = _memory_ticks(max([size for _, size in usage.memory_samples] + [usage.peak_memory_bytes or 1]))
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return _template().render(
         report=report,
         summary=summarise(report),
         started=datetime.fromisoformat(report.started).strftime("%Y-%m-%d %H:%M UTC"),
