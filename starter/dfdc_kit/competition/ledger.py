@@ -3,6 +3,7 @@
 `JUDGING/ledger.jsonl` has one line for each finished rerun. The first result stands, unless a rerun replaces it.
 """
 
+import csv
 import fcntl
 import getpass
 import os
@@ -176,7 +177,7 @@ def _rank(score: float | None, others: list[float], *, lower_is_better: bool) ->
 
 def _predictions(path: Path) -> dict[str, float]:
     """The predictions by row id of a valid submission file."""
-    import pandas as pd
-
-    table = pd.read_csv(path, dtype={0: str}, keep_default_na=False, float_precision="round_trip")
-    return dict(zip(table.iloc[:, 0].astype(str), table.iloc[:, 1].astype(float), strict=True))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        next(rows)
+        return {name: float(label) for name, label, *_ in rows}

@@ -1,0 +1,96 @@
+"""The coordinator: faults are retried and then given up, others' work is waited for, nothing is judged twice."""
+
+import msgspec
+import pytest
+
+from dfdc_kit.competition.judge import TaskOutcome, lease_path, result_folder
+from dfdc_kit.competition.judge_many import Coordinator, status
+from dfdc_kit.competition.lease import LeaseWatch
+
+
+class ScriptedEngine:
+    """Ends each task with the next kind of its list; judged: its result folder appears."""
+
+    def __init__(self, judging, script: dict[str, list[str]]) -> None:
+        self.judging, self.script = judging, script
+        self.started: list[str] = []
+        self._running: list[str] = []
+
+    def submit(self, tasks):
+        self.started += tasks
+        self._running += tasks
+
+    def ended(self):
+        ended, self._running = self._running, []
+        return [self._end(task) for task in ended]
+
+    def _end(self, task):
+        kind = self.script[task].pop(0)
+        if kind in ("judged", "died after the rename"):
+            result_folder(self.judging, task).mkdir(parents=True)
+        return TaskOutcome(task=task, kind="died" if kind.startswith("died") else kind, message=kind)
+
+
+@pytest.mark.parametrize(
+    ("script", "starts", "given_up"),
+    [
+        (["judged"], 1, None),
+        (["fault", "died", "judged"], 3, None),
+        (["fault", "fault", "fault"], 3, "fault"),
+        (["died", "died", "died"], 3, "died"),
+        (["changed"], 1, "changed"),
+        (["busy", "busy", "busy", "busy", "judged"], 5, None),  # no fault
+        (["died after the rename"], 1, None),
+    ],
+)
+def test_task_is_started_again_only_after_a_fault(tmp_path, script, starts, given_up):
+    engine = ScriptedEngine(tmp_path, {"a": [*script], "b": ["judged"]})
+    outcomes = Coordinator(tmp_path, engine, retries=2).judge_all(["a", "b"], lambda progress: None)
+    assert engine.started.count("a") == starts
+    assert engine.started.count("b") == 1
+    assert [one.kind for one in outcomes] == ([given_up] if given_up else [])
+
+
+def test_judged_tasks_are_not_started_and_count_as_progress(tmp_path):
+    result_folder(tmp_path, "a").mkdir(parents=True)
+    engine, seen = ScriptedEngine(tmp_path, {"b": ["fault", "judged"]}), []
+    Coordinator(tmp_path, engine).judge_all(["a", "b"], seen.append)
+    assert engine.started == ["b", "b"]
+    assert [(one.judged, one.total) for one in seen] == [(1, 2), (2, 2)]
+    assert seen[0].eta_s is None  # nothing has ended well yet
+    assert seen[1].eta_s == 0
+
+
+def test_task_that_somebody_else_judges_is_waited_for(tmp_path):
+    engine, calls = ScriptedEngine(tmp_path, {}), []
+    lease = LeaseWatch().acquire(lease_path(tmp_path, "a"))
+
+    def progress(_):
+        calls.append(1)
+        if len(calls) == 3:  # the other one finishes
+            result_folder(tmp_path, "a").mkdir(parents=True)
+            lease.__exit__()
+
+    assert Coordinator(tmp_path, engine).judge_all(["a"], progress) == []
+    assert engine.started == []
+
+
+def test_status_names_the_state_of_each_submission(submissions, planned, tmp_path):
+    folder = submissions(done="", broken="", running="", waiting="")
+    (folder / "done" / "submission.toml").write_text("nonsense")
+    judging, plan = planned(folder)
+    keys = {one.name: one.key for one in plan.submissions}
+    from dfdc_kit.competition.judge import Judge
+
+    Judge(judging, plan, "test").judge(keys["done"])
+    fault = TaskOutcome(task=keys["broken"], kind="fault", message="disk full")
+    (judging / "faults").mkdir(exist_ok=True)
+    (judging / "faults" / f"{keys['broken']}.json").write_bytes(msgspec.json.encode(fault))
+    with LeaseWatch().acquire(lease_path(judging, keys["running"])):
+        found = {row.name: (row.state, row.detail.split(",")[0]) for row in status(judging)}
+    assert found.pop("running")[0] == "running"
+    assert found == {
+        "done": ("judged", "invalid-submission"),
+        "broken": ("fault", "disk full"),
+        "waiting": ("waiting", ""),
+    }
