@@ -44,13 +44,13 @@ def calibrate_predictions(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.errors import UsageError
-    from dfdc_kit.report.scored_rows import read_scored_rows, write_predictions
+    from dfdc_kit.report.scored_submission import read_scored_submission, write_predictions
     from dfdc_kit.scoring.calibration import calibration_report
 
     challenge = challenges.load()
     if challenge.metric.name != "log loss":
         raise UsageError(f"Calibration is defined for log loss; {challenge.slug} has {challenge.metric.name}.")
-    scored = read_scored_rows(rows, solution, runs, challenge)
+    scored = read_scored_submission(rows, solution, runs, challenge)
     report = calibration_report(scored.labels, scored.predicted, scored.originals, scored.clustered_by)
     best = report.gains[0]
     if new_csv:

@@ -77,7 +77,10 @@ def _scored(text: str, rows: int | None, runs: Path) -> tuple[float, tuple[float
         found = load(find_run(runs, text)).score
         if found is None:
             raise UsageError(f"The run {text} has no score.", hint="Name a run with a score, or a number.") from None
-        value, rows = found.value, rows or found.rows
+        value, known = found.value, found.uncertainty and found.uncertainty.interval
+        if known and not rows:
+            return value, (known.low, known.high)
+        rows = rows or found.rows
     return value, None if rows is None or value != value else interval_for_rows(value, rows)
 
 

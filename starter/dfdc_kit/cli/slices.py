@@ -47,11 +47,11 @@ def slices(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.errors import UsageError, suggest
-    from dfdc_kit.report.scored_rows import read_columns, read_scored_rows
+    from dfdc_kit.report.scored_submission import read_columns, read_scored_submission
     from dfdc_kit.scoring.slices import MOST_VALUES, find_slices
 
     challenge = challenges.load()
-    scored = read_scored_rows(rows, solution, runs, challenge)
+    scored = read_scored_submission(rows, solution, runs, challenge)
     for file in metadata or ():
         if not file.is_file():
             raise UsageError(f"File or folder not found: {file}")

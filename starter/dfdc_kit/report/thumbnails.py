@@ -1,4 +1,7 @@
-"""Small pictures of videos for the report page: key frames as JPEG data URIs."""
+"""Small pictures of videos for the report page, as JPEG data URIs: key frames, which are found without decoding others.
+
+A short, small video with a single key frame is decoded to show more of it.
+"""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -11,11 +14,12 @@ if TYPE_CHECKING:
 
 HEIGHT = 108  # pixels
 PLACES = (0.05, 0.5, 0.95)  # of the duration; the key frame before each is shown
+MOST_PIXELS = 60_000_000  # of all frames of a video that is decoded in full: a fraction of a second
 MOST_BYTES = 40_000  # of one picture; a larger one, of noise for instance, is left out
 
 
 def thumbnails(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
-    """Data URIs of up to three key frames of each video `folder`/name; nothing for one that cannot be decoded."""
+    """Data URIs of up to three frames of each video `folder`/name; nothing for one that cannot be decoded."""
     found = {name: _of_video(folder / name) for name in names if (folder / name).is_file()}
     return {name: uris for name, uris in found.items() if uris}
 
@@ -25,6 +29,8 @@ def _of_video(path: Path) -> list[str]:
 
     try:
         pictures = [_jpeg(frame) for frame in _key_frames(path)]
+        if len(pictures) == 1:
+            pictures = [_jpeg(frame) for frame in _spread_frames(path)] or pictures
     except (av.FFmpegError, OSError, ValueError, IndexError):  # a broken video has no picture; its row has a loss
         return []
     return [
@@ -47,6 +53,17 @@ def _key_frames(path: Path) -> "Iterator[VideoFrame]":
             if frame is not None and frame.pts not in seen:
                 seen.add(frame.pts)
                 yield frame
+
+
+def _spread_frames(path: Path) -> "Iterator[VideoFrame]":
+    """The frames at PLACES of a video with at most MOST_PIXELS; none of a larger one."""
+    import av
+
+    with av.open(path, metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        if 0 < stream.frames * stream.width * stream.height <= MOST_PIXELS:
+            wanted = {int(stream.frames * place) for place in PLACES}
+            yield from (frame for at, frame in enumerate(container.decode(stream)) if at in wanted)
 
 
 def _jpeg(frame: "VideoFrame") -> bytes:

@@ -1,4 +1,4 @@
-"""The scored rows of a submission CSV or of a run: labels, predictions, losses, and which videos share an original."""
+"""A submission CSV or a run with its labels: losses, which videos share an original, and what else is known of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import Texts, as_text, read_csv
+from dfdc_kit.csv_text import as_text, read_csv
 from dfdc_kit.data.inspection import Inspection, Inspector, VideoFile, list_videos
-from dfdc_kit.data.labels import IGNORED, read_label_rows
-from dfdc_kit.data.solution import Solution, read_solution
+from dfdc_kit.data.solution import read_solution
 from dfdc_kit.errors import DataError, SubmissionError, UsageError
 from dfdc_kit.files import write_bytes
 from dfdc_kit.report.history import find_run
 from dfdc_kit.report.run_report import CSV, FALLBACKS, load
-from dfdc_kit.scoring.metric import LoadedMetric, load_metric
-from dfdc_kit.scoring.score import row_losses
+from dfdc_kit.scoring.metric import load_metric
+from dfdc_kit.scoring.score import matched_rows
+from dfdc_kit.scoring.uncertainty import clusters_of
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.parsed import read_leniently
 from dfdc_kit.submission.validate import validate
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredRows:
+class ScoredSubmission:
     """Rows that count, in the solution's order.
 
     names (n,); labels (n,) 0 or 1; predicted (n,) in [0, 1]; losses (n,); originals (n,): the original of each video,
@@ -38,14 +38,12 @@ class ScoredRows:
 
     csv: Path
     solution: Path
-    metric: LoadedMetric
     names: list[str]
     labels: npt.NDArray[np.uint8]
     predicted: Floats
     losses: Floats
     originals: list[str]
     has_originals: bool
-    unscored: int  # rows of the solution that the submission does not have
 
     @property
     def clustered_by(self) -> str:
@@ -53,7 +51,7 @@ class ScoredRows:
         return "original" if self.has_originals else "video"
 
 
-def read_scored_rows(what: str, solution: Path | None, runs: Path, challenge: Challenge) -> ScoredRows:
+def read_scored_submission(what: str, solution: Path | None, runs: Path, challenge: Challenge) -> ScoredSubmission:
     """The rows of `what`, a submission CSV or a run in `runs`, with the labels of `solution` (a run has its own).
 
     Raises UsageError where neither names a solution, SubmissionError for an invalid file, DataError where the solution
@@ -73,38 +71,19 @@ def read_scored_rows(what: str, solution: Path | None, runs: Path, challenge: Ch
         faults = "; ".join(error.message for error in validation.errors[:3])
         raise SubmissionError(f"{csv} is not valid: {faults}", command=f"dfdc validate {csv} --against {full.path}")
     metric = load_metric(challenge.metric_path)
-    losses = row_losses(metric, truth, table, challenge)
-    if losses is None:
+    rows = matched_rows(metric, truth, table, challenge)
+    if rows is None:
         raise UsageError(f"The metric {metric.path.name} gives no loss for each row.", hint="It needs `losses`.")
-    return _matched(csv, metric, full, truth, (table.ids, table.labels), losses, challenge)
-
-
-def _matched(
-    csv: Path,
-    metric: LoadedMetric,
-    full: Solution,
-    truth: Solution,
-    submitted: tuple[Texts, Floats],
-    losses: dict[str, float],
-    challenge: Challenge,
-) -> ScoredRows:
-    counts = np.ones(len(truth.ids), np.bool_) if truth.usage is None else truth.usage != IGNORED
-    names = as_text(truth.ids[counts])
-    predicted = dict(zip(as_text(submitted[0]), submitted[1].tolist(), strict=True))
-    rows = read_label_rows(full.path, challenge)
-    original_of = dict(zip(as_text(rows.ids), as_text(rows.originals), strict=True))
-    originals = [original_of.get(name) or name for name in names]
-    return ScoredRows(
+    known = clusters_of(rows.ids, truth.ids, truth.originals)
+    return ScoredSubmission(
         csv=csv,
         solution=full.path,
-        metric=metric,
-        names=names,
-        labels=truth.labels[counts],
-        predicted=np.array([predicted[name] for name in names]),
-        losses=np.array([losses[name] for name in names]),
-        originals=originals,
-        has_originals=originals != names,
-        unscored=len(full.ids) - len(truth.ids),
+        names=rows.ids,
+        labels=rows.labels,
+        predicted=rows.predicted,
+        losses=rows.losses,
+        originals=rows.ids if known is None else [str(name) for name in known],
+        has_originals=known is not None,
     )
 
 
@@ -121,7 +100,9 @@ def _find(what: str, runs: Path) -> tuple[Path, str]:
     return folder / CSV, load(folder).solution
 
 
-def write_predictions(path: Path, scored: ScoredRows, change: Callable[[Floats], Floats], challenge: Challenge) -> None:
+def write_predictions(
+    path: Path, scored: ScoredSubmission, change: Callable[[Floats], Floats], challenge: Challenge
+) -> None:
     """Write the CSV of `scored` with changed predictions, all of its rows in its order, to `path`.
 
     Raises UsageError if `path` is the CSV itself, OutputError if it cannot be written.
@@ -139,7 +120,7 @@ def write_predictions(path: Path, scored: ScoredRows, change: Callable[[Floats],
 
 
 def read_columns(
-    scored: ScoredRows, challenge: Challenge, metadata: Sequence[Path] = (), videos: Path | None = None
+    scored: ScoredSubmission, challenge: Challenge, metadata: Sequence[Path] = (), videos: Path | None = None
 ) -> dict[str, list[str]]:
     """What is known of each row besides its label: name -> values (n,), "" where unknown.
 
@@ -189,7 +170,7 @@ def _table(path: Path, challenge: Challenge) -> dict[str, dict[str, str]]:
     }
 
 
-def find_videos(scored: ScoredRows, challenge: Challenge, folder: Path | None = None) -> dict[str, VideoFile]:
+def find_videos(scored: ScoredSubmission, challenge: Challenge, folder: Path | None = None) -> dict[str, VideoFile]:
     """The video files of the rows, by name: in `folder`, else beside the solution or in its data folder."""
     beside = scored.solution.resolve().parent
     tests = challenge.data.test_videos
@@ -201,7 +182,7 @@ def find_videos(scored: ScoredRows, challenge: Challenge, folder: Path | None = 
     return {}
 
 
-def _header_columns(scored: ScoredRows, challenge: Challenge, folder: Path | None) -> dict[str, list[str]]:
+def _header_columns(scored: ScoredSubmission, challenge: Challenge, folder: Path | None) -> dict[str, list[str]]:
     """Orientation, resolution, size, frame rate and audio of the videos that can be read."""
     files = find_videos(scored, challenge, folder)
     if not files:
