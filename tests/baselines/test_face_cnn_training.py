@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfdc_kit.data.split_files import HEADER
+
 pytest.importorskip("torch", reason="face-cnn needs torch")
 pytest.importorskip("pyarrow", reason="training of face-cnn needs pyarrow")
 
@@ -24,12 +26,12 @@ SMALL = ("--folds", "2", "--steps", "3", "--pairs", "1", "--checkpoint-s", "0", 
 
 def write_split(path: Path, rows: list[tuple[str, str]]) -> None:
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("filename", "side"), *rows])
+        csv.writer(file).writerows([(HEADER[0], HEADER[-1]), *rows])  # as `dfdc data split` names them
 
 
 def read_split(path: Path) -> list[tuple[str, str]]:
     with path.open(newline="") as file:
-        return [(row["filename"], row["side"]) for row in csv.DictReader(file)]
+        return [(row["filename"], row["fold"]) for row in csv.DictReader(file)]
 
 
 # --------------------------------------------------------------------------------------------------------------- splits
@@ -68,9 +70,9 @@ def test_split_without_the_columns_is_refused(cnn, faces: Path, tmp_path: Path):
     entries, path = cnn.train.usable_videos(faces), tmp_path / "split.csv"
     with pytest.raises(cnn.common.InputError, match="dfdc data split"):
         cnn.train.read_split(path, entries)
-    for content in (b"\xff\xfe\x00", b"video,side\na.mp4,train\n", b"filename\na.mp4\n", b""):
+    for content in (b"\xff\xfe\x00", b"video,fold\na.mp4,train\n", b"filename\na.mp4\n", b""):
         path.write_bytes(content)
-        with pytest.raises(cnn.common.InputError, match="columns filename and side"):
+        with pytest.raises(cnn.common.InputError, match="columns filename and fold"):
             cnn.train.read_split(path, entries)
 
 

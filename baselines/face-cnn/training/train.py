@@ -95,16 +95,16 @@ def splits_of(entries: list[VideoEntry], args: argparse.Namespace) -> list[Split
 
 
 def read_split(path: Path, entries: list[VideoEntry]) -> Split:
-    """The split in a CSV of `dfdc data split` with the columns filename and side. Raises InputError."""
+    """The split in a CSV of `dfdc data split` with the columns filename and fold. Raises InputError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            if not {"filename", "side"} <= set(rows.fieldnames or ()):
+            if not {"filename", "fold"} <= set(rows.fieldnames or ()):
                 raise ValueError(f"its columns are {', '.join(rows.fieldnames or ()) or 'none'}")
-            part_of = {row["filename"]: row["side"] for row in rows}
+            part_of = {row["filename"]: row["fold"] for row in rows}
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path}: not a CSV with the columns filename and side ({error}). Make one: dfdc data split"
+            f"{path}: not a CSV with the columns filename and fold ({error}). Make one: dfdc data split"
         ) from error
     train, held_out = ([e for e in entries if part_of.get(e.video) == part] for part in ("train", "validation"))
     shared = {e.original for e in train} & {e.original for e in held_out}
@@ -303,7 +303,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=common.SUBMISSION / "model", help="folder of weights.npz, model.json"
     )
     parser.add_argument("--work", type=Path, default=Path("face-cnn-training"), help="checkpoints and curves")
-    parser.add_argument("--split", type=Path, help="CSV with the columns filename and side, from: dfdc data split")
+    parser.add_argument("--split", type=Path, help="CSV with the columns filename and fold, from: dfdc data split")
     parser.add_argument("--folds", type=at_least(2), default=FOLDS, help="cross-validation folds, without --split")
     parser.add_argument("--steps", type=at_least(1), help="per training (default: by the number of real crops)")
     parser.add_argument("--pairs", type=at_least(1), help="per batch (default: by memory; the same when resumed)")
