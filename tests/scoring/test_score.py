@@ -250,6 +250,8 @@ def test_score_command_shows_score_parts_classes_and_rows(dfdc_here, files):
 
 def test_score_command_prints_json(dfdc_here, files):
     document = json.loads(dfdc_here("score", *files, "--json").stdout)
+    assert {"auc", "average_precision", "accuracy", "ln_weighted_precision"} == set(document["score"]["secondary"])
+    assert document["score"]["curves"]["roc"][-1] == [1.0, 1.0]
     assert document["score"]["displayed"] == "8.77280"
     assert document["constant"]["displayed"] == "0.69314"
     assert document["validation"]["valid"] is True

@@ -100,10 +100,14 @@ def test_slices_command_reads_headers_and_other_columns(dfdc_here, guess, sample
     done = dfdc_here("slices", "mine.csv", "--solution", sample, "--metadata", "more.csv", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {"label", "Usage", "actor", "orientation", "resolution", "fps", "audio"} <= set(found["columns"])
+    assert {"label", "Usage", "actor", "orientation", "resolution", "fps", "audio", "size"} <= set(found["columns"])
     real = next(one for one in found["slices"] if (one["column"], one["value"]) == ("label", "REAL"))
     assert real["loss"] == pytest.approx(-np.log(0.1))
     assert found["slices"][0] == real
+    sizes = [one for one in found["slices"] if one["column"] == "size"]
+    assert sum(one["rows"] for one in sizes) == 16
+    assert all(one["value"].endswith(" MiB") for one in sizes)
+    assert all(one["interval"]["low"] >= 0 for one in found["slices"] if one["interval"])
 
 
 def test_slices_command_prints_the_worst_first(dfdc_here, guess, sample):

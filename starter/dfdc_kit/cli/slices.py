@@ -36,7 +36,7 @@ def slices(
 
     Columns: label, those of the solution and of --metadata files (manipulation,
     part, ...), those of the videos' headers (orientation, resolution, fps,
-    duration, audio, size_mib), and a run's fallback reasons. The loss of each
+    duration, audio, size), and a run's fallback reasons. The loss of each
     slice has a 95 % interval, by original where known; its difference to the rest
     is tested, with Holm's correction for the number of slices.
 
@@ -61,7 +61,6 @@ def slices(
         raise UsageError(f"No column {unknown[0]}.", hint=suggest(unknown[0], list(known), label="Columns"))
     if not by:  # a column of texts that are all different is no error where it was not asked for
         columns = {name: values for name, values in known.items() if 1 < len(set(values)) <= MOST_VALUES}
-        columns |= {name: known[name] for name in ("size_mib",) if name in known}
     found = find_slices(scored.losses, columns, scored.originals)
     if as_json:
         return print_json(
@@ -83,7 +82,7 @@ def _table(found: "list[Slice]") -> "Table":
         table.add_column(name, justify="right")
     for one in found:
         interval = f"{one.interval.low:.3f} to {one.interval.high:.3f}" if one.interval else "-"
-        p = "-" if one.p_corrected is None else f"{one.p_corrected:.3f}"
+        p = "-" if one.p_corrected is None else "<0.001" if one.p_corrected < 0.001 else f"{one.p_corrected:.3f}"
         style = "bold" if one.significant else ""
         name = plain(f"{one.column} {one.value}")
         table.add_row(name, f"{one.rows:,}", f"{one.loss:.4f}", interval, f"{one.difference:+.4f}", p, style=style)

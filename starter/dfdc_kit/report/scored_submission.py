@@ -1,8 +1,9 @@
 """A submission CSV or a run with its labels: losses, which videos share an original, and what else is known of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -183,26 +184,34 @@ def find_videos(scored: ScoredSubmission, challenge: Challenge, folder: Path | N
 
 
 def _header_columns(scored: ScoredSubmission, challenge: Challenge, folder: Path | None) -> dict[str, list[str]]:
-    """Orientation, resolution, size, frame rate and audio of the videos that can be read."""
+    """Orientation, resolution, size, frame rate, audio and file size of the videos that can be read."""
     files = find_videos(scored, challenge, folder)
     if not files:
         return {}
     first = next(iter(files.values())).path.parent
     with Inspector(first) as inspector:
         seen = inspector.inspect(files.values())
-    described = {name: _describe(seen[file.path], file) for name, file in files.items()}
+    described = {name: _describe(seen[file.path]) for name, file in files.items()}
     return {
         column: [described[name][column] if name in described else "" for name in scored.names]
-        for column in ("orientation", "resolution", "fps", "duration", "audio", "size_mib")
-    }
+        for column in ("orientation", "resolution", "fps", "duration", "audio")
+    } | {"size": _sizes(scored.names, files)}
 
 
-def _describe(seen: Inspection, file: VideoFile) -> dict[str, str]:
-    size = f"{file.size_bytes / 2**20:.2f}"
+def _sizes(names: Sequence[str], files: Mapping[str, VideoFile]) -> list[str]:
+    """The quarter of the file sizes that each video is in, such as "2.1 to 3.4 MiB"."""
+    sizes = np.array([files[name].size_bytes if name in files else np.nan for name in names]) / 2**20
+    edges = np.unique(np.nanquantile(sizes, (0, 0.25, 0.5, 0.75, 1)))
+    quarter = np.searchsorted(edges[1:-1], sizes, "right")
+    texts = [f"{low:.3g} to {high:.3g} MiB" for low, high in pairwise(edges)] or ["one size"]
+    return ["" if np.isnan(size) else texts[at] for size, at in zip(sizes, quarter.tolist(), strict=True)]
+
+
+def _describe(seen: Inspection) -> dict[str, str]:
     header = seen.header
     if header is None:
         broken = f"unreadable: {seen.fault.code}" if seen.fault else "unreadable"
-        return dict.fromkeys(("orientation", "resolution", "fps", "duration", "audio"), broken) | {"size_mib": size}
+        return dict.fromkeys(("orientation", "resolution", "fps", "duration", "audio"), broken)
     upright = "portrait" if header.height > header.width else "landscape" if header.width > header.height else "square"
     return {
         "orientation": upright,
@@ -210,5 +219,4 @@ def _describe(seen: Inspection, file: VideoFile) -> dict[str, str]:
         "fps": f"{float(Fraction(header.frame_rate)):.4g}" if header.frame_rate else "",
         "duration": f"{header.duration_s:.0f} s",
         "audio": "yes" if header.audio_time_base else "no",
-        "size_mib": size,
     }

@@ -26,7 +26,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     clusters: int
     loss: float
-    interval: Interval | None  # 95 % interval of `loss`; None: one cluster only
+    interval: Interval | None  # 95 % interval of `loss`; None: too few clusters
     share: float  # of the sum of all losses, 0 to 1
     difference: float  # to the mean loss of the rest; positive: worse
     difference_interval: Interval | None  # 95 %, not corrected; None: too few clusters
@@ -112,7 +112,7 @@ def _slice(
         rows=int(inside.sum()),
         clusters=clusters,
         loss=loss,
-        interval=mean_interval(losses[inside], codes[inside]),
+        interval=_mean_interval(losses[inside], codes[inside]) if clusters >= FEWEST_CLUSTERS else None,
         share=float(losses[inside].sum() / losses.sum()) if losses.sum() else 0.0,
         difference=difference,
         difference_interval=interval,
@@ -120,6 +120,14 @@ def _slice(
         p_corrected=None,
         significant=False,
     )
+
+
+def _mean_interval(losses: Floats, codes: npt.NDArray[np.int64]) -> Interval | None:
+    """The interval of a mean loss, not below 0 where no loss is."""
+    found = mean_interval(losses, codes)
+    if found is None or losses.min() < 0:
+        return found
+    return msgspec.structs.replace(found, low=max(found.low, 0.0))
 
 
 def difference_test(
