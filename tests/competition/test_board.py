@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit.competition.board import make_board, read_judged
-from dfdc_kit.competition.field import comparable, originals_of
+from dfdc_kit.competition.field import comparable, with_originals
 from dfdc_kit.competition.results import load_results
 from dfdc_kit.competition.rules import load
 from dfdc_kit.competition.site import to_csv, write_site
@@ -217,16 +217,23 @@ def test_originals_widen_the_intervals_when_their_videos_are_alike(judging, tmp_
     (tmp_path / "metadata.json").write_text(json.dumps(names))
     block = np.repeat(np.random.default_rng(0).uniform(0.2, 0.95, len(judging.ids) // 20), 20)  # alike within originals
     judging.add("A", np.where(judging.truth == 1, block, 1 - block))
-    solution = read_solution(judging.solution, challenge)
-    clusters = originals_of(tmp_path / "metadata.json", challenge, solution.ids)
-    assert len(set(clusters)) == 20
+    plain = read_solution(judging.solution, challenge)
+    clustered = with_originals(plain, tmp_path / "metadata.json", challenge)
     metric, results = load_metric(challenge.metric_path), load_results(judging.folder)
-    widths = []
-    for one in (None, clusters):
-        judged = read_judged(rules, challenge, judging.folder, results, solution, metric, one)
-        row = make_board(judged, "private").rows[0]
-        widths.append(float(row.score_high) - float(row.score_low))
+    boards = [
+        make_board(read_judged(rules, challenge, judging.folder, results, solution, metric), "private")
+        for solution in (plain, clustered)
+    ]
+    widths = [float(board.rows[0].score_high) - float(board.rows[0].score_low) for board in boards]
     assert widths[1] > 2 * widths[0]
+    assert [board.originals for board in boards] == [None, 20]
+
+
+def test_labels_without_with_originals_these_videos_are_refused(judging, tmp_path):
+    _, challenge = load("dfdc")
+    (tmp_path / "metadata.json").write_text('{"other.mp4": {"label": "FAKE", "original": "o.mp4"}}')
+    with pytest.raises(DataError, match="names no original of these 400 videos"):
+        with_originals(read_solution(judging.solution, challenge), tmp_path / "metadata.json", challenge)
 
 
 def test_board_of_the_preview_challenge_uses_its_metric(tmp_path, competition_folder):

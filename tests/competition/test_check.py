@@ -2,11 +2,13 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dfdc_kit.competition.check import split_usage
+from dfdc_kit import challenge as challenges
+from dfdc_kit.competition.check import solution_csv, split_solution
 from dfdc_kit.competition.shake_up import (
     Scoreboard,
     probe_plain,
@@ -15,27 +17,45 @@ from dfdc_kit.competition.shake_up import (
     shake_up_of_losses,
     shake_up_of_model,
 )
+from dfdc_kit.data.solution import Solution, read_solution
 from dfdc_kit.errors import UsageError
+
+
+def solution_of(labels, originals, usage=None) -> Solution:
+    ids = np.array([f"{i}.mp4" for i in range(len(labels))], np.bytes_)
+    originals = np.array(originals, np.bytes_)
+    return Solution(Path("s.csv"), ids, np.array(labels, np.uint8), usage, ("filename", "label"), (), originals)
 
 
 def test_split_keeps_originals_together_and_classes_alike():
     random = np.random.default_rng(0)
     groups = [f"o{i}" for i in random.integers(0, 150, 1000)]
-    labels = (random.random(1000) < 0.8).astype(np.uint8)
-    usage = split_usage(labels, groups, 0.3, seed=1)
+    solution = solution_of(random.random(1000) < 0.8, groups)
+    found = split_solution(solution, 0.3, seed=1)
     parts = {}
-    for group, part in zip(groups, usage.tolist(), strict=True):
+    for group, part in zip(groups, found.usage.tolist(), strict=True):
         parts.setdefault(group, set()).add(part)
-    assert all(len(found) == 1 for found in parts.values())
-    public = usage == b"Public"
+    assert all(len(one) == 1 for one in parts.values())
+    public = found.usage == b"Public"
     assert public.mean() == pytest.approx(0.3, abs=0.02)
-    assert labels[public].mean() == pytest.approx(labels[~public].mean(), abs=0.02)
-    assert (split_usage(labels, groups, 0.3, seed=1) == usage).all()
+    assert solution.labels[public].mean() == pytest.approx(solution.labels[~public].mean(), abs=0.02)
+    assert (split_solution(solution, 0.3, seed=1).usage == found.usage).all()
+
+
+def test_split_leaves_ignored_rows_ignored_and_is_read_back_with_its_originals(tmp_path):
+    usage = np.array([b"Ignored", b"Public", b"Public", b"Public"])
+    solution = split_solution(solution_of([0, 1, 0, 1], ["a,b", "a,b", "c", "d"], usage), 0.5, seed=0)
+    path = tmp_path / "s.csv"
+    path.write_bytes(solution_csv(solution))
+    again = read_solution(path, challenges.load("dfdc"))
+    assert again.usage.tolist() == solution.usage.tolist()
+    assert again.usage[0] == b"Ignored"
+    assert again.originals.tolist() == [b"a,b", b"a,b", b"c", b"d"]
 
 
 def test_split_of_a_single_original_is_refused():
     with pytest.raises(UsageError, match="1 original: no division"):
-        split_usage(np.array([0, 1], np.uint8), ["a", "a"], 0.5, 0)
+        split_solution(solution_of([0, 1], ["a", "a"]), 0.5, 0)
 
 
 def test_plain_board_reveals_every_label_that_a_probe_asks_for():
@@ -105,8 +125,8 @@ def test_command_finds_originals_in_both_parts_and_writes_a_split_without_them(j
     found = json.loads(done.stdout)
     assert not [one for one in found["findings"] if one["level"] == "error"]
     lines = (tmp_path / "new.csv").read_text().splitlines()
-    assert lines[0] == "filename,label,Usage"
-    assert found["public_videos"] == sum(line.endswith(",Public") for line in lines)
+    assert lines[0] == "filename,label,Usage,original"
+    assert found["public_videos"] == sum(",Public," in line for line in lines)
     judging.add("A", judging.predictions(1, 1))
     judging.add("B", judging.predictions(1, 2))
     done = dfdc_here("competition", "check", "dfdc", *options, "--split", "new.csv", "--judging", judging.folder)

@@ -69,7 +69,7 @@ def board(
         dfdc competition board dfdc --judging judging -s solution.csv --site site
     """
     from dfdc_kit.competition.board import make_board, read_judged, similarity_note
-    from dfdc_kit.competition.field import comparable, originals_of
+    from dfdc_kit.competition.field import comparable, with_originals
     from dfdc_kit.competition.results import load_results
     from dfdc_kit.competition.rules import load
     from dfdc_kit.competition.site import to_csv, write_site
@@ -81,8 +81,8 @@ def board(
     metric = load_metric(challenge.metric_path)
     results = comparable(load_results(judging), profile, metric)
     truth = read_solution(solution, challenge)
-    clusters = originals_of(originals, challenge, truth.ids) if originals else None
-    judged = read_judged(rules, challenge, judging, results, truth, metric, clusters)
+    truth = with_originals(truth, originals, challenge) if originals else truth
+    judged = read_judged(rules, challenge, judging, results, truth, metric)
     parts = ("public", "private") if private else ("public",)
     boards = {part: make_board(judged, part, resamples, seed) for part in parts}  # type: ignore[arg-type]
     found = boards["private" if private else "public"]
@@ -164,22 +164,20 @@ def check(
         dfdc competition check my.toml -s solution.csv --originals metadata.json
         dfdc competition check my.toml -s labels.csv --split solution.csv
     """
-    from dfdc_kit.competition.check import check_competition, solution_csv, split_usage
-    from dfdc_kit.competition.field import comparable, originals_of, prediction_file, read_field
+    from dfdc_kit.competition.check import check_competition, solution_csv, split_solution
+    from dfdc_kit.competition.field import comparable, prediction_file, read_field, with_originals
     from dfdc_kit.competition.results import load_results
     from dfdc_kit.competition.rules import load
-    from dfdc_kit.csv_text import as_text
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.files import write_bytes
     from dfdc_kit.scoring.metric import load_metric
 
     rules, challenge = load(competition)
     truth = read_solution(solution, challenge)
-    groups = originals_of(originals, challenge, truth.ids) if originals else None
+    truth = with_originals(truth, originals, challenge) if originals else truth
     if split:
-        usage = split_usage(truth.labels, groups or as_text(truth.ids), rules.scores.public_fraction, seed)
-        write_bytes(split, solution_csv(truth, usage))
-        truth = read_solution(split, challenge)
+        truth = split_solution(truth, rules.scores.public_fraction, seed)
+        write_bytes(split, solution_csv(truth))
     metric = load_metric(challenge.metric_path)
     files = [(str(path), path) for path in predictions or []]
     if judging:
@@ -191,7 +189,7 @@ def check(
         losses = field.losses
         for index, reason in left_out.items():
             warn(f"{files[index][0]}: {reason}")
-    found = check_competition(rules, challenge, truth, groups, losses, seed)
+    found = check_competition(rules, challenge, truth, losses, seed)
     if as_json:
         print_json(found)
     else:

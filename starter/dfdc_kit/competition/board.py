@@ -99,15 +99,11 @@ def read_judged(
     results: list[JudgedSubmission],
     solution: Solution,
     metric: LoadedMetric,
-    clusters: list[str] | None = None,
 ) -> Judged:
-    """Read the predictions of `results`, which have one profile, data set and metric (`field.comparable`).
-
-    clusters (n_solution,): the original of each row of the solution, None: not known.
-    """
+    """Read the predictions of `results`, which have one profile, data set and metric (`field.comparable`)."""
     files = [(result, path) for result in results if (path := prediction_file(judging, result))]
     named = [(f"{result.team}: {result.name}", path) for result, path in files]
-    field, left_out = read_field(named, solution, metric, challenge, clusters)
+    field, left_out = read_field(named, solution, metric, challenge)
     kept = [pair for i, pair in enumerate(files) if i not in left_out]
     unscored = [(files[i][0], reason) for i, reason in left_out.items()]
     unscored += [(one, one.reason or one.verdict) for one in results if prediction_file(judging, one) is None]
@@ -152,7 +148,7 @@ def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int
         metric=rules.metric,
         lower_is_better=challenge.metric.lower_is_better,
         videos=len(field.predicted),
-        originals=None if field.clusters is None else len(set(field.clusters)),
+        originals=None if field.solution.originals is None else len(np.unique(field.solution.originals)),
         resamples=resamples,
         teams=len(ranked),
         medal_places=list(medals),
@@ -299,7 +295,7 @@ def _notes(judged: Judged, field: Field, part: Part, teams: int, scores: Floats)
         yield "All teams have the same score: nothing can be ranked."
     if judged.field.solution.usage is None:
         yield "The solution has no column Usage: public and private boards are made from all rows."
-    if field.clusters is None:
+    if field.solution.originals is None:
         yield "Originals are not known: videos are resampled one by one, so intervals may be too narrow."
     if part == "public" and judged.rules.scores.ladder_step is not None:
         yield f"Scores are those of the Ladder, with a step of {judged.rules.scores.ladder_step:g}."

@@ -1,12 +1,14 @@
 """Check a competition before it starts: rules, solution, its Public/Private split, and what the board will be worth."""
 
+import csv
+import io
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from dfdc_kit import profiles
 from dfdc_kit.challenge import Challenge
@@ -19,8 +21,8 @@ from dfdc_kit.competition.shake_up import (
     shake_up_of_losses,
     shake_up_of_model,
 )
-from dfdc_kit.csv_text import Texts
-from dfdc_kit.data.labels import IGNORED
+from dfdc_kit.csv_text import as_text
+from dfdc_kit.data.labels import IGNORED, USAGE
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import KitError, UsageError
 from dfdc_kit.formatting import join_names, plural
@@ -54,12 +56,11 @@ def check_competition(
     rules: Competition,
     challenge: Challenge,
     solution: Solution,
-    originals: list[str] | None = None,
     losses: Floats | None = None,
     seed: int = 0,
 ) -> CompetitionCheck:
-    """Check rules and solution; originals (n_solution,), losses (n_rows, n_teams) of real predictions, or None."""
-    findings = [*_rule_findings(rules), *_split_findings(rules, solution, originals)]
+    """Check rules and solution; losses (n_rows, n_teams) of real predictions, or None."""
+    findings = [*_rule_findings(rules), *_split_findings(rules, solution)]
     usage = solution.usage
     counted = len(solution.ids) if usage is None else int((usage != IGNORED).sum())
     public = round(counted * rules.scores.public_fraction) if usage is None else int((usage == b"Public").sum())
@@ -115,7 +116,7 @@ def _rule_findings(rules: Competition) -> Iterator[RuleFinding]:
         )
 
 
-def _split_findings(rules: Competition, solution: Solution, originals: list[str] | None) -> Iterator[RuleFinding]:
+def _split_findings(rules: Competition, solution: Solution) -> Iterator[RuleFinding]:
     usage = solution.usage
     if usage is None:
         yield RuleFinding(level="error", what="the solution has no column Usage: write one with --split FILE")
@@ -136,37 +137,34 @@ def _split_findings(rules: Competition, solution: Solution, originals: list[str]
     if abs(balances[0] - balances[1]) > FAR:
         what = f"the classes differ: {balances[0]:.1%} of Public and {balances[1]:.1%} of Private are positive"
         yield RuleFinding(level="warning", what=what)
-    if originals is None:
+    if solution.originals is None:
         what = "originals are not known: a fake may be Public and another one of the same video Private; --originals"
         yield RuleFinding(level="warning", what=what)
         return
-    names = np.array(originals)
-    if divided := sorted(set(names[public]) & set(names[private])):
+    if divided := sorted(set(as_text(solution.originals[public])) & set(as_text(solution.originals[private]))):
         what = f"{plural(len(divided), 'original')} in both parts ({join_names(divided, 3)}): write another --split"
         yield RuleFinding(level="error", what=what)
 
 
-def split_usage(
-    labels: npt.NDArray[np.uint8], groups: list[str], public_fraction: float, seed: int
-) -> npt.NDArray[np.bytes_]:
-    """Public or Private (n,) for each row; the rows of a group (n,) stay together.
+def split_solution(solution: Solution, public_fraction: float, seed: int) -> Solution:
+    """The solution with a new Usage: Public or Private, all videos of an original alike; Ignored rows stay Ignored.
 
     Of many random divisions of about that fraction, the one whose classes are most alike is taken. Raises UsageError if
-    no division leaves rows in both parts.
+    no division leaves videos in both parts.
     """
-    names, codes, sizes = np.unique(np.array(groups), return_inverse=True, return_counts=True)
-    positive = np.bincount(codes, labels, len(names))
+    groups = solution.ids if solution.originals is None else solution.originals
+    names, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    positive = np.bincount(codes, solution.labels, len(names))
     random, best, distance = np.random.default_rng(seed), None, math.inf
     for _ in range(PARTS_TRIED):
         order = random.permutation(len(names))
-        rows = np.cumsum(sizes[order])
-        taken = int(np.abs(rows - public_fraction * len(labels)).argmin()) + 1
+        fractions = np.cumsum(sizes[order]) / len(codes)
+        taken = int(np.abs(fractions - public_fraction).argmin()) + 1
         if taken == len(names):
             continue
-        inside = order[:taken]
-        share = positive[inside].sum() / sizes[inside].sum()
-        rest = (positive.sum() - positive[inside].sum()) / (len(labels) - sizes[inside].sum())
-        off = abs(share - rest) + abs(rows[taken - 1] / len(labels) - public_fraction)
+        inside, outside = order[:taken], order[taken:]
+        balances = [positive[part].sum() / sizes[part].sum() for part in (inside, outside)]
+        off = abs(balances[0] - balances[1]) + abs(fractions[taken - 1] - public_fraction)
         if off < distance:
             best, distance = inside, off
     if best is None:
@@ -174,13 +172,20 @@ def split_usage(
             f"{plural(len(names), 'original')}: no division leaves videos in both parts.",
             hint="At least two are needed; --originals says which videos belong together.",
         )
-    return np.where(np.isin(codes, best), b"Public", b"Private")
+    usage = np.where(np.isin(codes, best), b"Public", b"Private")
+    if solution.usage is not None:
+        usage = np.where(solution.usage == IGNORED, IGNORED, usage)
+    return replace(solution, usage=usage)
 
 
-def solution_csv(solution: Solution, usage: npt.NDArray[np.bytes_]) -> bytes:
-    """The solution with this column Usage; Ignored rows stay Ignored."""
-    kept: Texts = usage if solution.usage is None else np.where(solution.usage == IGNORED, IGNORED, usage)
-    row_id, label = solution.columns
-    table = zip(solution.ids.tolist(), solution.labels.tolist(), kept.tolist(), strict=True)
-    rows = [b"%s,%d,%s\n" % row for row in table]
-    return f"{row_id},{label},Usage\n".encode() + b"".join(rows)
+def solution_csv(solution: Solution) -> bytes:
+    """The solution as a CSV with Usage and, where they are known, originals."""
+    columns = {solution.columns[0]: as_text(solution.ids), solution.columns[1]: solution.labels.tolist()}
+    for name, values in ((USAGE, solution.usage), ("original", solution.originals)):
+        if values is not None:
+            columns[name] = as_text(values)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode("utf-8", "surrogateescape")

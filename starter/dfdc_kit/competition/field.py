@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.competition.ranking import resampled_scores
 from dfdc_kit.competition.results import RESULTS, JudgedSubmission
-from dfdc_kit.csv_text import Texts, as_text
+from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import DataError, UsageError
@@ -27,8 +27,8 @@ Floats = npt.NDArray[np.float64]
 class Field:
     """m submissions on the n rows that count.
 
-    predicted (n, m), losses (n, m) or None where the metric gives no loss of a row; clusters (n,): the original of
-    each row, or None where originals are not known.
+    predicted (n, m); losses (n, m), or None where the metric gives no loss of a row. Originals of the solution, where
+    they are known, are resampled as a whole.
     """
 
     solution: Solution
@@ -36,15 +36,11 @@ class Field:
     names: list[str]  # (m,) for people
     predicted: Floats
     losses: Floats | None
-    clusters: list[str] | None
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Field":
         """The same submissions on some of the rows: a mask (n,) or indices."""
-        clusters = None if self.clusters is None else np.array(self.clusters)[rows].tolist()
         losses = None if self.losses is None else self.losses[rows]
-        return replace(
-            self, solution=self.solution.take(rows), predicted=self.predicted[rows], losses=losses, clusters=clusters
-        )
+        return replace(self, solution=self.solution.take(rows), predicted=self.predicted[rows], losses=losses)
 
     def part(self, usage: str) -> "Field":
         """The Public or the Private rows; all rows where the solution has no column Usage. Raises DataError if none."""
@@ -67,9 +63,10 @@ class Field:
 
     def resampled(self, resamples: int, seed: int) -> Floats:
         """The scores (resamples, m) on rows drawn again, whole clusters at a time."""
+        clusters = self.solution.originals
         if self.losses is not None:
-            return resampled_means(self.losses, self.clusters, resamples, seed)
-        return resampled_scores(self._scores_of, len(self.predicted), self.clusters, resamples, seed)
+            return resampled_means(self.losses, clusters, resamples, seed)
+        return resampled_scores(self._scores_of, len(self.predicted), clusters, resamples, seed)
 
     def _scores_of(self, rows: npt.NDArray[np.int64]) -> Floats:
         """The metric file's score (m,) on these rows, which may repeat: each gets an id of its own."""
@@ -84,15 +81,11 @@ class Field:
 
 
 def read_field(
-    files: Sequence[tuple[str, Path]],
-    solution: Solution,
-    metric: LoadedMetric,
-    challenge: Challenge,
-    clusters: list[str] | None = None,
+    files: Sequence[tuple[str, Path]], solution: Solution, metric: LoadedMetric, challenge: Challenge
 ) -> tuple[Field, dict[int, str]]:
     """Read prediction files, (name, path) each; and why some of them, by index, are left out.
 
-    clusters (n_solution,). Ignored rows are dropped after their check.
+    Ignored rows are dropped after their check.
     """
     expected = ExpectedRows.from_solution(solution.ids, solution.labels, f"the solution {solution.path}")
     order = np.argsort(solution.ids, kind="stable")
@@ -109,7 +102,7 @@ def read_field(
         columns.append(column)
         names.append(name)
     predicted = np.column_stack(columns) if columns else np.empty((len(solution.ids), 0))
-    field = Field(solution, metric, names, predicted, None, clusters)
+    field = Field(solution, metric, names, predicted, None)
     if solution.usage is not None:
         field = field.take(solution.usage != IGNORED)
     return replace(field, losses=_losses(field)), left_out
@@ -130,20 +123,22 @@ def _losses(field: Field) -> Floats | None:
     return np.column_stack([one.loc[texts].to_numpy(np.float64) for one in found if one is not None])
 
 
-def originals_of(path: Path, challenge: Challenge, ids: Texts) -> list[str]:
-    """The original (n,) of each of `ids` (n,) from labels that name originals; a video without one is its own.
+def with_originals(solution: Solution, path: Path, challenge: Challenge) -> Solution:
+    """The solution with the originals that the labels `path` name; a video without one is its own.
 
-    Raises DataError if the file knows none of them, or names no original.
+    Raises DataError if they name none of its videos, or no original.
     """
     rows = read_label_rows(path, challenge)
-    known = dict(zip(as_text(rows.ids), as_text(rows.originals), strict=True))
-    names = as_text(ids)
-    if not any(known.values()) or not known.keys() & set(names):
+    known = {
+        row: original for row, original in zip(rows.ids.tolist(), rows.originals.tolist(), strict=True) if original
+    }
+    names = solution.ids.tolist()
+    if not known.keys() & set(names):
         raise DataError(
             f"{path} names no original of these {plural(len(names), 'video')}.",
             hint=f"Expected: a {challenge.data.metadata} with `original`.",
         )
-    return [known.get(name) or name for name in names]
+    return replace(solution, originals=np.array([known.get(name, name) for name in names], np.bytes_))
 
 
 def comparable(
