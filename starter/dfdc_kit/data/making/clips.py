@@ -128,7 +128,7 @@ def make_pair(pair: Pair, real_path: Path, fake_path: Path | None) -> int:
         return 0
     footage, speech = shoot(pair)
     draw = random_for("encoding", *pair.key)
-    crf, shrink = int(draw.integers(21, 30)), float(max(1.0, draw.uniform(0.85, 1.5)))
+    crf, shrink = int(draw.integers(23, 32)), float(max(1.0, draw.uniform(0.85, 1.5)))
     encoding = Encoding(pair.fps, LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf, shrink)
     sound = None if pair.silent else voice(random_for("voice", *pair.key), speech, float(pair.fps))
     for path in wanted:

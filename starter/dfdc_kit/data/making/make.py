@@ -21,7 +21,7 @@ from dfdc_kit.formatting import plural
 if TYPE_CHECKING:
     from dfdc_kit.data.making.clips import Pair
 
-MEASURED_BYTES = {"640": 150_000, "1080p": 5_000_000}  # of a clip with its tables, with some to spare
+MEASURED_BYTES = {"640": 200_000, "1080p": 6_000_000}  # of a clip with its tables, with some to spare
 PLAN = Path(OURS) / "make.json"
 MOST_DEATHS = 3  # of workers in a row, without a clip in between
 FEWEST_PEOPLE = 6  # two for each of train, Public and Private: a swap needs a donor

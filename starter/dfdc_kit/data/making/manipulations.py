@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from dfdc_kit.data.making.motion import random_motion
-from dfdc_kit.data.making.people import Array, Image, load, parts, spline_matrix
+from dfdc_kit.data.making.people import Array, Image, load, parts, spline_values
 from dfdc_kit.data.making.scene import Actor, Box, Footage, face_boxes, fill_mouth
 
 MARGIN = 0.22  # around the face outline, in face heights
@@ -101,9 +101,9 @@ def donor_still(target: str, donor: str) -> Image:
     h, w = to.image.shape[:2]
     step = 8
     gx, gy = np.meshgrid(np.arange(w // step) * step + step / 2, np.arange(h // step) * step + step / 2)
-    matrix = spline_matrix(to.points[:, :2], np.c_[gx.ravel(), gy.ravel()].astype(np.float32), 2e-3)
-    coarse = (matrix @ (source.points[:, :2] - to.points[:, :2])).reshape(*gx.shape, 2).astype(np.float32)
-    shift = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR)
+    at, where = to.points[:, :2], np.c_[gx.ravel(), gy.ravel()].astype(np.float32)
+    coarse = spline_values(at, source.points[:, :2] - at, where)
+    shift = cv2.resize(coarse.reshape(*gx.shape, 2), (w, h), interpolation=cv2.INTER_LINEAR)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     read = cv2.remap(source.image, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     return np.asarray(read, np.uint8)
@@ -209,7 +209,7 @@ def low_resolution(job: Job) -> Painter:
 
 def colour_mismatch(job: Job) -> Painter:
     """A swap whose skin colour and light fit badly."""
-    tint = np.asarray(1 + (0.05 + 0.07 * job.how.strength) * job.rng.choice([-1, 1], 3), np.float32)
+    tint = np.asarray(1 + (0.04 + 0.08 * job.how.strength) * job.rng.uniform(-1, 1, 3), np.float32)
     paint = _paint_still(job.actor.at_scale(_fitted(job, 0.85 - 0.45 * job.how.strength)))
     return lambda to: _resample(paint(to) * tint, 1 + 0.3 * (job.how.shrink - 1))
 
@@ -264,8 +264,8 @@ def manipulate(footage: Footage, family: str, donor: str, how: Recipe, rng: np.r
     mask_still = _mask(actor, how)
     paint = FAMILIES[family](Job(footage, actor, donor, how, rng))
     jitter = _jitter(rng, len(footage.frames))
-    grain = (rng.standard_normal((512, 512, 3), np.float32) * how.grain).repeat(2, 0).repeat(2, 1) if h > 720 else None
-    small_grain = rng.standard_normal((640, 640, 3), np.float32) * how.grain
+    side = min(w, h) + 40
+    noise = rng.standard_normal((side, side, 3), np.float32) * np.float32(how.grain)
     for i, box in enumerate(face_boxes([points for _, points in warps], (w, h), MARGIN)):
         frame = footage.frames[i].copy()
         if box is not None:
@@ -277,11 +277,9 @@ def manipulate(footage: Footage, family: str, donor: str, how: Recipe, rng: np.r
             x, y = actor.read_map(grid, i, box)
             weight = cv2.remap(mask_still, x, y, cv2.INTER_LINEAR) * np.float32(how.opacity / 255)
             face = _nudged(paint(to), to, how, jitter[i])
-            noise = small_grain if grain is None else grain
             dy, dx = rng.integers(0, 40, 2)
-            patch = np.asarray(noise[dy : dy + face.shape[0], dx : dx + face.shape[1]], np.float32)
-            area = (slice(patch.shape[0]), slice(patch.shape[1]))
-            face[area] = face[area] + patch
-            mixed = to.crop + (face - to.crop) * weight[..., None]
-            frame[top:bottom, left:right] = np.clip(mixed + 0.5, 0, 255)
+            patch = noise[dy : dy + face.shape[0], dx : dx + face.shape[1]]
+            face = cv2.add(face[: patch.shape[0], : patch.shape[1]], patch, dtype=cv2.CV_8U)
+            area = (slice(face.shape[0]), slice(face.shape[1]))
+            to.crop[area] = cv2.blendLinear(face, to.crop[area], weight[area], 1 - weight[area])
         yield frame

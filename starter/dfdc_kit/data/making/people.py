@@ -15,7 +15,6 @@ Image = npt.NDArray[np.uint8]
 
 FOLDER = Path(__file__).parent / "people"
 GRID_CELLS = 18  # the warp is computed on a grid with this many cells per face height, and interpolated
-SMOOTHNESS = 1e-3  # of the thin-plate spline
 
 
 @cache
@@ -94,13 +93,14 @@ class Rig:
         rows, columns = self.shape
         shift = moved - self.anchors[:, :2]
         forward = (self.matrix[:, : len(shift)] @ shift).reshape(rows, columns, 2)
-        gx, gy = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+        gx, gy = np.arange(columns, dtype=np.float32)[None], np.arange(rows, dtype=np.float32)[:, None]
+        per_cell = np.float32(1 / self.step)
         back = forward
-        for _ in range(5):
+        for _ in range(4):
             read = cv2.remap(
                 forward,
-                gx - back[..., 0] / self.step,
-                gy - back[..., 1] / self.step,
+                gx - per_cell * back[..., 0],
+                gy - per_cell * back[..., 1],
                 cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_REPLICATE,
             )
@@ -110,20 +110,31 @@ class Rig:
 
 def _kernel(a: Array, b: Array) -> Array:
     r2 = ((a[:, None] - b[None]) ** 2).sum(-1)
-    return np.asarray(r2 * np.log(r2 + 1e-12), np.float32)
+    return np.asarray(r2 * np.log(r2 + 1e-12))
 
 
-def spline_matrix(at: Array, where: Array, smoothness: float = SMOOTHNESS) -> Array:
-    """The matrix (len(where), len(at)) from values at the points `at` to thin-plate spline values at `where`."""
+def _spline(at: Array, where: Array, smoothness: float) -> tuple[Array, Array]:
+    """The system of a thin-plate spline through the points `at`, and its basis at the points `where`."""
     scale = float(np.ptp(at, axis=0).max())
     x, q = (at / scale).astype(np.float64), (where / scale).astype(np.float64)
     flat = np.c_[np.ones(len(x)), x]
     system = np.block([[_kernel(x, x) + smoothness * np.eye(len(x)), flat], [flat.T, np.zeros((3, 3))]])
-    basis = np.c_[_kernel(q, x), np.ones(len(q)), q]
-    return np.asarray(np.linalg.solve(system.T, basis.T).T[:, : len(x)], np.float32)
+    return system, np.c_[_kernel(q, x), np.ones(len(q)), q]
 
 
-@lru_cache(maxsize=12)
+def spline_matrix(at: Array, where: Array, smoothness: float = 1e-3) -> Array:
+    """The matrix (len(where), len(at)) from values at the points `at` to thin-plate spline values at `where`."""
+    system, basis = _spline(at, where, smoothness)
+    return np.asarray(basis @ np.linalg.inv(system)[:, : len(at)], np.float32)
+
+
+def spline_values(at: Array, values: Array, where: Array, smoothness: float = 2e-3) -> Array:
+    """The thin-plate spline through `values` (n, k) at the points `at`, at the points `where`: (len(where), k)."""
+    system, basis = _spline(at, where, smoothness)
+    return np.asarray(basis @ np.linalg.solve(system, np.r_[values, np.zeros((3, values.shape[1]))]), np.float32)
+
+
+@lru_cache(maxsize=32)
 def rig(name: str) -> Rig:
     """The rig of a person: skull and landmarks turn, body and border stay."""
     person = load(name)

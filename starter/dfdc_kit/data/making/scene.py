@@ -115,7 +115,7 @@ class Camera:
 
 def random_camera(rng: np.random.Generator, size: tuple[int, int], times_s: Array) -> Camera:
     """Random light and sensor for a clip of `size` (w, h)."""
-    warm, level = rng.uniform(-0.09, 0.09), rng.uniform(1.0, 4.0)
+    warm, level = rng.uniform(-0.09, 0.09), rng.uniform(0.5, 2.8)
     grain = rng.standard_normal((size[1] + 64, size[0] + 64, 3), np.float32) * level
     grain = 0.6 * grain + 0.8 * cv2.GaussianBlur(grain, (0, 0), 0.8)
     return Camera(
@@ -194,12 +194,10 @@ def _draw(actor: Actor, warp: tuple[Array, Array], i: int, image: Image) -> None
         return
     x, y = actor.read_map(warp[0], i, box)
     drawn = cv2.remap(actor.still, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    weight = drawn[..., 3] * np.float32(1 / 255)
+    weight = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
     left, top, right, bottom = box
     part = image[top:bottom, left:right]
-    image[top:bottom, left:right] = cv2.blendLinear(
-        np.ascontiguousarray(drawn[..., :3]), np.ascontiguousarray(part), weight, 1 - weight
-    )
+    part[:] = cv2.blendLinear(cv2.cvtColor(drawn, cv2.COLOR_BGRA2BGR), part, weight, 1 - weight)
     fill_mouth(image, warp[1], float(actor.motion.mouth[i]))
 
 
