@@ -128,8 +128,7 @@ def make_pair(pair: Pair, real_path: Path, fake_path: Path | None) -> int:
         return 0
     footage, speech = shoot(pair)
     draw = random_for("encoding", *pair.key)
-    crf, shrink = int(draw.integers(23, 32)), float(max(1.0, draw.uniform(0.85, 1.5)))
-    encoding = Encoding(pair.fps, LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf, shrink)
+    crf, shrink = int(draw.integers(24, 31)), float(max(1.0, draw.uniform(0.85, 1.5)))
     sound = None if pair.silent else voice(random_for("voice", *pair.key), speech, float(pair.fps))
     for path in wanted:
         frames, spoken = iter(footage.frames), sound
@@ -139,7 +138,10 @@ def make_pair(pair: Pair, real_path: Path, fake_path: Path | None) -> int:
                 spoken = voice(random_for("other voice", *pair.key), speech[::-1], float(pair.fps))
         for name in filter(None, (pair.augmentation, pair.distractor)):
             frames = Change(name, random_for(name, *pair.key)).apply(frames)
+        # a fake is a few percent smaller than its original: each clip's own quality hides it
+        own = LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf
+        own += int(random_for("quality", path.name, *pair.key).integers(-2, 3))
         part = path.with_name(f".{path.name}.part")
-        write_clip(part, frames, encoding, spoken)
+        write_clip(part, frames, Encoding(pair.fps, own, shrink), spoken)
         part.replace(path)
     return len(wanted)
