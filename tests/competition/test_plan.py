@@ -75,6 +75,13 @@ def test_attached_folder_outside_the_submission_counts_only_if_the_organizer_nam
     assert labels.folder(folder) == secret
 
 
+def test_folder_lists_each_sub_folder_and_notebook_by_name(submissions):
+    folder = submissions(b=True, **{"a-0.5": True, ".hidden": True})
+    (folder / "c.ipynb").write_text("{}")
+    (folder / "README.md").write_text("")
+    assert [one.name for one in list_submissions(folder)] == ["a-0.5", "b", "c"]
+
+
 def test_list_gives_team_name_date_and_baseline(submissions, tmp_path):
     folder = submissions(a=True, b=True)
     path = tmp_path / "list.csv"

@@ -278,7 +278,8 @@ def _in_folder(path: Path) -> list[ListedSubmission]:
     found = []
     for one in sorted(path.iterdir()):
         if not one.name.startswith((".", "__")) and (one.is_dir() or one.suffix == RUNNABLE[1]):
-            found.append(ListedSubmission(team=one.stem, name=one.stem, folder=one.absolute()))
+            name = one.name if one.is_dir() else one.stem
+            found.append(ListedSubmission(team=name, name=name, folder=one.absolute()))
     return found
 
 
