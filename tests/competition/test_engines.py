@@ -142,6 +142,10 @@ def test_workers_stay_within_the_budget_of_memory():
     assert worker_count(limits, EngineOptions(memory_bytes=5 << 30)) == 1
     with pytest.raises(UsageError, match="3 workers may use"):
         worker_count(limits, EngineOptions(workers=3, memory_bytes=8 << 30))
+    with pytest.raises(UsageError, match="One run may use"):
+        worker_count(limits, EngineOptions(memory_bytes=3 << 30))
+    with pytest.raises(UsageError, match="does not limit the memory"):
+        worker_count(profiles.load("unlimited").limits, EngineOptions(memory_bytes=8 << 30))
 
 
 def test_cores_are_split_between_workers():

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from dfdc_kit.competition.judge import TaskOutcome, lease_path, result_folder
-from dfdc_kit.competition.judge_many import Coordinator, status
+from dfdc_kit.competition.judge import Judge, TaskOutcome, lease_path, result_folder
+from dfdc_kit.competition.judge_many import Coordinator, match_results_to_plan, status
 from dfdc_kit.competition.lease import LeaseWatch
+from dfdc_kit.competition.results import load_results
 
 
 class ScriptedEngine:
@@ -75,13 +76,41 @@ def test_task_that_somebody_else_judges_is_waited_for(tmp_path):
     assert engine.started == []
 
 
+def test_earlier_result_of_changed_code_is_set_aside_once_there_is_a_new_one(submissions, planned):
+    folder = submissions(a="", b="")
+    for name in "ab":
+        (folder / name / "submission.toml").write_text("nonsense")
+    judging, first = planned(folder)
+    for one in first.submissions:
+        Judge(judging, first, "test").judge(one.key)
+    submissions(a="print(1)")
+    _, second = planned(folder)
+    new = next(one.key for one in second.submissions if one.name == "a")
+    assert [one.name for one in match_results_to_plan(judging, second)] == ["b"]
+    assert len(load_results(judging)) == 2  # the earlier one stands until then
+    Judge(judging, second, "test").judge(new)
+    assert [one.key for one in match_results_to_plan(judging, second) if one.name == "a"] == [new]
+    assert len(load_results(judging)) == 2
+    assert len(list((judging / "replaced").iterdir())) == 1
+
+
+def test_result_has_the_date_and_baseline_mark_of_the_present_list(submissions, planned):
+    folder = submissions(a="")
+    (folder / "a" / "submission.toml").write_text("nonsense")
+    judging, plan = planned(folder)
+    Judge(judging, plan, "test").judge(plan.submissions[0].key)
+    [one] = plan.submissions
+    plan = msgspec.structs.replace(plan, submissions=[msgspec.structs.replace(one, baseline=True, submitted_at="x")])
+    match_results_to_plan(judging, plan)
+    [result] = load_results(judging)
+    assert (result.baseline, result.submitted_at) == (True, "x")
+
+
 def test_status_names_the_state_of_each_submission(submissions, planned, tmp_path):
     folder = submissions(done="", broken="", running="", waiting="")
     (folder / "done" / "submission.toml").write_text("nonsense")
     judging, plan = planned(folder)
     keys = {one.name: one.key for one in plan.submissions}
-    from dfdc_kit.competition.judge import Judge
-
     Judge(judging, plan, "test").judge(keys["done"])
     fault = TaskOutcome(task=keys["broken"], kind="fault", message="disk full")
     (judging / "faults").mkdir(exist_ok=True)

@@ -159,18 +159,19 @@ class _Judging:
         self._retries, self._as_json = retries, as_json
 
     def judge(self, make_plan: Any) -> None:
-        from dfdc_kit.competition.results import load_results
+        from dfdc_kit.competition.judge_many import match_results_to_plan
 
         with self._locked():
             plan = make_plan()
             given_up = self._run(plan, [one.key for one in plan.submissions])
-        planned = {one.key for one in plan.submissions}
-        results = [one for one in load_results(self._judging) if one.key in planned]
+            results = match_results_to_plan(self._judging, plan)
         if self._as_json:
             print_json({"judging": self._judging, "results": results, "not_judged": given_up})
         else:
             scored = sum(one.score is not None for one in results)
-            out.print(f"{len(results)} of {len(planned)} judged, {scored} with a score, in {plain(str(self._judging))}")
+            out.print(
+                f"{len(results)} of {len(plan.submissions)} judged, {scored} with a score, in {plain(str(self._judging))}"
+            )
         self._end(given_up, {one.key: f"{one.team}/{one.name}" for one in plan.submissions})
 
     def rerun(self, names: list[str], reason: str, *, replace: bool) -> None:

@@ -10,10 +10,12 @@ import msgspec
 from dfdc_kit.competition.engines import Engine
 from dfdc_kit.competition.judge import FAULTS, TaskOutcome, lease_path, result_folder
 from dfdc_kit.competition.lease import LeaseWatch
-from dfdc_kit.competition.plan import load_plan
-from dfdc_kit.competition.results import RESULT, load_result
+from dfdc_kit.competition.plan import Plan, load_plan
+from dfdc_kit.competition.results import RESULT, JudgedSubmission, load_result, load_results
+from dfdc_kit.files import write_json
 
 RETRIES = 2
+REPLACED = "replaced"  # folder of results whose submission has changed since
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,32 @@ class Coordinator:
 
 def _eta_s(started: float, done: int, left: int) -> float | None:
     return (time.monotonic() - started) / done * left if done > 0 else None
+
+
+def match_results_to_plan(judging: Path, plan: Plan) -> list[JudgedSubmission]:
+    """The results of the plan's submissions, with what the list says about each now.
+
+    An earlier result of a submission whose code has changed moves to `judging`/replaced once there is a new one. Raises
+    KitError.
+    """
+    planned = {(one.team, one.name): one for one in plan.submissions}
+    results = []
+    for result in load_results(judging):
+        now = planned.get((result.team, result.name))
+        folder = result_folder(judging, result.key)
+        if now is None:
+            continue
+        if result.key != now.key:
+            if result_folder(judging, now.key).is_dir():
+                (judging / REPLACED).mkdir(exist_ok=True)
+                folder.rename(judging / REPLACED / result.key)
+            continue
+        listed = {"folder": str(now.folder), "submitted_at": now.submitted_at, "baseline": now.baseline}
+        updated = msgspec.structs.replace(result, **listed)
+        if updated != result:
+            write_json(folder / RESULT, updated)
+        results.append(updated)
+    return results
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class Worker:
         if not line:
             code = self.process.wait()
             ending = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            return TaskOutcome(task=self.task, kind="died", message=f"The worker ended {ending}.")
+            return TaskOutcome(task=self.task, kind="died", message=f"The worker ended {ending}; see {LOG}.")
         return decode_outcome(self.task, line, f"The worker printed {line[:80]!r}.")
 
     @property
@@ -63,9 +63,8 @@ class Worker:
 
     def stop(self) -> None:
         """Ask it to stop, by the end of its input, and wait; kill it after STOP_S."""
-        for pipe in (self.process.stdin,):
-            if pipe is not None:
-                pipe.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -129,8 +128,19 @@ class LocalEngine:
 def worker_count(limits: Limits, options: EngineOptions) -> int:
     """How many workers the budget allows: each may use the cores and the memory that the profile grants a run.
 
-    Raises UsageError if more are asked for than the memory allows.
+    Raises UsageError if more are asked for than the memory allows, or if no run fits into a stated budget.
     """
+    if options.memory_bytes and not limits.memory_bytes:
+        raise UsageError(
+            "--memory cannot be kept: the profile does not limit the memory of a run.",
+            hint="Choose a profile with memory_bytes, or limit --workers.",
+        )
+    if options.memory_bytes and options.memory_bytes < (limits.memory_bytes or 0):
+        raise UsageError(
+            f"One run may use {format_bytes(limits.memory_bytes or 0)}; --memory allows "
+            f"{format_bytes(options.memory_bytes)}.",
+            hint="Raise --memory.",
+        )
     memory_bytes = options.memory_bytes or psutil.virtual_memory().total
     fitting = memory_bytes // limits.memory_bytes if limits.memory_bytes else None
     if options.workers is None:

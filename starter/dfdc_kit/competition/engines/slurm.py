@@ -1,5 +1,7 @@
 """Job arrays of Slurm, through submitit. The queue outlives this command, and leases keep what it still runs."""
 
+import getpass
+import hashlib
 import math
 import pickle
 import re
@@ -28,7 +30,7 @@ class SlurmEngine:
     def __init__(self, judging: Path, plan: Plan, options: EngineOptions) -> None:
         self._judging, self._options = judging, options
         self._resources = resources(plan.profile, options.slurm)
-        self._name = f"dfdc-judge-{plan.data_digest[:12]}"
+        self._name = f"dfdc-judge-{hashlib.sha256(str(judging).encode()).hexdigest()[:12]}"
         self._jobs: dict[str, Any] = {}
         self._executor: Any = None
         self._array = LARGEST_ARRAY
@@ -42,7 +44,9 @@ class SlurmEngine:
                 "submitit is not installed here.", hint="Install it:", command="pip install 'dfdc-starter-kit[slurm]'"
             ) from error
         self._array = largest_array(_slurm("scontrol", "show", "config"))
-        _slurm("scancel", "--me", "--quiet", "--state=PENDING", f"--name={self._name}")  # of an earlier, killed command
+        _slurm(
+            "scancel", f"--user={getpass.getuser()}", "--quiet", "--state=PENDING", f"--name={self._name}"
+        )  # of an earlier, killed command
         parameters = {"job_name": self._name, "stderr_to_stdout": True, **self._resources}
         if self._options.workers:
             parameters["array_parallelism"] = self._options.workers
@@ -84,7 +88,8 @@ class SlurmEngine:
     def _alive(self) -> set[str] | None:
         """The jobs that Slurm queues or runs; None if it does not answer."""
         try:
-            text = _slurm("squeue", "--me", "--noheader", "--array", f"--name={self._name}", "--format=%F_%K %A %T")
+            mine = (f"--user={getpass.getuser()}", f"--name={self._name}")
+            text = _slurm("squeue", *mine, "--noheader", "--array", "--format=%F_%K %A %T")
         except SandboxError:
             return None
         rows = [line.split() for line in text.splitlines() if line.strip()]
