@@ -169,9 +169,8 @@ class _Judging:
             print_json({"judging": self._judging, "results": results, "not_judged": given_up})
         else:
             scored = sum(one.score is not None for one in results)
-            out.print(
-                f"{len(results)} of {len(plan.submissions)} judged, {scored} with a score, in {plain(str(self._judging))}"
-            )
+            total, folder = len(plan.submissions), plain(str(self._judging))
+            out.print(f"{len(results)} of {total} judged, {scored} with a score, in {folder}", soft_wrap=True)
         self._end(given_up, {one.key: f"{one.team}/{one.name}" for one in plan.submissions})
 
     def rerun(self, names: list[str], reason: str, *, replace: bool) -> None:
