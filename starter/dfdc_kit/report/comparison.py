@@ -20,6 +20,7 @@ from dfdc_kit.scoring.score import CONSTANT
 
 PAGE = "comparison.html"
 TEMPLATE = Path(__file__).with_name("comparison.html")
+MOST_PLOTTED = 45  # pairs; of more, those with the best submission
 MOST = 40  # submissions; all pairs are tested
 
 
@@ -146,6 +147,7 @@ def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str
         notes=notes,
         challenge=challenge,
         advice=advice(found),
+        plotted=found.pairs if len(found.pairs) <= MOST_PLOTTED else found.pairs[: len(submissions) - 1],
         number={one.name: at for at, one in enumerate(submissions, 1)},
         scores=Axis.of([value for one in submissions for value in _ends(one.score, one.interval)] + _constants(found)),
         differences=Axis.of([0.0, *(value for pair in found.pairs for value in _ends(pair.difference, pair.interval))]),
