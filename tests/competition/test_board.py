@@ -14,7 +14,7 @@ from dfdc_kit.competition.site import to_csv, write_site
 from dfdc_kit.data.solution import read_solution
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.files import to_json
-from dfdc_kit.scoring.metric import load_metric
+from dfdc_kit.scoring.metric import displayed, load_metric
 
 
 def judged_of(judging, name="dfdc"):
@@ -55,6 +55,31 @@ def test_board_ranks_teams_by_the_rows_of_its_part(judging, tmp_path):
         assert board.videos == chosen.sum()
         assert board.rows[0].p_first == 1
         assert board.rows[0].tied_to == 1
+
+
+def test_board_and_score_command_give_the_same_interval(judging, dfdc_here):
+    judging.add("A", judging.predictions(1.0, 1))
+    judging.add("B", judging.predictions(0.5, 1))
+    row = make_board(judged_of(judging), "public", resamples=2000).rows[0]
+    lines = judging.solution.read_text().split()
+    public = [line for line in lines if not line.endswith("Private")]
+    (judging.folder / "public.csv").write_text("\n".join(public) + "\n")
+    names = {line.split(",")[0] for line in public}
+    rows = (judging.folder / "results" / "a-a" / "predictions.csv").read_text().split()
+    (judging.folder / "a.csv").write_text("\n".join(row for row in rows if row.split(",")[0] in names) + "\n")
+    done = dfdc_here("score", judging.folder / "a.csv", judging.folder / "public.csv", "--json")
+    found = json.loads(done.stdout)["score"]
+    shown = [displayed(found["uncertainty"]["interval"][end]) for end in ("low", "high")]
+    assert [row.score, row.score_low, row.score_high] == [found["displayed"], *shown]
+
+
+def test_order_of_the_rows_in_predictions_does_not_matter(judging):
+    judging.add("A", judging.predictions(1.0, 1))
+    before = to_json(board_of(judging))
+    file = judging.folder / "results" / "a-a" / "predictions.csv"
+    header, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([header, *sorted(lines, key=lambda line: line[::-1])]) + "\n")
+    assert to_json(board_of(judging)) == before
 
 
 def test_private_board_takes_the_finals_by_rule_and_the_public_one_the_best(judging, tmp_path):

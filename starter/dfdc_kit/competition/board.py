@@ -20,7 +20,6 @@ from dfdc_kit.competition.rules import Competition
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.files import file_sha256
 from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import LEVEL
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 Part = Literal["public", "private"]
@@ -117,28 +116,16 @@ def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int
     """
     rules, challenge = judged.rules, judged.challenge
     field = judged.field.part(part.capitalize())
-    scores = field.scores()
-    entries = list(_entries(judged, scores, part))
+    resampled = field.resampled(resamples, seed)
+    intervals = field.intervals(resampled, seed)
+    entries = list(_entries(judged, field.scores(), part))
     banned = {one.team: one.reason for one in rules.disqualified}
-    columns = [entry.column for entry in entries]
-    shown = np.array([entry.score for entry in entries], np.float64)
-    resampled = field.resampled(resamples, seed)[:, columns] if columns else np.empty((resamples, 0))
-    ranked = [i for i, one in enumerate(entries) if not one.is_baseline and one.result.team not in banned]
-    medals = rules.medal_places(len(ranked))
-    ranking = None
-    if ranked:
-        times = [entries[i].result.submitted_at for i in ranked] if rules.scores.ties == "earliest" else None
-        ranking = rank_teams(
-            shown[ranked].tolist(),
-            resampled[:, ranked],
-            lower_is_better=challenge.metric.lower_is_better,
-            medal_places=medals[-1],
-            submitted_at=times,
-        )
-    rows = []
-    for i, entry in enumerate(entries):
-        place = _place(ranking, ranked.index(i), medals) if ranking and i in ranked else {}
-        rows.append((entry, _row(entry, place, resampled[:, i], challenge, banned.get(entry.result.team, ""))))
+    ranked = [entry for entry in entries if not entry.is_baseline and entry.result.team not in banned]
+    places = _places(ranked, resampled, rules, challenge) if ranked else {}
+    rows = [
+        (entry, _row(entry, places.get(entry.column, {}), intervals[entry.column], challenge, banned))
+        for entry in entries
+    ]
     sign = 1 if challenge.metric.lower_is_better else -1
     rows.sort(key=lambda pair: (pair[1].status == "disqualified", sign * pair[0].score, pair[1].rank or 0, pair[1].key))
     return Board(
@@ -151,10 +138,10 @@ def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int
         originals=None if field.solution.originals is None else len(np.unique(field.solution.originals)),
         resamples=resamples,
         teams=len(ranked),
-        medal_places=list(medals),
+        medal_places=list(rules.medal_places(len(ranked))),
         rows=[row for _, row in rows] + list(_unscored_rows(judged, {one.result.team for one in entries})),
         similar=list(similar_submissions(judged)) if part == "private" else [],
-        notes=list(_notes(judged, field, part, len(ranked), shown[ranked])),
+        notes=list(_notes(judged, field, part, [entry.score for entry in ranked])),
     )
 
 
@@ -222,6 +209,21 @@ def _best(columns: list[int], scores: Floats, challenge: Challenge) -> int:
 # ---------------------------------------------------------------------------------------------------------------- rows
 
 
+def _places(
+    ranked: list[_Entry], resampled: Floats, rules: Competition, challenge: Challenge
+) -> dict[int, dict[str, Any]]:
+    """The fields of a row that say its place, by column of the field; ranked: one entry at least."""
+    medals = rules.medal_places(len(ranked))
+    found = rank_teams(
+        [entry.score for entry in ranked],
+        resampled[:, [entry.column for entry in ranked]],
+        lower_is_better=challenge.metric.lower_is_better,
+        medal_places=medals[-1],
+        submitted_at=[entry.result.submitted_at for entry in ranked] if rules.scores.ties == "earliest" else None,
+    )
+    return {entry.column: _place(found, i, medals) for i, entry in enumerate(ranked)}
+
+
 def _place(ranking: Ranking, i: int, medals: tuple[int, int, int]) -> dict[str, Any]:
     rank = int(ranking.ranks[i])
     medal = next((name for name, last in zip(("gold", "silver", "bronze"), medals, strict=True) if rank <= last), "")
@@ -240,23 +242,22 @@ def _place(ranking: Ranking, i: int, medals: tuple[int, int, int]) -> dict[str, 
 def _row(
     entry: _Entry,
     place: dict[str, Any],
-    resampled: Floats,
+    interval: tuple[float, float],
     challenge: Challenge,
-    banned: str,
+    banned: dict[str, str],
 ) -> BoardRow:
     decimals = challenge.metric.displayed_decimals
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    status = "baseline" if entry.is_baseline else "disqualified" if banned else "ranked"
+    status = "baseline" if entry.is_baseline else "ranked" if place else "disqualified"
     return msgspec.convert(
         {
             **place,
             "team": entry.result.team,
             "submission": entry.result.name,
             "status": status,
-            "reason": banned if status == "disqualified" else "",
+            "reason": banned[entry.result.team] if status == "disqualified" else "",
             "score": displayed(entry.score, decimals),
-            "score_low": displayed(float(low), decimals),
-            "score_high": displayed(float(high), decimals),
+            "score_low": displayed(interval[0], decimals),
+            "score_high": displayed(interval[1], decimals),
             "submissions": entry.submissions,
             "verdict": entry.result.verdict,
             "key": entry.result.key,
@@ -286,12 +287,12 @@ def _unscored_rows(judged: Judged, with_score: set[str]) -> Iterator[BoardRow]:
         )
 
 
-def _notes(judged: Judged, field: Field, part: Part, teams: int, scores: Floats) -> Iterator[str]:
-    if not teams:
+def _notes(judged: Judged, field: Field, part: Part, scores: list[float]) -> Iterator[str]:
+    if not scores:
         yield "No team has a score."
-    elif teams == 1:
+    elif len(scores) == 1:
         yield "Only one team has a score: there is nobody to compare it with."
-    elif len(np.unique(scores)) == 1:
+    elif len(set(scores)) == 1:
         yield "All teams have the same score: nothing can be ranked."
     if judged.field.solution.usage is None:
         yield "The solution has no column Usage: public and private boards are made from all rows."

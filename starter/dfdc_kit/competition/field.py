@@ -15,7 +15,7 @@ from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import resampled_means
+from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means
 from dfdc_kit.scoring.metric import LoadedMetric
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import validate
@@ -67,6 +67,18 @@ class Field:
         if self.losses is not None:
             return resampled_means(self.losses, clusters, resamples, seed)
         return resampled_scores(self._scores_of, len(self.predicted), clusters, resamples, seed)
+
+    def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
+        """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m): of this field.
+
+        Quantiles of the resampled scores where the metric is no mean over rows, or all rows have one original.
+        """
+        if self.losses is not None:
+            found = mean_intervals(self.losses, self.solution.originals, resamples=len(resampled), seed=seed)
+            if known := [(one.low, one.high) for one in found if one is not None]:
+                return known
+        edges = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        return list(zip(*edges.tolist(), strict=True))
 
     def _scores_of(self, rows: npt.NDArray[np.int64]) -> Floats:
         """The metric file's score (m,) on these rows, which may repeat: each gets an id of its own."""
