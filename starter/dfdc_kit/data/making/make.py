@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -83,7 +83,9 @@ def make_challenge(
         check_room(out, left * MEASURED_BYTES[options.size])
         progress(total - left, total)
         done = total - left
-        runner = _on_dask(missing, dask) if dask else _on_processes(missing, workers or os.cpu_count() or 1)
+        runner = (
+            _on_dask(missing, dask) if dask else run_in_processes(missing, workers or os.cpu_count() or 1, run_task)
+        )
         for made in runner:
             done += made
             progress(min(done, total), total)
@@ -145,6 +147,7 @@ def _check_plan(out: Path, options: MakeOptions) -> None:
 
 
 Task = tuple["Pair", Path, Path | None]
+T = TypeVar("T")
 
 
 def run_task(task: Task) -> int:
@@ -170,17 +173,20 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _on_processes(tasks: Iterable[Task], workers: int) -> Iterator[int]:
-    """Results in the order in which they are made. A pool whose worker died is replaced."""
+def run_in_processes(tasks: Iterable[T], workers: int, run: Callable[[T], int]) -> Iterator[int]:
+    """Results of `run` in the order in which they are ready. A pool whose worker died is replaced.
+
+    Raises OutputError for an OSError of a worker, KitError if workers die MOST_DEATHS times in a row.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by the workers when they import numpy
-    left: dict[int, Task] = dict(enumerate(tasks))
+    left: dict[int, T] = dict(enumerate(tasks))
     deaths = 0
     while left:
         pool = ProcessPoolExecutor(
             min(workers, len(left)), mp_context=get_context("spawn"), initializer=_end_with_parent
         )
         try:
-            waiting = {pool.submit(run_task, task): number for number, task in left.items()}
+            waiting = {pool.submit(run, task): number for number, task in left.items()}
             for future in as_completed(waiting):
                 result = _result(future)
                 left.pop(waiting[future])
