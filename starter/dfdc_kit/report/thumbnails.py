@@ -6,6 +6,7 @@ A short, small video with a single key frame is decoded to show more of it.
 import base64
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,16 @@ MOST_BYTES = 40_000  # of one picture; a larger one, of noise for instance, is l
 
 def thumbnails(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
     """Data URIs of up to three frames of each video `folder`/name; nothing for one that cannot be decoded."""
-    found = {name: _of_video(folder / name) for name in names if (folder / name).is_file()}
+    found = {
+        name: _of_video(folder / name, (folder / name).stat().st_mtime_ns)
+        for name in names
+        if (folder / name).is_file()
+    }
     return {name: uris for name, uris in found.items() if uris}
 
 
-def _of_video(path: Path) -> list[str]:
+@lru_cache(maxsize=256)  # a process that judges many submissions meets the same videos again
+def _of_video(path: Path, _modified_ns: int) -> list[str]:
     import av
 
     try:
