@@ -22,6 +22,9 @@ INPUT_SCALE = 1.25  # side of the input in longer sides of the detector's box; c
 MARGIN = 0.5  # of the box's longer side, added on each side before rotating: a tilted head needs more room
 MIN_PROBABILITY = 0.5  # of a face being there, predicted by the network
 
+# OpenCV 5's new engine shows only one of the network's two outputs
+ENGINE = (cv2.dnn.ENGINE_CLASSIC,) if hasattr(cv2.dnn, "ENGINE_CLASSIC") else ()
+
 _thread_local = threading.local()
 _load_lock = threading.Lock()  # OpenCV's TFLite importer fills a global table at its first use
 
@@ -59,7 +62,7 @@ def _run(picture_rgb: np.ndarray) -> tuple[float, np.ndarray]:
     """Logit of a face being there, and (POINTS, 2) x, y in the input (INPUT_SIDE, INPUT_SIDE, 3) uint8."""
     if not hasattr(_thread_local, "net"):  # a network is not thread-safe
         with _load_lock:
-            _thread_local.net = cv2.dnn.readNetFromTFLite(str(MODEL))
+            _thread_local.net = cv2.dnn.readNetFromTFLite(str(MODEL), *ENGINE)
     _thread_local.net.setInput(cv2.dnn.blobFromImage(picture_rgb, 1 / 255))
     logit, points = sorted(_thread_local.net.forward(_thread_local.net.getUnconnectedOutLayersNames()), key=np.size)
     return float(logit.item()), points.reshape(POINTS, 3)[:, :2]

@@ -71,6 +71,12 @@ def tune(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> Setting:
     return choose(candidates, y[rows], originals[rows])
 
 
+def tune_on(x: np.ndarray, y: np.ndarray, others: np.ndarray, labels: np.ndarray, originals: np.ndarray) -> Setting:
+    """Regression strength, shrinkage and clip, chosen on other videos: degraded ones, of other people."""
+    candidates = {strength: logits(others, fit(x, y, strength)) for strength in STRENGTHS}
+    return choose(candidates, labels, originals)
+
+
 def held_out(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> np.ndarray:
     """(n,) predictions by models fitted and tuned without the video's original; NaN where impossible."""
     p = np.full(len(y), np.nan)
@@ -85,16 +91,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="FOLDER", help="choose strength, shrinkage and clip on these videos instead"
+    )
     parser.add_argument("--seed", type=read_seed, default=0, help="seed of the bootstrap; nothing else is random")
     args = parser.parse_args(argv)
     check_writable(args.out)
     x, y, originals = load(args.folder)
-    strength, shrinkage, clip = tune(x, y, originals)
+    chosen_on = (x, y, originals) if args.calibrate is None else load(args.calibrate)
+    strength, shrinkage, clip = tune(x, y, originals) if args.calibrate is None else tune_on(x, y, *chosen_on)
     if clip == SAFE_CLIP:
-        reason = too_few_originals(y, originals) or "No setting clearly beats the constant."
+        reason = too_few_originals(*chosen_on[1:]) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
         print(MORE_DATA)
-    print(f"chosen on held-out originals: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
+    print(f"chosen on {args.calibrate or 'held-out originals'}: C {strength}, shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),
         **fit(x, y, strength),
@@ -104,6 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         "held_out": report(held_out(x, y, originals), y, originals, args.seed),
         "made_with": {
             "C": strength,
+            "calibrated_on": None if args.calibrate is None else args.calibrate.name,
             **provenance(args.folder, y, args.seed, ("av", "numpy", "scikit-learn")),
         },
     }
