@@ -141,6 +141,8 @@ def test_blend_methods_equal_their_definitions():
     assert mean(predictions) == pytest.approx([0.3, 0.5, 0.7])
     odds = np.sqrt(predictions / (1 - predictions)).prod(axis=1)
     assert logit_mean(predictions) == pytest.approx(odds / (1 + odds))
+    ranks = stats.rankdata(predictions, axis=0).mean(axis=1)
+    assert stats.rankdata(rank_mean(predictions)) == pytest.approx(stats.rankdata(ranks))
     assert rank_mean(predictions) == pytest.approx([0.3, 0.5, 0.7])  # mean ranks 1.5, 2, 2.5
 
 

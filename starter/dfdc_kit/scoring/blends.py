@@ -51,14 +51,18 @@ def logit_mean(predictions: Floats) -> Floats:
 
 def rank_mean(predictions: Floats) -> Floats:
     """The order of the mean ranks with the values (n,) of the mean: ranks alone are no probabilities."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(predictions, axis=0).mean(axis=1)
+    ranks = np.stack([_ranks(column) for column in predictions.T], axis=1).mean(axis=1)
     values = np.sort(mean(predictions))
     _, where, counts = np.unique(ranks, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)  # equal ranks get the same value: the mean of their values
     sums = np.concatenate([[0.0], np.cumsum(values)])
     return np.asarray(((sums[ends] - sums[ends - counts]) / counts)[where])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks (n,) of values (n,), equal ones sharing their mean; without scipy.stats, whose import takes a second."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[where])
 
 
 METHODS: dict[str, Callable[[Floats], Floats]] = {"mean": mean, "logit mean": logit_mean, "rank mean": rank_mean}
