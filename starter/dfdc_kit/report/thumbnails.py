@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 HEIGHT = 108  # pixels
+WIDEST = 400  # pixels; a wider picture is squeezed
 PLACES = (0.05, 0.5, 0.95)  # of the duration; the key frame before each is shown
 MOST_PIXELS = 60_000_000  # of all frames of a video that is decoded in full: a fraction of a second
+MOST_FRAME_PIXELS = 10_000_000  # of one frame; a larger video gets no picture
 MOST_BYTES = 40_000  # of one picture; a larger one, of noise for instance, is left out
 
 
@@ -50,6 +52,8 @@ def _key_frames(path: Path) -> "Iterator[VideoFrame]":
 
     with av.open(path, metadata_errors="ignore") as container:
         stream = container.streams.video[0]
+        if stream.width * stream.height > MOST_FRAME_PIXELS:
+            return
         stream.codec_context.skip_frame = "NONKEY"
         seen: set[int | None] = set()
         for place in PLACES:
@@ -75,7 +79,7 @@ def _spread_frames(path: Path) -> "Iterator[VideoFrame]":
 def _jpeg(frame: "VideoFrame") -> bytes:
     from av.codec.context import CodecContext
 
-    width = max(2 * round(frame.width * HEIGHT / frame.height / 2), 2)
+    width = min(max(2 * round(frame.width * HEIGHT / frame.height / 2), 2), WIDEST)
     encoder = CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, HEIGHT, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
