@@ -215,6 +215,16 @@ def test_ladder_shows_the_last_real_gain_only_on_the_public_board(judging, tmp_p
     assert board_of(judging, "public").rows[0].submission == "v2"
 
 
+def test_private_board_names_teams_that_submitted_more_than_the_quota(judging):
+    for i in range(3):
+        values = judging.predictions(1, i) if i else None  # failed ones count by these rules
+        judging.add("A", values, f"v{i}", submitted_at=f"2020-01-01T0{i}:00:00+00:00")
+        judging.add("B", judging.predictions(1, i), f"v{i}", submitted_at=f"2020-01-0{i + 1}T00:00:00+00:00")
+    notes = [note for note in board_of(judging, "private").notes if "the rules allow" in note]
+    assert notes == ["A made 3 submissions on 2020-01-01; the rules allow 2 a day."]
+    assert not [note for note in board_of(judging).notes if "the rules allow" in note]
+
+
 def test_results_of_different_data_or_profiles_are_not_compared(judging):
     judging.add("A", judging.predictions(1, 1))
     judging.add("B", judging.predictions(1, 2), data_digest="e" * 64)

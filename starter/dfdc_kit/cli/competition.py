@@ -230,6 +230,8 @@ def _show_check(found: "CompetitionCheck", split: Path | None) -> None:
         else:
             text = f"with the Ladder, step {probe.displayed_step:.4f}: public loss {probe.public_loss:.3f}"
         rows.append(("probing" if probe.shown == "plain" else "", text, ""))
+    if not found.probing:
+        rows.append(("probing", "simulated only for log loss with a public phase", ""))
     print_rows(rows)
     if split:
         out.print(f"wrote {plain(str(shown(split)))}", soft_wrap=True)

@@ -4,6 +4,7 @@ Public and private boards are made from different rows of the solution. What a p
 Public rows alone. Nothing of the time, the machine or the engine enters a board: the same results give the same bytes.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,8 +301,24 @@ def _notes(judged: Judged, field: Field, part: Part, scores: list[float]) -> Ite
         yield "Originals are not known: videos are resampled one by one, so intervals may be too narrow."
     if part == "public" and judged.rules.scores.ladder_step is not None:
         yield f"Scores are those of the Ladder, with a step of {judged.rules.scores.ladder_step:g}."
+    if part == "private":
+        yield from _over_quota(judged)
     if judged.rules.scores.ties == "earliest" and any(not one.submitted_at for one in judged.scored):
         yield "Some times of submission are not known: equal scores without one come last."
+
+
+def _over_quota(judged: Judged) -> Iterator[str]:
+    """A sentence for each team and day (UTC) with more submissions than the rules allow."""
+    quota = judged.rules.quota
+    failed = [result for result, _ in judged.unscored] if quota.failed_ones_count else []
+    made = Counter(
+        (result.team, result.submitted_at[:10])
+        for result in [*judged.scored, *failed]
+        if result.submitted_at and not judged.is_baseline(result)
+    )
+    for (team, day), count in sorted(made.items()):
+        if count > quota.daily:
+            yield f"{team} made {count} submissions on {day}; the rules allow {quota.daily} a day."
 
 
 # ---------------------------------------------------------------------------------------------------------- similarity

@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import msgspec
@@ -31,8 +32,8 @@ def to_csv(board: Board) -> bytes:
 
 def _safe_cell(value: object) -> object:
     """A text that a spreadsheet would take for a formula gets an apostrophe in front: teams choose their names."""
-    is_number = isinstance(value, str) and value.lstrip("-").replace(".", "", 1).isdigit()
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value and not is_number else value
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula and not re.fullmatch(r"-\d+(\.\d+)?", str(value)) else value
 
 
 def write_site(folder: Path, board: Board, rules: Competition, judged: Judged, judging: Path) -> Path:
