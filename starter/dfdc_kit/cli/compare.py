@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dfdc_kit.scoring.intervals import Interval
 
 SHOWN_PAIRS = 10
+NAME_WIDTH = 22
 
 
 def compare(
@@ -84,7 +85,7 @@ def _scores(found: "Comparison") -> "Table":
         constant = "" if one.constant_difference is None else f"{one.constant_difference:+.3f}"
         ranks = f"{one.rank_low}" if one.rank_low == one.rank_high else f"{one.rank_low}-{one.rank_high}"
         row = (f"{one.score:.5f}", _range(one.interval, ".3f"), constant, f"{one.p_first:.0%}", ranks, one.groups)
-        table.add_row(str(at), plain(one.name), *row)
+        table.add_row(str(at), plain(_shortened(one.name)), *row)
     return table
 
 
@@ -103,12 +104,15 @@ def _range(interval: "Interval | None", form: str) -> str:
     return "unknown" if interval is None else f"{interval.low:{form}} to {interval.high:{form}}"
 
 
+def _shortened(name: str) -> str:
+    """Both ends of a long name: many differ at the end only."""
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH // 2 - 1]}…{name[-NAME_WIDTH // 2 :]}"
+
+
 def _table(*names: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in names:
         table.add_column(name, justify="left" if name in ("submission", "tie", "") else "right", no_wrap=True)
-        if name == "submission":
-            table.columns[-1].overflow, table.columns[-1].max_width = "ellipsis", 24
     return table

@@ -21,6 +21,7 @@ from dfdc_kit.scoring.score import CONSTANT
 PAGE = "comparison.html"
 TEMPLATE = Path(__file__).with_name("comparison.html")
 MOST_PLOTTED = 45  # pairs; of more, those with the best submission
+SHOWN_TIES = 5
 MOST = 40  # submissions; all pairs are tested
 
 
@@ -100,8 +101,9 @@ def _pair_notes(found: Comparison) -> list[str]:
 def advice(found: Comparison) -> list[str]:
     """What to conclude, in sentences: ties, the smallest difference, blends, finals."""
     numbers = {one.name: f"#{at}" for at, one in enumerate(found.submissions, 1)}
-    groups = ["{" + " ".join(numbers[name] for name in group) + "}" for group in found.ties]
-    lines = [f"Ties, no difference shown at the 5 % level: {', '.join(groups)}" if groups else "No ties: all differ."]
+    groups = [f"{numbers[group[0]]} to {numbers[group[-1]]}" for group in found.ties]
+    ties = f"Ties, no difference shown at the 5 % level: {join_names(groups, SHOWN_TIES)}"
+    lines = [ties if groups else "No ties: all differ."]
     if found.smallest_difference:
         lines.append(
             f"Smallest difference these {found.clusters:,} {found.clustered_by}s show: {found.smallest_difference:.4f}"
@@ -111,7 +113,7 @@ def advice(found: Comparison) -> list[str]:
         best = found.blends.best
         members = "all" if len(best.members) == len(numbers) else " ".join(numbers[name] for name in best.members)
         lines.append(f"Best blend here: {best.method} of {members}, {best.score:.5f} ({best.gain:+.5f}, optimistic)")
-        lines.append(f"Gain of blending, chosen on other {found.clustered_by}s: {gain_text(found)}")
+        lines.append(f"Gain of blending, both chosen on other {found.clustered_by}s: {gain_text(found)}")
     for final in found.finals[:1]:
         chosen = " and ".join(numbers[name] for name in final.names)
         lines.append(f"Select as final: {chosen}; one of them is the best in {final.p_best:.0%} of resamples")

@@ -128,12 +128,12 @@ def _against_constant(value: float, constant: float | None, lower_is_better: boo
 def uncertainty_texts(uncertainty: Uncertainty) -> tuple[str, str]:
     """The 95 % interval of a score, and what else is known.
 
-    For example "0.412 to 0.468" and "95 %, 323 originals; calibration error 0.034".
+    For example "0.412 to 0.468" and "at 95 %, 323 originals; calibration error 0.034".
     """
     interval = uncertainty.interval
     text = "unknown" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
     units = plural(uncertainty.clusters, uncertainty.clustered_by)
-    return text, f"95 %, {units}; calibration error {uncertainty.calibration_error:.3f}"
+    return text, f"at 95 %, {units}; calibration error {uncertainty.calibration_error:.3f}"
 
 
 def rank_warning(uncertainty: Uncertainty | None) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dfdc_kit.scoring.calibration import fold_of_cluster, row_losses
 from dfdc_kit.scoring.intervals import Floats, Interval, mean_interval
 
-MOST_PAIRED = 12  # submissions of which all pairs are tried; of more, only the blend of all
+MOST_PAIRED = 24  # submissions of which all pairs are tried; of more, only the blend of all
 LOGIT_CLIP = 1e-6  # an exact 0 or 1 would decide a mean of logits alone
 
 
