@@ -1,11 +1,14 @@
 """The report page in Chromium at three widths: no console message, nothing overflows, no labels collide."""
 
+from pathlib import Path
+
 import pytest
 
 import browser
-from dfdc_kit.report import html
+from dfdc_kit.report import html, run_report
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="Chromium is not installed")
+CASES = Path(__file__).parents[1] / "cases" / "reports"
 PICTURE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 )
@@ -17,6 +20,7 @@ def test_pages_have_no_fault_at_any_width(report, large_report, tmp_path):
         "sample": html.render(report, html.pictures(report)),
         "4,000 videos": html.render(large_report, {name: [PICTURE] * 3 for name in names}),
     }
+    pages |= {path.stem: html.render(run_report.load(path)) for path in CASES.glob("*.json")}  # failed runs, too
     assert browser.problems(pages, tmp_path) == []
 
 

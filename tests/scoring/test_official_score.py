@@ -87,6 +87,12 @@ def test_official_score_with_the_mean_of_repeated_rows_is_named(parity):
     assert [one["name"] for one in match["variants"]] == ["mean of repeated rows"]
 
 
+def test_official_score_with_unknown_rows_left_out_is_named(parity):
+    code, match = parity(loss(TRUTH, PREDICTED), names=[*NAMES, "more.mp4"], predicted=[*PREDICTED, 0.5])
+    assert (code, match["ours"], match["refused"]) == (1, None, "1 unknown row")
+    assert [one["name"] for one in match["variants"]] == ["unknown rows left out"]
+
+
 def test_official_score_that_no_variant_gives_names_the_nearest(parity):
     code, match = parity(str(Decimal(displayed(loss(TRUTH, PREDICTED))) + Decimal("0.00003")))
     assert (code, match["variants"], match["nearest"]["name"]) == (1, [], "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.calibrate_predictions import RowsArgument, SolutionOption
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json, say, wanted
+from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, say, wanted
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def slices(
         Path | None,
         typer.Option("--videos", metavar="DIR", help="Folder of the videos; default: the solution's data folder."),
     ] = None,
-    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all runs.")] = Path("runs"),
+    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Show on which videos the loss is high, worst first.

@@ -21,7 +21,7 @@ FILL = 0.5  # for missing rows
 
 
 class ScoreVariant(msgspec.Struct, frozen=True, kw_only=True):
-    """What one way to compute the score gives. `value` is infinite where it clips nothing that it should."""
+    """What one way to compute the score gives. `value` is infinite or NaN where a variant does not clip 0 and 1."""
 
     name: str  # empty: the official metric
     value: float
@@ -116,12 +116,15 @@ def _row_choices(ids: Texts, predicted: Floats, solution: SolutionRows) -> tuple
             filled = np.where(np.isnan(values), fill, values)
             if rows.any():
                 found[", ".join(filter(None, [name, what]))] = labels[rows], filled[rows]
+    unknown = len(given.keys() - set(names))
+    if unknown and "" in found:
+        found["unknown rows left out"] = found.pop("")
     if len(ids) == len(names) and (ids != solution.ids).any() and not np.isnan(predicted).any():
         found["rows matched by position instead of by name"] = labels[counts], predicted[counts]
     faults = {
         plural(int((~known).sum()), "missing row"): not known.all(),
         plural(repeated, "repeated row"): repeated > 0,
-        plural(len(given.keys() - set(names)), "unknown row"): bool(given.keys() - set(names)),
+        plural(unknown, "unknown row"): unknown > 0,
         plural(int(np.isnan(predicted).sum()), "invalid label"): bool(np.isnan(predicted).any()),
     }
     return found, ", ".join(fault for fault, broken in faults.items() if broken)
