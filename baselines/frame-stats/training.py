@@ -3,6 +3,7 @@
 Copied from baselines/_shared by `make baselines-sync`: change it there, not in a bundled baseline.
 """
 
+import csv
 import errno
 import hashlib
 import json
@@ -40,8 +41,23 @@ class Clip(NamedTuple):
 
 
 def read_clips(folder: Path) -> list[Clip]:
-    """The videos listed in `folder`/metadata.json, by name. Exits with a message if the file is faulty."""
+    """The videos listed in `folder`/metadata.json, by name. Exits with a message if the file is faulty.
+
+    Without that file, those of `folder`/solution/solution.csv: a validation folder as `dfdc data split` makes it.
+    """
     try:
+        solution = folder / "solution" / "solution.csv"
+        if solution.is_file() and not (folder / "metadata.json").is_file():
+            with solution.open(newline="", encoding="utf-8") as file:
+                rows = sorted(csv.DictReader(file), key=lambda row: row["filename"])
+            return [
+                Clip(
+                    folder / "test_videos" / row["filename"],
+                    row["label"] == "1",
+                    row.get("original") or row["filename"],
+                )
+                for row in rows
+            ]
         metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         return [
             Clip(folder / name, {"FAKE": True, "REAL": False}[entry["label"]], entry.get("original") or name)

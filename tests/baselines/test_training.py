@@ -70,6 +70,19 @@ def test_calibrate_chooses_strength_and_shrinkage_on_other_videos(folder: Path, 
 
 
 @pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
+def test_validation_folder_of_a_split_is_read_with_its_originals(folder: Path, train: ModuleType, tmp_path: Path):
+    (tmp_path / "solution").mkdir()
+    table = "filename,label,original\nb.mp4,0,\na.mp4,1,b.mp4\n"
+    (tmp_path / "solution/solution.csv").write_text(table)
+    clips = train.read_clips(tmp_path)
+    assert [(clip.path.name, clip.fake, clip.original) for clip in clips] == [
+        ("a.mp4", True, "b.mp4"),
+        ("b.mp4", False, "b.mp4"),
+    ]
+    assert clips[0].path.parent == tmp_path / "test_videos"
+
+
+@pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
 def test_training_twice_gives_the_same_file(folder: Path, train: ModuleType, call_main, tmp_path: Path):
     metadata = json.loads((TRAIN / "metadata.json").read_text(encoding="utf-8"))
     originals = sorted(name for name, entry in metadata.items() if entry["label"] == "REAL")[:3]
