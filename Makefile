@@ -26,8 +26,8 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	@echo "installing dfdc-starter-kit and its dependencies into $(VENV) (once)"
-	@$(BIN)/pip install --disable-pip-version-check --editable . | $(PIP_LINES)
+	@echo "installing dfdc-starter-kit, its dependencies and OpenCV into $(VENV) (once)"
+	@$(BIN)/pip install --disable-pip-version-check --editable ".[faces]" | $(PIP_LINES)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
@@ -38,8 +38,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.core
-	@echo "running the baseline frame-stats on the bundled sample: dfdc run baselines/frame-stats"
-	@$(BIN)/dfdc run baselines/frame-stats
+	@echo "running the baseline face-stats on the bundled sample: dfdc run baselines/face-stats"
+	@$(BIN)/dfdc run baselines/face-stats
 
 test: $(VENV)/.dev
 	$(PYTEST)

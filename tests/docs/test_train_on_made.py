@@ -1,0 +1,35 @@
+"""docs/train_on_made.py: which clips of a made challenge are trained on."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("train_on_made", ROOT / "docs/train_on_made.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_people_of_the_samples_tests_are_left_out_and_private_clips_too(script, tmp_path):
+    made = tmp_path / "made"
+    (made / "provenance").mkdir(parents=True)
+    rows = [
+        "a.mp4,train,REAL,,ada",
+        "b.mp4,train,FAKE,a.mp4,ada dora",
+        "c.mp4,Public,REAL,,p01",
+        "d.mp4,Private,REAL,,p02",
+    ]
+    (made / "provenance/clips.csv").write_text("\n".join(["filename,part,label,original,people", *rows, ""]))
+    assert script.link_folders(made, tmp_path / "out") == {"train": 1, "Public": 1}
+    assert json.loads((tmp_path / "out/train/metadata.json").read_text()) == {
+        "a.mp4": {"label": "REAL", "original": None}
+    }
+    assert (tmp_path / "out/Public/c.mp4").is_symlink()
+    assert {"bo", "dora", "juno"} <= script.sample_test_people()
