@@ -225,6 +225,15 @@ def test_private_board_names_teams_that_submitted_more_than_the_quota(judging):
     assert not [note for note in board_of(judging).notes if "the rules allow" in note]
 
 
+def test_earlier_of_equal_scores_is_ahead_in_any_time_zone(judging):
+    times = {"late": "2020-01-01T00:30:00+00:00", "early": "2020-01-01T01:00:00+02:00", "unknown": "yesterday"}
+    for team, time in times.items():
+        judging.add(team, judging.predictions(1, 1), submitted_at=time)
+    board = board_of(judging)
+    assert {row.team: row.rank for row in board.rows} == {"early": 1, "late": 2, "unknown": 3}
+    assert "Some times of submission are not known: equal scores without one come last." in board.notes
+
+
 def test_results_of_different_data_or_profiles_are_not_compared(judging):
     judging.add("A", judging.predictions(1, 1))
     judging.add("B", judging.predictions(1, 2), data_digest="e" * 64)

@@ -37,7 +37,7 @@ def test_identical_scores_share_everything():
 
 
 def test_earlier_of_equal_scores_is_ahead_when_times_are_given():
-    times = ["2020-02-02", "2020-01-01", None]
+    times = ["2020-02-02", "2020-01-01", ""]
     found = rank_teams([0.5] * 3, np.full((9, 3), 0.5), lower_is_better=True, medal_places=1, submitted_at=times)
     assert found.ranks.tolist() == [2, 1, 3]
 

@@ -7,6 +7,7 @@ Public rows alone. Nothing of the time, the machine or the engine enters a board
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,7 +170,7 @@ def _entries(judged: Judged, scores: Floats, part: Part) -> Iterator[_Entry]:
             teams.setdefault(result.team, []).append(column)
     public = judged.field.part("Public").scores() if part == "private" and teams else scores
     for team, columns in sorted(teams.items()):
-        in_time = sorted(columns, key=lambda i: (judged.scored[i].submitted_at or "", judged.scored[i].name, i))
+        in_time = sorted(columns, key=lambda i: (_when(judged.scored[i]), judged.scored[i].name, i))
         failed = sum(result.team == team for result, _ in judged.unscored)
         if part == "public":
             column, score = _public_entry(judged, in_time, scores)
@@ -177,6 +178,15 @@ def _entries(judged: Judged, scores: Floats, part: Part) -> Iterator[_Entry]:
             column = _best(_finals(judged, team, in_time, public), scores, judged.challenge)
             score = float(scores[column])
         yield _Entry(judged.scored[column], column, score, len(columns) + failed, is_baseline=False)
+
+
+def _when(result: JudgedSubmission) -> str:
+    """The time of submission in UTC, sortable as text; empty if it is not known or not ISO 8601. No zone means UTC."""
+    try:
+        time = datetime.fromisoformat(result.submitted_at or "")
+    except ValueError:
+        return ""
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def _public_entry(judged: Judged, in_time: list[int], scores: Floats) -> tuple[int, float]:
@@ -220,7 +230,7 @@ def _places(
         resampled[:, [entry.column for entry in ranked]],
         lower_is_better=challenge.metric.lower_is_better,
         medal_places=medals[-1],
-        submitted_at=[entry.result.submitted_at for entry in ranked] if rules.scores.ties == "earliest" else None,
+        submitted_at=[_when(entry.result) for entry in ranked] if rules.scores.ties == "earliest" else None,
     )
     return {entry.column: _place(found, i, medals) for i, entry in enumerate(ranked)}
 
@@ -271,7 +281,7 @@ def _unscored_rows(judged: Judged, with_score: set[str]) -> Iterator[BoardRow]:
     """Teams without any scored submission, and baselines that failed: the latest submission of each."""
     latest: dict[str, tuple[JudgedSubmission, str]] = {}
     count: dict[str, int] = {}
-    for result, reason in sorted(judged.unscored, key=lambda pair: (pair[0].submitted_at or "", pair[0].name)):
+    for result, reason in sorted(judged.unscored, key=lambda pair: (_when(pair[0]), pair[0].name)):
         name = f"{result.team}/{result.name}" if judged.is_baseline(result) else result.team
         if judged.is_baseline(result) or result.team not in with_score:
             latest[name] = (result, reason)
@@ -303,7 +313,7 @@ def _notes(judged: Judged, field: Field, part: Part, scores: list[float]) -> Ite
         yield f"Scores are those of the Ladder, with a step of {judged.rules.scores.ladder_step:g}."
     if part == "private":
         yield from _over_quota(judged)
-    if judged.rules.scores.ties == "earliest" and any(not one.submitted_at for one in judged.scored):
+    if judged.rules.scores.ties == "earliest" and any(not _when(one) for one in judged.scored):
         yield "Some times of submission are not known: equal scores without one come last."
 
 
@@ -312,9 +322,9 @@ def _over_quota(judged: Judged) -> Iterator[str]:
     quota = judged.rules.quota
     failed = [result for result, _ in judged.unscored] if quota.failed_ones_count else []
     made = Counter(
-        (result.team, result.submitted_at[:10])
+        (result.team, when[:10])
         for result in [*judged.scored, *failed]
-        if result.submitted_at and not judged.is_baseline(result)
+        if (when := _when(result)) and not judged.is_baseline(result)
     )
     for (team, day), count in sorted(made.items()):
         if count > quota.daily:

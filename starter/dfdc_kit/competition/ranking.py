@@ -39,11 +39,11 @@ def rank_teams(
     *,
     lower_is_better: bool,
     medal_places: int,
-    submitted_at: Sequence[str | None] | None = None,
+    submitted_at: Sequence[str] | None = None,
 ) -> Ranking:
     """Rank n >= 1 teams by scores (n,), with resampled scores (resamples, n) for their uncertainty.
 
-    submitted_at (n,): among equal scores the earlier one is ahead; None: they share a rank.
+    submitted_at (n,): sortable texts; among equal scores the earlier one is ahead, "" last. None: they share a rank.
     """
     sign = 1.0 if lower_is_better else -1.0
     losses = np.asarray([sign * score for score in scores])  # (n,) lower is better
