@@ -137,7 +137,7 @@ class Judge:
             hidden=(self._judging, *sorted({one.folder.parent for one in self._plan.submissions})),
         )
         report = run(request, self._backend, work / "runs", self._listener)
-        html.write(report, work / "runs" / report.run_id)
+        html.write(report, work / "runs" / report.run_id, with_pictures=False)
         return report
 
     def _collect(self, planned: PlannedSubmission, report: RunReport, work: Path) -> JudgedSubmission:

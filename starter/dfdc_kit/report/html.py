@@ -27,13 +27,14 @@ LONGEST_READS = 5
 MEMORY_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes"))
 
 
-def write(report: RunReport, folder: Path) -> Path:
+def write(report: RunReport, folder: Path, *, with_pictures: bool = True) -> Path:
     """Write `folder`/report.html in one step, with pictures of the costliest videos where they exist.
 
-    Raises OutputError.
+    Pictures take about a second: whoever judges hundreds of submissions leaves them out. Raises OutputError.
     """
     path = folder / PAGE
-    write_bytes(path, render(report, pictures(report)).encode("utf-8", "backslashreplace"))
+    page = render(report, pictures(report) if with_pictures else {})
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
