@@ -12,7 +12,7 @@ from dfdc_kit.competition.results import load_results
 from dfdc_kit.competition.rules import load
 from dfdc_kit.competition.site import to_csv, write_site
 from dfdc_kit.data.solution import read_solution
-from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.errors import DataError, MetricError, UsageError
 from dfdc_kit.files import to_json
 from dfdc_kit.scoring.metric import displayed, load_metric
 
@@ -289,6 +289,15 @@ def test_board_of_the_preview_challenge_uses_its_metric(tmp_path, competition_fo
     assert float(board.rows[0].score) == 0
     assert board.rows[0].p_first == 1
     assert any("no column Usage" in note for note in board.notes)
+
+
+def test_metric_that_fails_on_a_part_is_named_and_not_a_traceback(tmp_path, competition_folder):
+    judging = competition_folder(tmp_path, rows=20, header=("video", "fake_probability"))
+    text = judging.solution.read_text()
+    judging.solution.write_text(re.sub(",[01],Public", ",0,Public", text))
+    judging.add("A", judging.predictions(1, 1))
+    with pytest.raises(MetricError, match=r"weighted_precision.py failed on \d+ rows: ValueError: the solution has no"):
+        make_board(judged_of(judging, "dfdc-preview"), "public", resamples=100)
 
 
 def test_command_prints_the_public_board_within_80_columns_and_writes_both_sites(judging, dfdc, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit.competition.ranking import ladder, rank_teams, resampled_scores, similar_pairs
+from dfdc_kit.errors import DataError
 
 
 def test_chances_agree_with_counts_by_hand():
@@ -74,10 +75,20 @@ def test_resampled_scores_draw_whole_clusters():
         drawn.append(rows.tolist())
         return np.array([len(rows)])
 
-    assert resampled_scores(score, 6, clusters, 50, 0).shape == (50, 1)
+    assert resampled_scores(score, np.zeros(6, np.uint8), clusters, 50, 0).shape == (50, 1)
     for rows in drawn:
         for members in ([0, 1], [2], [3, 4, 5]):
             assert len({rows.count(i) for i in members}) == 1
+
+
+def test_draws_without_a_class_are_left_out():
+    labels = np.array([0, 1, 1], np.uint8)
+    found = resampled_scores(lambda rows: labels[rows].mean(keepdims=True), labels, None, 200, 0)
+    assert 100 < len(found) < 200
+    assert (found > 0).all()
+    assert (found < 1).all()
+    with pytest.raises(DataError, match="2 originals: whichever are drawn again, a class is missing"):
+        resampled_scores(lambda rows: rows, np.array([0, 1], np.uint8), None, 1, seed=0)
 
 
 def test_ladder_ignores_gains_below_its_step():

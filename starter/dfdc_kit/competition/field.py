@@ -13,7 +13,7 @@ from dfdc_kit.competition.results import RESULTS, JudgedSubmission
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.errors import DataError, MetricError, UsageError
 from dfdc_kit.formatting import plural
 from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means
 from dfdc_kit.scoring.metric import LoadedMetric
@@ -62,11 +62,16 @@ class Field:
         return self._scores_of(np.arange(len(self.predicted)))
 
     def resampled(self, resamples: int, seed: int) -> Floats:
-        """The scores (resamples, m) on rows drawn again, whole clusters at a time."""
+        """The scores (at most resamples, m) on rows drawn again, whole originals at a time.
+
+        Draws with one class only are left out where the metric is no mean over rows: recall, for one, is undefined.
+        """
         clusters = self.solution.originals
         if self.losses is not None:
             return resampled_means(self.losses, clusters, resamples, seed)
-        return resampled_scores(self._scores_of, len(self.predicted), clusters, resamples, seed)
+        if not self.names:
+            return np.empty((resamples, 0))
+        return resampled_scores(self._scores_of, self.solution.labels, clusters, resamples, seed)
 
     def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
         """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m): of this field.
@@ -89,7 +94,12 @@ class Field:
         truth = pd.DataFrame({row_id: ids, label: self.solution.labels[rows].astype(np.int64)})
         guess = pd.DataFrame({row_id: ids})
         columns = self.predicted[rows].T
-        return np.array([self.metric.score(truth, guess.assign(**{label: one}), row_id) for one in columns], np.float64)
+        try:
+            found = [self.metric.score(truth, guess.assign(**{label: one}), row_id) for one in columns]
+        except Exception as error:  # somebody else's file may raise anything
+            message = f"{self.metric.path.name} failed on {plural(len(rows), 'row')}: {type(error).__name__}: {error}"
+            raise MetricError(message, hint="Do these rows have both classes?") from error
+        return np.array(found, np.float64)
 
 
 def read_field(
