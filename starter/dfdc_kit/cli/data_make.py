@@ -17,7 +17,9 @@ def make(
         str, typer.Option("--size", help="640 (640x360, 2.4 s) or 1080p (1920x1080, 10 s, as in the challenge).")
     ] = "640",
     people: Annotated[int, typer.Option("--people", metavar="N", help="People who take part; default: all.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes; default: one per core.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Processes; default: one per core that memory allows.")
+    ] = 0,
     dask: Annotated[
         str, typer.Option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers share the folder.")
     ] = "",

@@ -20,6 +20,7 @@ SECONDS = {"640": 2.4, "1080p": 10.0}
 RATES = (Fraction(30000, 1001), Fraction(25), Fraction(25), Fraction(15))
 TWO_FACES, ENTERS_LATE, TALL, SILENT, AUDIO_SWAP = 0.12, 0.10, 0.15, 0.15, 0.10  # shares of the pairs
 AUGMENTED, DISTRACTED = 0.35, 0.25  # shares of the test pairs, independent of each other
+LARGE_CRF_LESS = 7  # large clips have the 2 to 5 Mbit/s of the challenge's
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -141,6 +142,7 @@ def make_pair(pair: Pair, real_path: Path, fake_path: Path | None) -> int:
         # a fake is a few percent smaller than its original: each clip's own quality hides it
         own = LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf
         own += int(random_for("quality", path.name, *pair.key).integers(-2, 3))
+        own -= LARGE_CRF_LESS if max(pair.size) > 1000 else 0
         part = path.with_name(f".{path.name}.part")
         write_clip(part, frames, Encoding(pair.fps, own, shrink), spoken)
         part.replace(path)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dfdc_kit.data.making.clips import Pair
 
 MEASURED_BYTES = {"640": 200_000, "1080p": 6_000_000}  # of a clip with its tables, with some to spare
+WORKER_BYTES = {"640": 500 << 20, "1080p": 2500 << 20}  # memory of a worker, measured, with some to spare
 PLAN = Path(OURS) / "make.json"
 MOST_DEATHS = 3  # of workers in a row, without a clip in between
 FEWEST_PEOPLE = 6  # two for each of train, Public and Private: a swap needs a donor
@@ -73,7 +74,7 @@ def make_challenge(
         from dfdc_kit.data.making.layout import Layout, plan_pairs, split_people, write_tables
 
         people = split_people(options)
-        layout = Layout(out, challenge)
+        layout = Layout(out.absolute(), challenge)
         pairs = plan_pairs(options, people)
         layout.prepare()
         tasks = [(pair, *layout.paths(pair, with_fake)) for pair, with_fake in pairs]
@@ -83,9 +84,8 @@ def make_challenge(
         check_room(out, left * MEASURED_BYTES[options.size])
         progress(total - left, total)
         done = total - left
-        runner = (
-            _on_dask(missing, dask) if dask else run_in_processes(missing, workers or os.cpu_count() or 1, run_task)
-        )
+        count = workers or default_workers(options.size)
+        runner = _on_dask(missing, dask) if dask else run_in_processes(missing, count, run_task)
         for made in runner:
             done += made
             progress(min(done, total), total)
@@ -100,6 +100,14 @@ def make_challenge(
         bytes=size_bytes,
         seconds=time.monotonic() - started,
     )
+
+
+def default_workers(size: str) -> int:
+    """One worker per core, fewer where memory is short: a worker holds the frames of one clip."""
+    import psutil
+
+    fitting = int(psutil.virtual_memory().available // WORKER_BYTES[size])
+    return max(1, min(os.cpu_count() or 1, fitting))
 
 
 def _check(options: MakeOptions) -> None:
