@@ -71,7 +71,8 @@ def _show_card(card: "ModelCard") -> None:
         low, high = held_out["interval_95"]
         loss = f"log loss {held_out['log_loss']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         count = plural(held_out.get("n", held_out.get("videos", 0)), "video")
-        rows.append(("held out", f"{loss} on {count} of {plural(held_out['originals'], 'original')}", ""))
+        originals = plural(held_out["originals"], "original")
+        rows.append(("held out", f"{loss} on {count} of {originals}; their people may have been trained on", ""))
         rows.append(("constant", f"log loss {held_out['constant']:.4f} on the same videos", ""))
     if card.clip is not None:
         rows.append(("predictions", f"stay between {card.clip:g} and {1 - card.clip:g}", ""))
