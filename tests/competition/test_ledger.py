@@ -78,7 +78,7 @@ def test_torn_last_line_is_dropped_and_a_damaged_one_is_named(judged):
     judging, plan = judged
     first = enter(judging, plan)
     path = judging / "ledger.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"who": "x')
+    path.write_bytes(path.read_bytes() + b'{"who": "' + b"x" * 10_000)
     with pytest.raises(DataError, match="line 2"):
         read_ledger(judging)
     entry = enter_rerun(judging, first.task, "again", lower_is_better=True, replace=False)

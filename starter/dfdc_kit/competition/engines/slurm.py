@@ -19,6 +19,7 @@ from dfdc_kit.profiles import Profile
 
 FOLDER = "slurm"  # of the judging folder: submitit's scripts, pickles and logs
 POLL_S = 1.0
+ANSWER_S = 30.0  # for a command of Slurm
 MARGIN_S = 900.0  # for staging and scoring, beside the wall time of a run
 MARGIN_BYTES = 1 << 30  # for the harness itself
 LARGEST_ARRAY = 1001  # Slurm's default, where the site says nothing
@@ -144,7 +145,7 @@ def array_parts(tasks: list[str], largest: int) -> list[list[str]]:
 def _slurm(*command: str) -> str:
     """The output of a Slurm command. Raises SandboxError."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=True)
     except FileNotFoundError as error:
         raise SandboxError(
             f"Slurm is not installed here: {command[0]} is missing.", hint="Run this on a login node of the cluster."
