@@ -104,3 +104,11 @@ def test_official_score_needs_all_three_options_and_a_number(dfdc_here, tmp_path
     done = dfdc_here("parity", "--official", "nan", "--submission", "a.csv", "--solution", "a.csv")
     assert done.returncode == 2
     assert "expected the displayed score" in done.stderr
+
+
+def test_official_score_with_few_digits_fits_several_variants_and_the_command_says_so(dfdc_here, parity):
+    parity("0.7", names=NAMES[:-2], predicted=PREDICTED[:-2])  # writes the files
+    done = dfdc_here("parity", "--submission", "mine.csv", "--solution", "solution.csv", "--official", "1")
+    assert done.returncode == 1
+    assert done.stdout.count("would match: ") > 1
+    assert "More than one variant fits" in done.stdout
