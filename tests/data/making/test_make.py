@@ -244,3 +244,13 @@ def test_killed_maker_leaves_no_workers_and_continues(tmp_path: Path):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert len(list(out.rglob("*.mp4"))) == 20
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_dask_workers_write_the_same_bytes(made: Path, tmp_path: Path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        make_challenge(
+            tmp_path, OPTIONS, challenges.load(), lambda *_: None, pytest.fail, dask=cluster.scheduler_address
+        )
+    assert digests(tmp_path) == digests(made)
