@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, JudgedSubmission
+from dfdc_kit.files import bundled, file_sha256
 
 TEAMS, ROWS, RESAMPLES = 300, 10_000, 1_000
 LIMIT_S, LIMIT_BYTES = 10, 2 << 30
@@ -30,6 +31,7 @@ def folder(tmp_path_factory) -> Path:
     ]
     (folder / "solution.csv").write_text("filename,label,Usage\n" + "".join(rows))
     common = random.normal(0, 1, ROWS)
+    metric = file_sha256(bundled("evaluate.py"))
     for team in range(TEAMS):
         odds = (2 * truth - 1) * (2 - team / 500) + common + random.normal(0, 0.5, ROWS)
         values = 1 / (1 + np.exp(-odds))
@@ -38,7 +40,13 @@ def folder(tmp_path_factory) -> Path:
         lines = [f"{name},{value:.9f}\n" for name, value in zip(ids, values, strict=True)]
         (home / PREDICTIONS).write_text("filename,label\n" + "".join(lines))
         text = {name: f"{name}{team}" for name in ("team", "name", "folder", "code_digest")}
-        fixed = {"data_digest": "d", "metric_digest": "m", "profile": "p", "machine": "h", "engine": "local"}
+        fixed = {
+            "data_digest": "d",
+            "metric_digest": metric,
+            "profile": "p",
+            "machine": "h",
+            "engine": "local",
+        }
         result = JudgedSubmission(
             key=home.name,
             baseline=False,
