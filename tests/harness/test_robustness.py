@@ -92,3 +92,11 @@ def test_videos_without_labels_are_a_usage_error(compare, data):
     (data / "solution" / "solution.csv").unlink()
     with pytest.raises(UsageError, match="has no labels"):
         compare("", ["re-encoding"])
+
+
+def test_videos_of_one_original_are_one_cluster(compare, data):
+    rows = ["filename,label,original", "a.mp4,1,x.mp4", "b.mp4,1,y.mp4", "x.mp4,0,", "y.mp4,0,"]
+    (data / "solution" / "solution.csv").write_text("\n".join([*rows, ""]))
+    report = compare(WIDTH.replace("BAD", "0.2"), ["flip"])
+    assert (report.videos, report.clusters) == (4, 2)
+    assert report.outcome == "complete"

@@ -11,12 +11,14 @@ import numpy as np
 from msgspec import structs
 
 from dfdc_kit import __version__
+from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.data.inspection import cores
-from dfdc_kit.data.making.copies import degrade_folder, read_originals
+from dfdc_kit.data.making.copies import METADATA, degrade_folder
 from dfdc_kit.data.making.degrade import KINDS, frame_as_jpeg
-from dfdc_kit.data.solution import read_solution_for
+from dfdc_kit.data.solution import read_solution, read_solution_for
 from dfdc_kit.errors import MetricError, UsageError
+from dfdc_kit.files import write_json
 from dfdc_kit.formatting import plural
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import new_folder, run
@@ -55,11 +57,11 @@ def robustness(
     each run. Raises UsageError without labels, MetricError for a metric without losses of rows, and what runs raise.
     """
     clips = _chosen(request.dataset, videos, seed)
-    originals = read_originals(clips[0].parent)
+    originals = _originals(request)
     clusters = [originals.get(clip.name, clip.name) for clip in clips]
     started = datetime.now(UTC)
     folder = new_folder(runs, f"{started:%Y%m%d-%H%M%S}-{request.submission.name}-robustness")
-    trials = _Trials(request, backend, folder, listener, clips, seed, on_step, warn)
+    trials = _Trials(request, backend, folder, listener, clips, originals, seed, on_step, warn)
     clean, losses = trials.run(CLEAN)
     found = []
     for kind in kinds if losses is not None else []:
@@ -94,6 +96,17 @@ def robustness(
     )
     save(report, trials.pictures, folder)
     return report
+
+
+def _originals(request: RunRequest) -> dict[str, str]:
+    """Video -> the one it was made from; empty if the solution does not say."""
+    if request.dataset.solution is None:
+        return {}
+    solution = read_solution(request.dataset.solution, request.challenge)
+    if solution.originals is None:
+        return {}
+    pairs = zip(as_text(solution.ids), as_text(solution.originals), strict=True)
+    return {name: original for name, original in pairs if original != name}
 
 
 def _outcome(found: list[DegradedRun]) -> str:
@@ -139,6 +152,7 @@ class _Trials:
     folder: Path
     listener: RunListener
     clips: list[Path]
+    originals: dict[str, str]  # of the clips that have another one
     seed: int
     on_step: Callable[[str, int], None]
     warn: Callable[[str], None]
@@ -150,9 +164,10 @@ class _Trials:
         with TemporaryDirectory(prefix=".videos-", dir=self.folder) as temporary:
             linked = Path(temporary, "clips")
             linked.mkdir()
-            for path in [*self.clips, self.clips[0].with_name(self.request.challenge.data.metadata)]:
-                if path.is_file():  # the metadata says which clips share an original
-                    (linked / path.name).symlink_to(path.resolve())
+            for clip in self.clips:
+                (linked / clip.name).symlink_to(clip.resolve())
+            entries = {clip.name: {"original": self.originals.get(clip.name)} for clip in self.clips}
+            write_json(linked / METADATA, entries)  # a fake gets the degradation of its original
             copies = self.clips
             if kind != CLEAN:
                 made = Path(temporary, "made")

@@ -20,6 +20,7 @@ from dfdc_kit.formatting import format_bytes, plural
 VIDEO = ".mp4"
 TABLES = {".json", ".csv", ".toml", ".md", ".txt"}  # copied unchanged; anything else is left out
 PLAN = Path(OURS) / "degrade.json"
+METADATA = "metadata.json"
 LIST = "degradations.csv"  # path of each copy, and what was done to it
 GROWTH = 1.5  # bytes of a copy relative to its source, for the room on disk that is asked for before
 
@@ -153,7 +154,7 @@ def _tasks(source: Path, out: Path, clips: list[Path], kinds: list[str], seed: i
 def read_originals(folder: Path) -> dict[str, str]:
     """Clip -> the original it was made from, from the folder's metadata.json; empty without a readable one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        entries = json.loads((folder / "metadata.json").read_text(encoding="utf-8")).items()
+        entries = json.loads((folder / METADATA).read_text(encoding="utf-8")).items()
         return {name: entry["original"] for name, entry in entries if entry.get("original")}
     return {}
 
