@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 
+import msgspec
 import pytest
 
+from dfdc_kit import profiles
 from dfdc_kit.competition.judge import Judge
 from dfdc_kit.competition.lease import LeaseWatch
 from dfdc_kit.competition.results import load_results
@@ -66,7 +68,17 @@ def test_program_that_fails_has_a_verdict_and_no_predictions(judge_first, submis
     _, [result], judging = judge_first(submissions(team="raise ValueError('no model')"))
     assert (result.verdict, result.score, result.predictions) == ("exception", None, None)
     assert "no model" in result.reason
+    assert "video" not in result.reason  # how far it came differs from run to run, and is in its report
     assert (judging / "results" / result.key / result.report).is_file()
+
+
+def test_reason_of_a_time_out_has_no_measured_time(judge_first, submissions):
+    profile = profiles.load("unlimited")
+    limits = msgspec.structs.replace(profile.limits, wall_time_s=0.5)
+    _, [result], _ = judge_first(
+        submissions(team="while True: pass"), profile=msgspec.structs.replace(profile, limits=limits)
+    )
+    assert (result.verdict, result.reason) == ("timeout", "Stopped at the time limit of 0.5 s.")
 
 
 def test_code_that_changed_since_the_plan_is_not_judged(judge_first, submissions):

@@ -6,6 +6,7 @@ disk, or not at all. Whoever judges it holds its lease. A fault that is not the 
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, RUN, Judg
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import DataError, KitError, SubmissionError, UsageError
 from dfdc_kit.files import file_sha256, to_json, write_json
+from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness.request import NullListener, RunListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.harness.stage import remove_tree
@@ -28,11 +30,12 @@ from dfdc_kit.report import html
 from dfdc_kit.report.run_report import CSV, PAGE, RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox import choose
-from dfdc_kit.sandbox.base import SandboxBackend
+from dfdc_kit.sandbox.base import Ending, SandboxBackend
 
 LEASES, FAULTS, RERUNS, WORK = "leases", "faults", "reruns", "work"  # folders of a judging folder
 INVALID = "invalid-submission"  # a verdict beside those of a run: there is nothing that could be run
 RERUN = ".r"
+PROGRESS = re.compile(r" ?(?:\d[\d,]* of [\d,]+ videos? had been read; last opened: .*|No video had been opened\.)$")
 
 Kind = Literal["judged", "busy", "changed", "fault", "died"]
 
@@ -149,7 +152,7 @@ class Judge:
         if complete:
             shutil.copyfile(folder / RUN / CSV, folder / PREDICTIONS)
         return msgspec.structs.replace(
-            self._result(planned, report.judgement.verdict.value, report.judgement.why),
+            self._result(planned, report.judgement.verdict.value, lasting_reason(report)),
             score=report.score.value if report.score else None,
             wall_time_s=usage.wall_time_s,
             peak_memory_bytes=usage.peak_memory_bytes,
@@ -198,6 +201,21 @@ class Judge:
             with suppress(OSError):  # for `--status` only
                 write_json(self._judging / FAULTS / f"{task}.json", outcome)
         return outcome
+
+
+def lasting_reason(report: RunReport) -> str:
+    """Why a run has its verdict, without measured times, sizes and progress: the same in every run of the same code.
+
+    The run's report has them all.
+    """
+    limits = report.profile.limits
+    exceeded = {
+        Ending.WALL_TIME: f"Stopped at the time limit of {limits.wall_time_s or 0:g} s.",
+        Ending.MEMORY: f"Used more than {format_bytes(limits.memory_bytes or 0)} of memory.",
+        Ending.GPU_MEMORY: f"Used more than {format_bytes(limits.gpu_memory_bytes or 0)} of one GPU's memory.",
+        Ending.OUTPUT: f"Wrote more than {format_bytes(limits.output_bytes or 0)} to the working folder.",
+    }
+    return exceeded.get(report.observation.outcome.ending) or PROGRESS.sub("", report.judgement.why)
 
 
 class _InvalidSubmissionError(Exception):
