@@ -167,7 +167,7 @@ def run_task(task: Task) -> int:
 
 
 def _end_with_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
+    """In a worker: end without a traceback on Ctrl-C, and soon after the parent, even if that was killed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
