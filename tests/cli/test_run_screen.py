@@ -33,3 +33,10 @@ def test_bar_counts_to_the_new_total_when_another_run_begins():
         screen.staged(30, 30)
     assert "30/30" in file.getvalue()
     assert "30/19" not in file.getvalue()
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("profiles",), ("baselines",), ("data", "status", "SAMPLE")])
+def test_piped_output_has_no_blanks_at_the_ends_of_lines(dfdc_here, sample, arguments):
+    done = dfdc_here(*(sample if word == "SAMPLE" else word for word in arguments))
+    assert done.stdout
+    assert not [line for line in done.stdout.splitlines() if line != line.rstrip(" ")]

@@ -1,12 +1,13 @@
 """What every command shares: option types, consoles, JSON output, errors."""
 
 import os
+import re
 import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from dfdc_kit.errors import KitError
 
+BLANKS_AT_END = re.compile(r" +(?=\n)")
 DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ProfileOption = Annotated[
@@ -50,6 +52,24 @@ class ReaderGoneError(Exception):
     """The reader of our output, `head` for instance, has closed the pipe."""
 
 
+class TrimmedStream:
+    """Standard output or error, as it is at the time, without blanks at the ends of lines: tables pad their cells."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def write(self, text: str) -> int:
+        """Write without the blanks."""
+        return int(self._stream().write(BLANKS_AT_END.sub("", text)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream(), name)
+
+    def _stream(self) -> Any:
+        stream = getattr(sys, self._name)
+        return getattr(stream, "rich_proxied_file", stream)  # while rich shows progress, it replaces the stream
+
+
 class Terminal(Console):
     """A console that raises ReaderGoneError when its reader has gone, instead of ending the program."""
 
@@ -69,8 +89,8 @@ def open_streams() -> None:
 
 
 open_streams()
-out = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Terminal(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+out = Terminal(file=TrimmedStream("stdout"), highlight=False, soft_wrap=not sys.stdout.isatty())  # type: ignore[arg-type]
+err = Terminal(file=TrimmedStream("stderr"), highlight=False, soft_wrap=not sys.stderr.isatty())  # type: ignore[arg-type]
 
 
 def fail(error: KitError) -> int:
