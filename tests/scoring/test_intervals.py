@@ -15,6 +15,7 @@ from dfdc_kit.scoring.intervals import (
     resampled_means,
     smallest_difference,
     standard_errors,
+    within_range,
 )
 
 
@@ -140,3 +141,12 @@ def test_interval_covers_the_true_mean_in_a_small_simulation():
 @pytest.mark.parametrize(("rows", "per_cluster"), [(200, 1), (600, 3), (1_000, 1), (4_000, 1), (4_000, 4)])
 def test_interval_covers_the_true_mean_in_95_percent_of_samples(rows, per_cluster):
     assert abs(coverage(rows, 4_000, per_cluster) - 0.95) <= 0.015
+
+
+def test_interval_of_losses_is_not_negative():
+    losses = np.array([0.0] * 3 + [34.5])
+    (found,) = mean_intervals(losses)
+    assert found.low < 0  # the studentised bootstrap does not know what a loss is
+    assert within_range(found, losses) == Interval(0.0, found.high)
+    assert within_range(found, losses - 1) == found
+    assert within_range(None, losses) is None

@@ -15,7 +15,7 @@ from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.errors import DataError, MetricError, UsageError
 from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means
+from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means, within_range
 from dfdc_kit.scoring.metric import LoadedMetric
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import validate
@@ -80,6 +80,7 @@ class Field:
         """
         if self.losses is not None:
             found = mean_intervals(self.losses, self.solution.originals, resamples=len(resampled), seed=seed)
+            found = [within_range(one, column) for one, column in zip(found, self.losses.T, strict=True)]
             if known := [(one.low, one.high) for one in found if one is not None]:
                 return known
         edges = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)

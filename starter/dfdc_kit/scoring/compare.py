@@ -22,6 +22,7 @@ from dfdc_kit.scoring.intervals import (
     resampled_means,
     smallest_difference,
     standard_errors,
+    within_range,
 )
 from dfdc_kit.scoring.slices import holm
 
@@ -211,7 +212,8 @@ def _submissions(
     resampled: Floats,
 ) -> list[ComparedSubmission]:
     to_constant = losses if constant_losses is None else losses - constant_losses[:, None]
-    intervals, constant_intervals = mean_intervals(losses, codes), mean_intervals(to_constant, codes)
+    intervals = [within_range(one, column) for one, column in zip(mean_intervals(losses, codes), losses.T, strict=True)]
+    constant_intervals = mean_intervals(to_constant, codes)
     scores = losses.mean(axis=0)
     best = resampled == resampled.min(axis=1, keepdims=True)
     p_first = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)

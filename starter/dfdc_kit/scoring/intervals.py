@@ -149,6 +149,13 @@ def mean_interval(
     return mean_intervals(values, clusters, resamples=resamples, seed=seed)[0]
 
 
+def within_range(interval: Interval | None, values: Floats) -> Interval | None:
+    """The interval, not below 0 where none of values (n_rows,) is: a mean log loss is never negative."""
+    if interval is None or values.min() < 0:
+        return interval
+    return msgspec.structs.replace(interval, low=max(interval.low, 0.0))
+
+
 def smallest_difference(standard_error: float) -> float:
     """The smallest true difference that is found with 80 % power at the 5 % level, from its standard error."""
     return POWER_FACTOR * standard_error

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.errors import UsageError
-from dfdc_kit.scoring.intervals import Interval, cluster_codes, mean_interval
+from dfdc_kit.scoring.intervals import Interval, cluster_codes, mean_interval, within_range
 
 Floats = npt.NDArray[np.float64]
 FEWEST_CLUSTERS = 5  # in the slice and in the rest; with fewer, nothing is tested
@@ -112,7 +112,9 @@ def _slice(
         rows=int(inside.sum()),
         clusters=clusters,
         loss=loss,
-        interval=_mean_interval(losses[inside], codes[inside]) if clusters >= FEWEST_CLUSTERS else None,
+        interval=within_range(mean_interval(losses[inside], codes[inside]), losses[inside])
+        if clusters >= FEWEST_CLUSTERS
+        else None,
         share=float(losses[inside].sum() / losses.sum()) if losses.sum() else 0.0,
         difference=difference,
         difference_interval=interval,
@@ -120,14 +122,6 @@ def _slice(
         p_corrected=None,
         significant=False,
     )
-
-
-def _mean_interval(losses: Floats, codes: npt.NDArray[np.int64]) -> Interval | None:
-    """The interval of a mean loss, not below 0 where no loss is."""
-    found = mean_interval(losses, codes)
-    if found is None or losses.min() < 0:
-        return found
-    return msgspec.structs.replace(found, low=max(found.low, 0.0))
 
 
 def difference_test(

@@ -6,7 +6,15 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text
-from dfdc_kit.scoring.intervals import FEWEST_TO_RANK, Clusters, Floats, Interval, cluster_codes, mean_intervals
+from dfdc_kit.scoring.intervals import (
+    FEWEST_TO_RANK,
+    Clusters,
+    Floats,
+    Interval,
+    cluster_codes,
+    mean_intervals,
+    within_range,
+)
 from dfdc_kit.scoring.metric import LoadedMetric
 from dfdc_kit.scoring.score import Score, SolutionRows, SubmittedRows, Uncertainty, constant_rows, matched_rows
 
@@ -40,7 +48,7 @@ def with_uncertainty(
     return msgspec.structs.replace(
         score,
         uncertainty=Uncertainty(
-            interval=intervals[0],
+            interval=within_range(intervals[0], rows.losses),
             constant_difference=float(differences.mean()),
             constant_interval=_shifted(intervals[-1], shift),
             clusters=count,
