@@ -214,9 +214,10 @@ def test_thumbnails_of_broken_and_missing_videos_are_left_out(tmp_path, sample):
 
 
 def test_pictures_are_of_the_input_folder_only(report):
-    row = report.score.costliest[0]
-    outside = structs.replace(row, row_id=f"../test_videos/{row.row_id}")
-    changed = structs.replace(report, score=structs.replace(report.score, costliest=[outside]))
+    rows = report.score.costliest[:2]
+    assert len({row.predicted for row in rows}) == 2
+    outside = [structs.replace(row, row_id=f"../test_videos/{row.row_id}") for row in rows]
+    changed = structs.replace(report, score=structs.replace(report.score, costliest=outside))
     assert html.pictures(changed) == {}
 
 
@@ -241,3 +242,9 @@ def test_round_ticks_reach_the_highest_value(highest):
     assert ticks[-1] >= highest * (1 - 1e-9)
     assert ticks[-2] < highest
     assert len(ticks) <= 6
+
+
+def test_page_has_no_pictures_where_all_predictions_are_equal(report):
+    assert html.pictures(report)
+    equal = [structs.replace(row, predicted=0.5) for row in report.score.costliest]
+    assert html.pictures(structs.replace(report, score=structs.replace(report.score, costliest=equal))) == {}

@@ -39,8 +39,13 @@ def write(report: RunReport, folder: Path, *, with_pictures: bool = True) -> Pat
 
 
 def pictures(report: RunReport) -> dict[str, list[str]]:
-    """Key frames of the costliest videos by name, as data URIs; empty without a score or without the videos."""
+    """Key frames of the costliest videos by name, as data URIs; empty without a score or without the videos.
+
+    Also empty where they all have the same prediction: which of them cost the most is then a matter of their class.
+    """
     costliest = (report.score.costliest or []) if report.score else []
+    if len({row.predicted for row in costliest}) < 2:
+        return {}
     videos = Path(report.data_folder) / report.challenge.data.test_videos
     return thumbnails(videos, [row.row_id for row in costliest if Path(row.row_id).name == row.row_id])
 
