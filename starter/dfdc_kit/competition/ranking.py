@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from dfdc_kit.errors import DataError
 from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import LEVEL, Clusters, cluster_codes, draws
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from dfdc_kit.scoring.intervals import LEVEL, Clusters, Floats, cluster_codes, draws
+from dfdc_kit.scoring.ranks import Ints, chance_of_place, rank_intervals, resampled_ranks
 
 DIGITS = 9  # of resampled scores: equal predictions have equal scores, whatever the order of additions
 
@@ -55,39 +53,20 @@ def rank_teams(
     order = np.array(sorted(range(len(keys)), key=lambda i: (*keys[i], i)), np.int64)
     better = sorted(keys)
     ranks = np.array([better.index(key) + 1 for key in keys], np.int64)
-    first, last = resampled_ranks(sign * resampled)
-    edge = (1 - LEVEL) / 2
-    tied_from, tied_to = _tied(order, ranks, np.round(sign * resampled, DIGITS))
+    losses_drawn = np.round(sign * resampled, DIGITS)
+    first, last = resampled_ranks(losses_drawn)
+    low, high = rank_intervals(first, last)
+    tied_from, tied_to = _tied(order, ranks, losses_drawn)
     return Ranking(
         order=order,
         ranks=ranks,
-        low=np.quantile(first, edge, axis=0, method="inverted_cdf").astype(np.int64),
-        high=np.quantile(last, 1 - edge, axis=0, method="inverted_cdf").astype(np.int64),
-        p_first=_chance(first, last, 1),
-        p_medal=_chance(first, last, medal_places),
+        low=low,
+        high=high,
+        p_first=chance_of_place(first, last, 1),
+        p_medal=chance_of_place(first, last, medal_places),
         tied_from=tied_from,
         tied_to=tied_to,
     )
-
-
-def resampled_ranks(losses: Floats) -> tuple[Ints, Ints]:
-    """The ranks (resamples, n) of losses (resamples, n): the first and the last of the places that equal losses share.
-
-    >>> first, last = resampled_ranks(np.array([[0.3, 0.1, 0.3]]))
-    >>> first.tolist(), last.tolist()
-    ([[2, 1, 2]], [[3, 1, 3]])
-    """
-    from scipy.stats import rankdata
-
-    rounded = np.round(losses, DIGITS)
-    first, last = (rankdata(rounded, method=method, axis=1).astype(np.int64) for method in ("min", "max"))
-    return first, last
-
-
-def _chance(first: Ints, last: Ints, places: int) -> Floats:
-    """How often (n,) each team is in the first `places`; those that share places across the border count in part."""
-    inside = np.clip(places - first + 1, 0, last - first + 1)
-    return np.asarray((inside / (last - first + 1)).mean(axis=0))
 
 
 def _tied(order: Ints, ranks: Ints, losses: Floats) -> tuple[Ints, Ints]:

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_kit.competition.ranking import resampled_ranks
+from dfdc_kit.competition.ranking import DIGITS
 from dfdc_kit.errors import UsageError
 from dfdc_kit.scoring.intervals import PAIRED_SD
+from dfdc_kit.scoring.ranks import resampled_ranks
 
 Floats = npt.NDArray[np.float64]
 TEAMS = 100  # of a simulated field
@@ -75,7 +76,7 @@ def shake_up_of_model(public: int, private: int, simulations: int, seed: int) ->
 
 
 def _summary(on_public: Floats, on_private: Floats, public: int, private: int, source: str, sd: float) -> ShakeUp:
-    before, after = resampled_ranks(on_public)[0], resampled_ranks(on_private)[0]
+    before, after = (resampled_ranks(np.round(losses, DIGITS))[0] for losses in (on_public, on_private))
     winner = before.argmin(axis=1)
     private_rank = after[np.arange(len(after)), winner]
     low, median, high = np.quantile(private_rank, [0.025, 0.5, 0.975], method="inverted_cdf").astype(int).tolist()

@@ -24,6 +24,7 @@ from dfdc_kit.scoring.intervals import (
     standard_errors,
     within_range,
 )
+from dfdc_kit.scoring.ranks import chance_of_place, rank_intervals, resampled_ranks
 from dfdc_kit.scoring.slices import holm
 
 SIGNIFICANT = 0.05  # corrected p-values below are a difference
@@ -215,9 +216,9 @@ def _submissions(
     intervals = [within_range(one, column) for one, column in zip(mean_intervals(losses, codes), losses.T, strict=True)]
     constant_intervals = mean_intervals(to_constant, codes)
     scores = losses.mean(axis=0)
-    best = resampled == resampled.min(axis=1, keepdims=True)
-    p_first = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-    low, high = rank_intervals(resampled)
+    places = resampled_ranks(resampled)
+    p_first = chance_of_place(*places, 1)
+    low, high = rank_intervals(*places)
     to_best = {one.worse: one for one in pairs if one.better == names[0]}
     return [
         ComparedSubmission(
@@ -236,18 +237,6 @@ def _submissions(
         )
         for i, name in enumerate(names)
     ]
-
-
-def rank_intervals(resampled: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """95 % intervals, low and high (k,), of the ranks by resampled mean losses (resamples, k); 1 is the best.
-
-    >>> rank_intervals(np.array([[0.1, 0.3, 0.3]]))
-    (array([1, 2, 2]), array([1, 3, 3]))
-    """
-    first = np.stack([(resampled < column[:, None]).sum(axis=1) + 1 for column in resampled.T], axis=1)
-    last = np.stack([(resampled <= column[:, None]).sum(axis=1) for column in resampled.T], axis=1)
-    low = np.quantile(first, 0.025, axis=0, method="inverted_cdf").astype(np.int64)
-    return low, np.quantile(last, 0.975, axis=0, method="inverted_cdf").astype(np.int64)
 
 
 def _groups(count: int, differs: dict[tuple[int, int], bool]) -> list[list[int]]:
