@@ -14,6 +14,7 @@ from dfdc_kit.competition.results import RESULTS
 from dfdc_kit.competition.rules import Competition
 from dfdc_kit.files import to_json, write_bytes
 from dfdc_kit.formatting import plural
+from dfdc_kit.report.html import template
 
 TEMPLATE = Path(__file__).with_name("board.html")
 SCRIPT = Path(__file__).with_name("board.js")
@@ -71,15 +72,10 @@ def _page_of(site: Path, row: BoardRow, board: Board, judged: Judged, judging: P
 
 
 def _render(kind: str, *, script: str, **values: object) -> bytes:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"count": plural, "percent": percent}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.from_string(TEMPLATE.read_text("utf-8"))
-    text = page.render(kind=kind, script=script, policy=f"'sha256-{digest}'" if script else "'none'", **values)
+    text = template(TEMPLATE, count=plural, percent=percent).render(
+        kind=kind, script=script, policy=f"'sha256-{digest}'" if script else "'none'", **values
+    )
     return text.encode("utf-8", "backslashreplace")
 
 

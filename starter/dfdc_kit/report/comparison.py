@@ -10,6 +10,7 @@ from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.report.history import find_run
+from dfdc_kit.report.html import template
 from dfdc_kit.report.run_report import FILE as RUN_REPORT
 from dfdc_kit.report.run_report import load
 from dfdc_kit.report.scored_submission import ScoredSubmission, read_scored_submission
@@ -138,13 +139,8 @@ def write(found: Comparison, notes: Sequence[str], challenge: Challenge, path: P
 
 def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str:
     """The page as HTML text: one file without scripts or external resources; names are escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     submissions = found.submissions
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return template(TEMPLATE).render(
         found=found,
         notes=notes,
         challenge=challenge,

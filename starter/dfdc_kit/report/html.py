@@ -3,7 +3,7 @@
 Names and log lines come from a submission: everything is escaped, and the page's policy forbids loading and scripts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -51,15 +51,15 @@ def pictures(report: RunReport) -> dict[str, list[str]]:
 
 
 @cache
-def _template() -> "jinja2.Template":
-    """The compiled page: compiling costs more than rendering, and `dfdc judge` renders hundreds."""
+def template(path: Path, **filters: Callable[..., str]) -> "jinja2.Template":
+    """The compiled page template `path`: compiling costs more than rendering, and `dfdc judge` renders hundreds."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"time": format_time, "size": _size, "count": plural, "range": time_range}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    environment.filters |= filters
+    return environment.from_string(path.read_text(encoding="utf-8"))
 
 
 def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
@@ -68,7 +68,8 @@ def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingPro
     usage = observation.outcome.usage
     axis = svg.time_axis(forecast) if forecast else (1.0, 2.0)
     memory_ticks = _memory_ticks(max([size for _, size in usage.memory_samples] + [usage.peak_memory_bytes or 1]))
-    return _template().render(
+    page = template(TEMPLATE, time=format_time, size=_size, count=plural, range=time_range)
+    return page.render(
         report=report,
         summary=summarise(report),
         started=datetime.fromisoformat(report.started).strftime("%Y-%m-%d %H:%M UTC"),

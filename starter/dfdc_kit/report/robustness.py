@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.files import write_bytes, write_json
+from dfdc_kit.report.html import template
 from dfdc_kit.scoring.intervals import Interval
 
 FILE = "robustness.json"
@@ -67,17 +68,12 @@ def save(report: RobustnessReport, pictures: dict[str, list[bytes]], folder: Pat
 
 def render(report: RobustnessReport, pictures: dict[str, list[bytes]]) -> str:
     """The page as HTML text: without scripts or external resources; all text is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     ends = [0.0]
     for run in report.kinds:
         ends += [run.difference or 0.0, *((run.interval.low, run.interval.high) if run.interval else ())]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return template(TEMPLATE).render(
         report=report,
         verdict_of=verdict_of,
         position=lambda value: 20 + 960 * (value - low) / span,
