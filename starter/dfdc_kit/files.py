@@ -191,15 +191,15 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise OutputError if the disk of `folder` has no room for `needed_bytes` more."""
+def check_room(folder: Path, needed_bytes: int, option: str = "--to") -> None:
+    """Raise OutputError if the disk of `folder`, named by `option`, has no room for `needed_bytes` more."""
     free = free_bytes(folder)
     if needed_bytes + SPARE_BYTES > free:
         message = (
             f"{folder} needs {format_bytes(needed_bytes)} more, and {format_bytes(SPARE_BYTES)} to spare; "
             f"{format_bytes(free)} are free."
         )
-        raise OutputError(message, hint="Free some space, or choose a folder on another disk: --to DIR")
+        raise OutputError(message, hint=f"Free some space, or choose a folder on another disk: {option} DIR")
 
 
 def cache_folder() -> Path:

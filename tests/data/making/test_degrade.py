@@ -146,9 +146,10 @@ def test_folder_without_clips_is_an_error(tmp_path):
 
 
 def test_too_little_room_is_an_error_before_anything_is_made(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("dfdc_kit.data.making.copies.free_bytes", lambda _: 1000)
-    with pytest.raises(OutputError, match="are free"):
+    monkeypatch.setattr("dfdc_kit.files.free_bytes", lambda _: 1000)
+    with pytest.raises(OutputError, match="are free") as error:
         degrade_folder(folder, tmp_path / "out", ["flip"])
+    assert "--out" in error.value.hint
     assert not list((tmp_path / "out").glob("*.mp4"))
 
 

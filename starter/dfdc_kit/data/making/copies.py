@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from dfdc_kit.data.making.degrade import degrade_clip, random_for
-from dfdc_kit.errors import DataError, DataMissingError, OutputError, UsageError
-from dfdc_kit.files import OURS, SPARE_BYTES, free_bytes, hold_lock, translate_read_errors, write_bytes, write_json
-from dfdc_kit.formatting import format_bytes, plural
+from dfdc_kit.errors import DataError, DataMissingError, UsageError
+from dfdc_kit.files import OURS, check_room, hold_lock, translate_read_errors, write_bytes, write_json
 
 VIDEO = ".mp4"
 TABLES = {".json", ".csv", ".toml", ".md", ".txt"}  # copied unchanged; anything else is left out
@@ -171,7 +170,7 @@ def _make(
 ) -> tuple[list[DegradedCopy], int]:
     """Make what is missing, one clip per thread (the codecs release the interpreter); all copies, and how many now."""
     missing = [task for task in tasks if not _is_done(task)]
-    _check_room(out, missing)
+    check_room(out, int(GROWTH * sum(task.source.stat().st_size for task in missing)), "--out")
     to_make = {task.target for task in missing}
     copies = {task.target: _existing(task, out) for task in tasks if task.target not in to_make}
     progress(len(copies), len(tasks))
@@ -208,13 +207,3 @@ def _degrade(task: _Task, out: Path) -> DegradedCopy:
         write_bytes(task.target, task.source.read_bytes())
         return DegradedCopy(path=path, kind="unchanged", problem=str(error))
     return DegradedCopy(path=path, kind=task.kind)
-
-
-def _check_room(out: Path, tasks: list[_Task]) -> None:
-    needed, free = int(GROWTH * sum(task.source.stat().st_size for task in tasks)), free_bytes(out)
-    if needed + SPARE_BYTES > free:
-        raise OutputError(
-            f"{out} needs about {format_bytes(needed)} for {plural(len(tasks), 'clip')},"
-            f" and {format_bytes(SPARE_BYTES)} to spare; {format_bytes(free)} are free.",
-            hint="Free some space, choose a folder on another disk with --out, or fewer --kinds.",
-        )

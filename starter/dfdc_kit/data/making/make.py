@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.data.inspection import cores
 from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError, suggest
 from dfdc_kit.files import OURS, check_room, hold_lock, write_json
 from dfdc_kit.formatting import plural
@@ -81,7 +82,7 @@ def make_challenge(
         total = sum(2 if fake else 1 for _, _, fake in tasks)
         missing = [task for task in tasks if not all(path.exists() for path in task[1:] if path)]
         left = sum(not path.exists() for task in missing for path in task[1:] if path)
-        check_room(out, left * MEASURED_BYTES[options.size])
+        check_room(out, left * MEASURED_BYTES[options.size], "--out")
         progress(total - left, total)
         done = total - left
         count = workers or default_workers(options.size)
@@ -107,7 +108,7 @@ def default_workers(size: str) -> int:
     import psutil
 
     fitting = int(psutil.virtual_memory().available // WORKER_BYTES[size])
-    return max(1, min(os.cpu_count() or 1, fitting))
+    return max(1, min(cores(), fitting))
 
 
 def _check(options: MakeOptions) -> None:
