@@ -66,11 +66,14 @@ def calibrate_predictions(
 
 
 def _show(report: "CalibrationReport") -> None:
+    from dfdc_kit.scoring.metric import displayed
+
     parts = report.parts
     by = f"{plural(report.rows, 'row')} of {plural(report.clusters, report.clustered_by)}"
-    out.print(f"log loss [bold]{parts.loss:.5f}[/] ({by})")
+    out.print(f"log loss [bold]{displayed(parts.loss)}[/] ({by})")
     out.print(f"  calibration {parts.calibration:.5f}   against isotonic regression on the same rows")
-    out.print(f"  refinement  {parts.refinement:.5f}   of {parts.uncertainty:.5f} that a constant costs\n")
+    of = f"of {displayed(parts.uncertainty)} that a constant costs"
+    out.print(f"  refinement  {displayed(parts.refinement)}   {of}\n")
     out.print(_reliability(report))
     out.print(f"\n[bold]gain by recalibration[/], cross-validated in {report.folds} folds by {report.clustered_by}")
     out.print(_gains(report))
@@ -103,12 +106,14 @@ def _reliability(report: "CalibrationReport") -> "Table":
 def _gains(report: "CalibrationReport") -> "Table":
     from rich.table import Table
 
+    from dfdc_kit.scoring.metric import displayed
+
     table = Table("method", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("log loss", "gain", "95 % interval"):
         table.add_column(name, justify="right")
     for gain in report.gains:
         interval = f"{gain.interval.low:+.5f} to {gain.interval.high:+.5f}" if gain.interval else "unknown"
-        table.add_row(gain.method, f"{gain.loss:.5f}", f"{gain.gain:+.5f}", interval)
+        table.add_row(gain.method, displayed(gain.loss), f"{gain.gain:+.5f}", interval)
     return table
 
 

@@ -11,6 +11,7 @@ from dfdc_kit.formatting import plural
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dfdc_kit.challenge import Challenge
     from dfdc_kit.scoring.compare import Comparison
     from dfdc_kit.scoring.intervals import Interval
 
@@ -57,16 +58,16 @@ def compare(
         return print_json({"comparison": found, "notes": notes, "page": path})
     for note in notes:
         warn(note)
-    _show(found, challenge.metric.name)
-    for line in comparison.advice(found):
+    _show(found, challenge)
+    for line in comparison.advice(found, challenge):
         say(plain(line))
     return say(f"\nPage: {plain(str(path))}")
 
 
-def _show(found: "Comparison", metric: str) -> None:
+def _show(found: "Comparison", challenge: "Challenge") -> None:
     units = f"{plural(found.rows, 'row')} of {plural(found.clusters, found.clustered_by)}"
-    out.print(f"{metric}, lower is better; {units}; 95 % intervals\n", soft_wrap=True)
-    out.print(_scores(found))
+    out.print(f"{challenge.metric.name}, lower is better; {units}; 95 % intervals\n", soft_wrap=True)
+    out.print(_scores(found, challenge.metric.displayed_decimals))
     out.print()
     out.print(_pairs(found))
     if (more := len(found.pairs) - SHOWN_PAIRS) > 0:
@@ -79,13 +80,16 @@ def _show(found: "Comparison", metric: str) -> None:
         warn(f"Too few to rank anything: {units} ({FEWEST_TO_RANK} needed).")
 
 
-def _scores(found: "Comparison") -> "Table":
+def _scores(found: "Comparison", decimals: int) -> "Table":
+    from dfdc_kit.scoring.metric import displayed
+
     table = _table("#", "submission", "score", "95 % interval", "to 0.5", "first", "rank", "tie")
     for at, one in enumerate(found.submissions, 1):
         constant = "" if one.constant_difference is None else f"{one.constant_difference:+.3f}"
         ranks = f"{one.rank_low}" if one.rank_low == one.rank_high else f"{one.rank_low}-{one.rank_high}"
-        row = (f"{one.score:.5f}", _range(one.interval, ".3f"), constant, f"{one.p_first:.0%}", ranks, one.groups)
-        table.add_row(str(at), plain(_shortened(one.name)), *row)
+        name, score = plain(_shortened(one.name)), displayed(one.score, decimals)
+        row = (_range(one.interval, ".3f"), constant, f"{one.p_first:.0%}", ranks, one.groups)
+        table.add_row(str(at), name, score, *row)
     return table
 
 

@@ -224,12 +224,14 @@ class _Judging:
 
 
 def _show_drift(entry: "LedgerEntry") -> None:
+    from dfdc_kit.scoring.metric import displayed
+
     drift = entry.drift
     rows = [("verdict", f"{entry.first_verdict} on {entry.first_machine}, now {entry.verdict} on {entry.machine}", "")]
     if drift.largest is not None:
         rows.append(("predictions", f"{drift.rows} differ, by at most {drift.largest:.3g}", ""))
-    if drift.score is not None:
-        rows.append(("score", f"{entry.first_score:.6f}, now {entry.score:.6f} ({drift.score:+.3g})", ""))
+    if entry.first_score is not None and entry.score is not None:
+        rows.append(("score", f"{displayed(entry.first_score)}, now {displayed(entry.score)} ({drift.score:+.3g})", ""))
     if drift.rank_before is not None:
         rows.append(("rank", f"{drift.rank_before}, with the rerun's score {drift.rank_after}", ""))
     rows.append(("counts", "the rerun" if entry.replaced else "the first result", ""))

@@ -85,6 +85,8 @@ def _scored(text: str, rows: int | None, runs: Path) -> tuple[float, tuple[float
 
 
 def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
+    from dfdc_kit.scoring.metric import displayed
+
     out.print(f"[bold]{plain(board.title)}[/] ({board.metric})")
     out.print(f"{plain(board.source)}; as of {board.as_of[:16]}\n")
     rows = board.rows[: top or None]
@@ -95,7 +97,8 @@ def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
     if rank is not None:
         out.print(_rank_sentence(rank), soft_wrap=True)
         if rank.interval is not None:
-            say(f"95 % interval of the score: {rank.interval[0]:.5f} to {rank.interval[1]:.5f}; the places contain it")
+            ends = " to ".join(displayed(end) for end in rank.interval)
+            say(f"95 % interval of the score: {ends}; the places contain it")
         if rank.basis:
             say(f"estimated: {rank.basis}")
         say(f"[dim]{rank.caveat}[/]")

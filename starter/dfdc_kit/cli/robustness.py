@@ -109,6 +109,7 @@ def _show(report: "RobustnessReport", folder: Path) -> None:
     from rich.table import Table
 
     from dfdc_kit.report.robustness import PAGE, verdict_of
+    from dfdc_kit.scoring.metric import displayed
 
     if report.clean.loss is None:
         out.print(
@@ -119,13 +120,13 @@ def _show(report: "RobustnessReport", folder: Path) -> None:
     for name in ("loss", "difference", "95 % interval"):
         table.add_column(name, justify="right")
     table.add_column("")
-    table.add_row("(clean)", f"{report.clean.loss:.4f}", "", "", "")
+    table.add_row("(clean)", displayed(report.clean.loss), "", "", "")
     for run in report.kinds:
         verdict = verdict_of(run)
         numbers = ("-", "-", "-")
         if run.loss is not None and run.difference is not None:
             interval = f"{run.interval.low:+.4f} to {run.interval.high:+.4f}" if run.interval else "unknown"
-            numbers = (f"{run.loss:.4f}", f"{run.difference:+.4f}", interval)
+            numbers = (displayed(run.loss), f"{run.difference:+.4f}", interval)
         table.add_row(run.kind, *numbers, f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]")
     out.print(table)
     if report.caution:

@@ -140,7 +140,7 @@ def _show(score: "Score", constant: "Score", challenge: "Challenge") -> None:
     out.print(table)
     if score.costliest:
         out.print("\n[bold]the rows that cost the most[/]")
-        out.print(_costliest(score.costliest))
+        out.print(_costliest(score.costliest, challenge.metric.displayed_decimals))
     out.print(f"\nmetric  {plain(score.metric)}", soft_wrap=True)
     out.print(f"sha256  {score.metric_sha256}")
 
@@ -169,13 +169,15 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
         yield "secondary", "", describe(score.secondary)
 
 
-def _costliest(rows: "list[CostlyRow]") -> "Table":
+def _costliest(rows: "list[CostlyRow]", decimals: int) -> "Table":
     from rich.table import Table
+
+    from dfdc_kit.scoring.metric import displayed
 
     table = Table("row", "label", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("predicted", "cost", "of total"):
         table.add_column(name, justify="right")
     for row in rows:
-        numbers = (f"{row.predicted:.8g}", f"{row.loss:.5f}", f"{row.share:.1%}")
+        numbers = (f"{row.predicted:.8g}", displayed(row.loss, decimals), f"{row.share:.1%}")
         table.add_row(plain(row.row_id), plain(row.label), *numbers)
     return table

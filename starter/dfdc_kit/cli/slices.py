@@ -48,6 +48,7 @@ def slices(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.errors import UsageError, suggest
     from dfdc_kit.report.scored_submission import read_columns, read_scored_submission
+    from dfdc_kit.scoring.metric import displayed
     from dfdc_kit.scoring.slices import MOST_VALUES, find_slices
 
     challenge = challenges.load()
@@ -61,21 +62,25 @@ def slices(
         raise UsageError(f"No column {unknown[0]}.", hint=suggest(unknown[0], list(known), label="Columns"))
     if not by:  # a column of texts that are all different is no error where it was not asked for
         columns = {name: values for name, values in known.items() if 1 < len(set(values)) <= MOST_VALUES}
+    decimals = challenge.metric.displayed_decimals
     found = find_slices(scored.losses, columns, scored.originals)
     if as_json:
         return print_json(
             {"csv": scored.csv, "solution": scored.solution, "rows": len(scored.names), "slices": found}
             | {"loss": float(scored.losses.mean()), "clustered_by": scored.clustered_by, "columns": sorted(known)}
         )
-    out.print(f"mean loss [bold]{scored.losses.mean():.5f}[/] of {plural(len(scored.names), 'row')}\n")
-    out.print(_table(found))
+    loss = displayed(float(scored.losses.mean()), decimals)
+    out.print(f"mean loss [bold]{loss}[/] of {plural(len(scored.names), 'row')}\n")
+    out.print(_table(found, decimals))
     tested = sum(one.p_value is not None for one in found)
     say(f"\np: corrected for {plural(tested, 'slice')} (Holm), rows of one {scored.clustered_by} together; - : too few")
     return None
 
 
-def _table(found: "list[Slice]") -> "Table":
+def _table(found: "list[Slice]", decimals: int) -> "Table":
     from rich.table import Table
+
+    from dfdc_kit.scoring.metric import displayed
 
     table = Table("slice", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("rows", "loss", "95 % interval", "to the rest", "p"):
@@ -84,6 +89,6 @@ def _table(found: "list[Slice]") -> "Table":
         interval = f"{one.interval.low:.3f} to {one.interval.high:.3f}" if one.interval else "-"
         p = "-" if one.p_corrected is None else "<0.001" if one.p_corrected < 0.001 else f"{one.p_corrected:.3f}"
         style = "bold" if one.significant else ""
-        name = plain(f"{one.column} {one.value}")
-        table.add_row(name, f"{one.rows:,}", f"{one.loss:.4f}", interval, f"{one.difference:+.4f}", p, style=style)
+        numbers = (f"{one.rows:,}", displayed(one.loss, decimals), interval, f"{one.difference:+.4f}", p)
+        table.add_row(plain(f"{one.column} {one.value}"), *numbers, style=style)
     return table

@@ -16,7 +16,7 @@ from dfdc_kit.report.run_report import load
 from dfdc_kit.report.scored_submission import ScoredSubmission, read_scored_submission
 from dfdc_kit.scoring.compare import ComparedSubmission, Comparison, compare
 from dfdc_kit.scoring.intervals import Interval
-from dfdc_kit.scoring.metric import load_metric
+from dfdc_kit.scoring.metric import displayed, load_metric
 from dfdc_kit.scoring.score import CONSTANT
 
 PAGE = "comparison.html"
@@ -99,7 +99,7 @@ def _pair_notes(found: Comparison) -> list[str]:
 # --------------------------------------------------------------------------------------------------------- words, page
 
 
-def advice(found: Comparison) -> list[str]:
+def advice(found: Comparison, challenge: Challenge) -> list[str]:
     """What to conclude, in sentences: ties, the smallest difference, blends, finals."""
     numbers = {one.name: f"#{at}" for at, one in enumerate(found.submissions, 1)}
     groups = [f"{numbers[group[0]]} to {numbers[group[-1]]}" for group in found.ties]
@@ -113,7 +113,8 @@ def advice(found: Comparison) -> list[str]:
     if found.blends:
         best = found.blends.best
         members = "all" if len(best.members) == len(numbers) else " ".join(numbers[name] for name in best.members)
-        lines.append(f"Best blend here: {best.method} of {members}, {best.score:.5f} ({best.gain:+.5f}, optimistic)")
+        score = displayed(best.score, challenge.metric.displayed_decimals)
+        lines.append(f"Best blend here: {best.method} of {members}, {score} ({best.gain:+.5f}, optimistic)")
         lines.append(f"Gain of blending, both chosen on other {found.clustered_by}s: {gain_text(found)}")
     for final in found.finals[:1]:
         chosen = " and ".join(numbers[name] for name in final.names)
@@ -144,7 +145,8 @@ def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str
         found=found,
         notes=notes,
         challenge=challenge,
-        advice=advice(found),
+        advice=advice(found, challenge),
+        decimals=challenge.metric.displayed_decimals,
         plotted=found.pairs if len(found.pairs) <= MOST_PLOTTED else found.pairs[: len(submissions) - 1],
         number={one.name: at for at, one in enumerate(submissions, 1)},
         scores=Axis.of([value for one in submissions for value in _ends(one.score, one.interval)] + _constants(found)),

@@ -18,6 +18,7 @@ from dfdc_kit.report.score_plots import score_plots
 from dfdc_kit.report.summary import forecast_basis, roughness, summarise, time_range
 from dfdc_kit.report.thumbnails import thumbnails
 from dfdc_kit.scoring.diagnostics import describe
+from dfdc_kit.scoring.metric import displayed
 
 if TYPE_CHECKING:
     import jinja2
@@ -58,7 +59,7 @@ def template(path: Path, **filters: Callable[..., str]) -> "jinja2.Template":
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= filters
+    environment.filters |= {"displayed": displayed, **filters}
     return environment.from_string(path.read_text(encoding="utf-8"))
 
 
@@ -72,6 +73,7 @@ def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingPro
     return page.render(
         report=report,
         summary=summarise(report),
+        decimals=report.challenge.metric.displayed_decimals,
         started=datetime.fromisoformat(report.started).strftime("%Y-%m-%d %H:%M UTC"),
         width=svg.WIDTH,
         height=svg.HEIGHT,

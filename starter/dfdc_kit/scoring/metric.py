@@ -68,7 +68,7 @@ def load_metric(path: Path) -> LoadedMetric:
 
 
 def displayed(value: float, decimals: int = 5) -> str:
-    """`value` as the leaderboard shows it: truncated, not rounded.
+    """A score or a loss as the leaderboard shows it: truncated, not rounded. Differences are rounded.
 
     >>> displayed(0.6931471805599453)
     '0.69314'
