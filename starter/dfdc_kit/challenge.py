@@ -56,6 +56,7 @@ class Sizes(Settings, frozen=True, kw_only=True):
     public_test_videos: int
     private_test_videos: int
     train_parts: int = 0
+    typical_video: tuple[int, int, int] | None = None  # frames, width, height; None: not known
 
 
 class Parts(Settings, frozen=True, kw_only=True):

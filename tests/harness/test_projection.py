@@ -20,6 +20,7 @@ from dfdc_kit.report.run_report import Noise, Projection, TimeForecast, VideoRea
 
 QUIET = Noise(other_programs_share=0.0, load_average_before=0.0, probes=100, probe_cpu_s=(1.0, 1.0, 1.0))
 TESTS = {"public": 4000, "private": 10_000}
+GIVEN = {"profile_name": "kaggle-2020-cpu", "videos": TESTS, "cpu_time_s": None, "noise": QUIET}
 
 
 def reads_of(costs, start: float = 3.0) -> list[VideoRead]:
@@ -121,19 +122,45 @@ def test_fewer_than_8_videos_have_no_upper_bound():
     assert verdict(here, 1e9) == "cannot tell"
     assert verdict(here, here.low_s / 2) == "does not fit"
     forecast = forecast_of(np.full(5, 0.9))
-    assert summary.fit_sentence(forecast) == "fits 9 h: unclear, roughly 60 min for 4,000 videos"
+    assert summary.fit_sentence(forecast) == "about 60 min for 4,000 videos (rough: only 5 videos), limit 9 h"
     assert summary.time_range(forecast.outlooks[0].local, 5) == "about 60 min (rough: only 5 videos)"
 
 
 def test_rough_projection_decides_only_what_is_far_from_the_limit():
-    """Fewer than 50 videos: a factor of 10 each way, but never below the time spent and the cheapest cost seen."""
+    """Fewer than 50 videos: a factor of 4 each way, but never below the time spent and the cheapest cost seen."""
     here = project(per_video(reads_of([2.0] * 20), 43.0, 20), 4000)
     assert here.median_s == pytest.approx(43 + 3980 * 2)
     assert here.low_s == pytest.approx(here.median_s)  # no cost was below 2 s
-    assert here.high_s == pytest.approx(here.median_s * 10)
-    assert verdict(here, 100_000) == "fits"
-    assert verdict(here, 50_000) == "cannot tell"
+    assert here.high_s == pytest.approx(here.median_s * 4)
+    assert verdict(here, 33_000) == "fits"
+    assert verdict(here, 25_000) == "cannot tell"
     assert verdict(here, 4000) == "does not fit"
+    few = project(per_video(reads_of([2.0] * 8), 19.0, 8), 4000)
+    assert few.high_s == pytest.approx(few.median_s * 8)
+
+
+def test_small_sample_has_no_verdict_unless_it_is_far_from_the_limit():
+    rough, far = forecast_of([0.75] * 16), forecast_of([0.1] * 16)
+    assert summary.fit_sentence(rough) == "about 50 min for 4,000 videos (rough: only 16 videos), limit 9 h"
+    assert "take 1 to 3 times as long. For a verdict, measure 50 videos." in summary.hosted_reason(rough)
+    assert summary.fit_sentence(far) == "fits 9 h: yes, about 6.7 min for 4,000 videos (rough: only 16 videos)"
+    assert summary.hosted_reason(far) == ""
+
+
+def test_videos_smaller_than_those_of_the_hidden_test_do_not_prove_that_it_fits():
+    """67 min for 4,000 videos of 640x360; those of 1920x1080 may take nine times as long."""
+    sizes = {f"{i}.mp4": 300.0 * 640 * 360 for i in range(200)}
+    known = {"sizes": sizes, "typical_size": 300.0 * 1920 * 1080}
+    small = forecast_of(noise(8, 200, 0.1), **known)
+    assert [outlook.hosted_verdict for outlook in small.outlooks] == ["cannot tell"] * 2
+    assert summary.fit_sentence(small) == "about 67 min for 4,000 videos like these, limit 9 h"
+    assert "test videos are about 9 times larger than these" in summary.hosted_reason(small)
+    alike = forecast_of(noise(8, 200, 0.1), sizes=sizes, typical_size=300.0 * 640 * 480)
+    assert summary.fit_sentence(alike) == "fits 9 h: yes, about 67 min for 4,000 videos"
+    slow = forecast_of(20 * noise(8, 200, 0.1), **known)
+    assert summary.fit_sentence(slow) == "fits 9 h: no, about 22 h for 4,000 videos like these"
+    unread = forecast_time([], 1.6, 16, profiles.load("kaggle-2020-cpu"), **GIVEN | known)
+    assert unread.size_ratio == 1
 
 
 def test_low_end_is_never_below_time_spent_plus_the_cheapest_costs():
@@ -339,7 +366,7 @@ def test_video_sizes_come_from_the_headers(sample, tmp_path):
 
 def forecast_of(costs, wall_time_s: float | None = None, profile: str = "kaggle-2020-cpu", **more) -> TimeForecast:
     wall = 3 + float(np.sum(costs)) if wall_time_s is None else wall_time_s
-    given = {"profile_name": profile, "videos": TESTS, "cpu_time_s": wall, "noise": QUIET} | more
+    given = GIVEN | {"profile_name": profile, "cpu_time_s": wall} | more
     return forecast_time(reads_of(costs), wall, len(costs), profiles.load(profile), **given)
 
 

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 
 from dfdc_kit import __version__
@@ -11,7 +12,7 @@ from dfdc_kit.errors import OutputError
 from dfdc_kit.files import file_sha256
 from dfdc_kit.harness.collect import fallback_rows
 from dfdc_kit.harness.environment import environment_diffs, machine
-from dfdc_kit.harness.forecast.memory_growth import FEWEST_VIDEOS, memory_growth
+from dfdc_kit.harness.forecast.memory_growth import memory_growth
 from dfdc_kit.harness.forecast.time_forecast import forecast_time, video_sizes
 from dfdc_kit.harness.judge import judge
 from dfdc_kit.harness.observe import observe
@@ -91,7 +92,7 @@ def _report(
     """Everything about the run in one record: what was run, what was observed, and what explains the score."""
     submission, dataset, challenge = request.submission, request.dataset, request.challenge
     local = machine(submission.settings.packages)
-    sizes = video_sizes(dataset.videos) if len(observation.reads) >= FEWEST_VIDEOS else {}
+    sizes = video_sizes(dataset.videos) if observation.reads else {}
     growth = memory_growth(observation.outcome.usage.memory_samples, observation.reads, sizes)
     can_forecast = judgement.verdict is Verdict.COMPLETE or observation.early_stop_reason
     return RunReport(
@@ -169,6 +170,7 @@ def _forecast(
         gpu_declared=request.submission.settings.gpu,
         leaking=growth is not None and growth.leaks,
         sizes=sizes,
+        typical_size=float(prod(tests.typical_video or (0,))),
         local=inputs.local_calibration,
         hosted=inputs.hosted_calibration,
     )

@@ -106,6 +106,7 @@ class TimeForecast(msgspec.Struct, frozen=True, kw_only=True):
     hosted_ratio: tuple[float, float] | None  # hosted seconds per local second, least and most
     hosted_refused: str  # why there is no estimate for the hosted machine; empty if there is one
     hosted_decoding_s: list[tuple[float, float]]  # by outlook: decoding every frame there, where nothing else is known
+    size_ratio: float = 1.0  # size of a test video over that of the measured ones; 1: alike, or not known
     constants: list[str]  # each constant with its source and date
     cautions: list[str]
 

@@ -172,19 +172,25 @@ def _of(limit_bytes: int | None) -> str:
 def fit_sentence(forecast: TimeForecast) -> str:
     """Whether the first hidden test fits on the hosted machine, and its time here.
 
-    For example "fits 9 h: yes, about 40 min for 4,000 videos".
+    For example "fits 9 h: yes, about 40 min for 4,000 videos". What was measured on few videos, or on smaller ones, has
+    no verdict unless it is clear: "about 51 min for 4,000 videos like these (rough: only 16 videos), limit 9 h".
     """
-    outlook = forecast.outlooks[0]
-    about = "roughly" if roughness(outlook.local, forecast.videos_measured) else "about"
-    time = f"{about} {format_time(outlook.local.median_s, 2)} for {plural(outlook.videos, 'video')}"
-    return f"fits {format_time(forecast.limit_s)}: {ANSWERS[outlook.hosted_verdict]}, {time}"
+    outlook, limit = forecast.outlooks[0], format_time(forecast.limit_s)
+    rough = roughness(outlook.local, forecast.videos_measured)
+    like_these = "" if forecast.size_ratio == 1 else " like these"
+    time = f"about {format_time(outlook.local.median_s, 2)} for {plural(outlook.videos, 'video')}{like_these}"
+    if rough:
+        time = f"{time} ({rough})"
+    if outlook.hosted_verdict == "cannot tell" and (rough or like_these):
+        return f"{time}, limit {limit}"
+    return f"fits {limit}: {ANSWERS[outlook.hosted_verdict]}, {time}"
 
 
 def roughness(projection: Projection, videos_measured: int) -> str:
     """Why only the median of a projection is worth printing; empty if its range is."""
-    if projection.high_s is not None and projection.high_s <= WIDE_FACTOR * projection.low_s:
+    few = 0 < videos_measured < ENOUGH_VIDEOS and projection.high_s != projection.low_s
+    if not few and projection.high_s is not None and projection.high_s <= WIDE_FACTOR * projection.low_s:
         return ""
-    few = 0 < videos_measured < ENOUGH_VIDEOS
     return f"rough: only {plural(videos_measured, 'video')}" if few else "rough"
 
 
@@ -239,11 +245,16 @@ def hosted_reason(forecast: TimeForecast) -> str:
         return ""
     if forecast.hosted_refused:
         return f"Time on Kaggle unknown: {forecast.hosted_refused}."
-    if outlook.local_verdict != "fits" or forecast.hosted_ratio is None:
+    if forecast.hosted_ratio is None:
         return ""
-    here = f"Here {time_range(outlook.local, forecast.videos_measured)}"
     least, most = forecast.hosted_ratio
-    return f"{here}; Kaggle's cores likely take {least:.2g} to {most:.2g} times as long. Details: {FILE}"
+    slower, ratio = f"Kaggle's cores likely take {least:.2g} to {most:.2g} times as long", forecast.size_ratio
+    if ratio != 1:
+        other = f"{ratio:.2g} times larger" if ratio > 1 else f"{1 / ratio:.2g} times smaller"
+        return f"{slower}, and test videos are about {other} than these. Details: {FILE}"
+    if roughness(outlook.local, forecast.videos_measured):
+        return f"{slower}. For a verdict, measure {ENOUGH_VIDEOS} videos. Details: {FILE}"
+    return f"Here {time_range(outlook.local, forecast.videos_measured)}; {slower}. Details: {FILE}"
 
 
 # ------------------------------------------------------------------------------------------------------------ messages

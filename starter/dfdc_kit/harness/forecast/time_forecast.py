@@ -19,6 +19,7 @@ from dfdc_kit.report.summary import noise_warning
 STOP_LEVEL = 0.99  # stricter than a report, as a run is checked many times
 STOP_AFTER, CHECK_AGAIN = 30, 1.2  # completions before the first check; then at each growth by this factor
 MOST_HEADERS = 2000
+ALIKE = 2.0  # videos of which the mean size differs by less than this factor count as like those of the hidden test
 
 
 def forecast_time(
@@ -34,13 +35,14 @@ def forecast_time(
     gpu_declared: bool = False,
     leaking: bool = False,
     sizes: Mapping[str, float] | None = None,
+    typical_size: float = 0.0,
     local: Calibration | None = None,
     hosted: Calibration | None = None,
 ) -> TimeForecast | None:
     """Whether the hidden tests finish in time; None where the profile has no time limit.
 
     `videos`: name of a hidden test -> how many videos it holds. `leaking`: whether memory grows with every video.
-    `sizes`: see `video_sizes`.
+    `sizes`: see `video_sizes`; `typical_size`: of a video of the hidden test; 0: not known.
     `local`, `hosted`: the calibrations of this machine and the hosted one.
     """
     limit_s = profile.limits.wall_time_s
@@ -58,9 +60,12 @@ def forecast_time(
         decoding = [time for time in times if time is not None]
     speedup = min(noise.speedup, cores / busy) if busy else noise.speedup  # no more than all cores
     costs = timings.costs_s if timings.basis == "reads" else []
-    outlooks = [
-        _outlook(name, n, timings, limit_s, ratio, (speedup, noise.slowdown), leaking) for name, n in videos.items()
-    ]
+    mean_size = sum(sizes.values()) / len(sizes) if sizes else 0.0
+    size_ratio = typical_size / mean_size if mean_size and typical_size and timings.basis != "no reads" else 1.0
+    if 1 / ALIKE < size_ratio < ALIKE:
+        size_ratio = 1.0
+    uncertainty = (speedup, noise.slowdown, size_ratio)
+    outlooks = [_outlook(name, n, timings, limit_s, ratio, uncertainty, leaking) for name, n in videos.items()]
     return TimeForecast(
         limit_s=limit_s,
         profile=profile_name,
@@ -75,6 +80,7 @@ def forecast_time(
         hosted_ratio=ratio.seconds,
         hosted_refused=ratio.refused,
         hosted_decoding_s=decoding,
+        size_ratio=size_ratio,
         constants=ratio.constants,
         cautions=list(_cautions(timings, outlooks, noise, leaking)),
     )
@@ -159,19 +165,19 @@ def _outlook(
     timings: Timings,
     limit_s: float,
     ratio: Ratio,
-    uncertainty: tuple[float, float],
+    uncertainty: tuple[float, float, float],
     leaking: bool,
 ) -> Outlook:
-    speedup, slowdown = uncertainty
+    speedup, slowdown, size_ratio = uncertainty
     local = project(timings, videos, leaking=leaking, speedup=speedup, slowdown=slowdown)
     hosted: Projection | None = None if ratio.seconds is None else project_hosted(local, ratio.seconds)
     return Outlook(
         name=name,
         videos=videos,
         local=local,
-        local_verdict=verdict(local, limit_s),
+        local_verdict=verdict(local, limit_s, size_ratio),
         hosted=hosted,
-        hosted_verdict="cannot tell" if hosted is None else verdict(hosted, limit_s),
+        hosted_verdict="cannot tell" if hosted is None else verdict(hosted, limit_s, size_ratio),
     )
 
 
