@@ -14,7 +14,7 @@ from msgspec import structs
 
 from dfdc_kit import challenge, profiles
 from dfdc_kit.data.dataset import find_dataset
-from dfdc_kit.harness.rejudge import rejudge
+from dfdc_kit.harness.judge import rejudge
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.sandbox import BACKENDS, choose

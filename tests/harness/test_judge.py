@@ -1,6 +1,7 @@
-"""Verdicts, each brought about by a real program: why it failed, and what to do."""
+"""Verdicts, each brought about by a real program: why it failed, and what to do; and judging a finished run again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,16 @@ from msgspec import structs
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.dataset import find_dataset
-from dfdc_kit.harness.judge import judge
+from dfdc_kit.errors import DataError
+from dfdc_kit.harness.judge import judge, rejudge
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.report.run_report import Scoring, load
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.submission.code import read_code_submission
 
 GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
+CASES = Path(__file__).parents[1] / "cases" / "reports"
+SOURCES = {"good": GOOD, "nan": GOOD + "write('nan')", "raises": "raise RuntimeError('x')"}
 HANDLED = "import sys, traceback\ntry:\n    open('model.pt')\nexcept OSError:\n    traceback.print_exc()\n"
 
 
@@ -172,3 +176,45 @@ def test_changed_input_is_found_after_staging_and_named_by_the_judge(tmp_path, s
     observation = structs.replace(saved.observation, changed_input=changed)
     judgement = judge(observation, Scoring(score=saved.score), saved.challenge, saved.profile)
     assert "Input files were changed" in judgement.why
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_unchanged_run_has_the_same_verdict_and_score(run, run_folder, source):
+    report = run(source)
+    second = rejudge(run_folder())
+    assert second.differences == []
+    assert (second.judgement, second.score) == (report.judgement, report.score)
+
+
+def test_run_with_a_changed_csv_is_refused(run, run_folder):
+    run(GOOD)
+    csv = run_folder() / "submission.csv"
+    csv.write_text(csv.read_text().replace("0.5", "0.6"))
+    with pytest.raises(DataError, match=r"submission\.csv has changed since the run"):
+        rejudge(run_folder())
+
+
+def test_edited_verdict_is_reported_as_a_difference(run, run_folder, dfdc_here):
+    run("raise RuntimeError('x')")
+    path = run_folder() / "run.json"
+    path.write_text(path.read_text().replace('"verdict": "exception"', '"verdict": "complete"'))
+    for command in ("rejudge", "judge-again"):  # its old name is a hidden alias
+        done = dfdc_here(command, path.parent)
+        assert done.returncode == 1
+        assert "verdict" in done.stdout
+
+
+def test_run_whose_solution_is_missing_keeps_its_verdict_and_says_what_was_not_repeated(
+    run, run_folder, sample, tmp_path
+):
+    shutil.copytree(sample, tmp_path / "data")
+    run(GOOD, data=tmp_path / "data")
+    (tmp_path / "data/solution/solution.csv").unlink()
+    second = rejudge(run_folder())
+    assert (second.differences, second.score) == ([], None)
+    assert "the solution is missing" in second.not_repeated
+
+
+def test_report_of_schema_3_is_judged_again(tmp_path):
+    (tmp_path / "run.json").write_bytes((CASES / "schema-3-timeout.json").read_bytes())
+    assert rejudge(tmp_path).differences == []

@@ -12,8 +12,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.harness.observe import environment
-from dfdc_kit.harness.run_python import OWN_PYTHON, make_python
-from dfdc_kit.harness.stage import Staged
+from dfdc_kit.harness.stage import OWN_PYTHON, Staged, make_python
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import BACKENDS, enforcement, process, supervise
 from dfdc_kit.sandbox.base import Job

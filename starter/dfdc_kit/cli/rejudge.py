@@ -21,7 +21,7 @@ def rejudge(
         dfdc rejudge last
         dfdc rejudge 20261124-031248-frame-stats
     """
-    from dfdc_kit.harness.rejudge import rejudge as judge_again
+    from dfdc_kit.harness.judge import rejudge as judge_again
     from dfdc_kit.report.history import find_run
 
     second = judge_again(find_run(runs, run))

@@ -2,29 +2,35 @@
 
 import os
 import queue
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines
 from dfdc_kit.harness.environment import NoiseWatch
 from dfdc_kit.harness.forecast.time_forecast import EarlyStopper, video_sizes
-from dfdc_kit.harness.missing import failed_imports, missing_inputs
+from dfdc_kit.harness.log_parser import failure_reason
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
+from dfdc_kit.submission.code import CodeSubmission
 from dfdc_kit.submission.expected_rows import ExpectedRows
-from dfdc_kit.submission.program import read_program
+from dfdc_kit.submission.packages import installed_versions, is_installed
+from dfdc_kit.submission.program import Program, read_program
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
 CSV_LIMIT_BYTES = 1 << 30
 ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # passed on: no tokens, no home
+INPUT_PATH = re.compile(r"(?:/kaggle/input|(?:^|(?<=['\"\s:=(]))(?:\.\./)+input)/([\w.@+ -]+(?:/[\w.@+ -]+)*)(.?)")
+PATTERN_SIGNS = ("*", "?", "[", "{", "%", "$", "\0")  # after these a name is only a beginning
+MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named ['\"]([\w.]+)['\"]")
 
 
 class BackgroundReporter:
@@ -132,10 +138,10 @@ def observe(
     last_output = last_lines(folder / LOG)
     submission = request.submission
     program = read_program(submission.folder, submission.program, alone=submission.alone)
-    unmounted, unshown = missing_inputs(program, staged, last_output, shows_paths=can_mount)
+    unmounted, unshown = _missing_inputs(program, staged, last_output, shows_paths=can_mount)
     failed = outcome.exit_code != 0
     same_python = not backend.uses_image
-    imports = failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
+    imports = _failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
     others = [] if csv_status == "collected" else csv_files(staged.working, request.challenge.submission.name)
     validation, table = (
         validate(folder / CSV, request.challenge, expected) if csv_status == "collected" else (None, None)
@@ -207,3 +213,57 @@ def environment(staged: Staged, *, gpu: bool) -> dict[str, str | Path]:
         "KAGGLE_IS_COMPETITION_RERUN": "1",
         "DFDC_INPUT_DIR": staged.input,
     }
+
+
+def input_paths(texts: Iterable[str]) -> set[str]:
+    """Paths below /kaggle/input in texts of a program or lines of a log, as far as they are fixed.
+
+    >>> sorted(input_paths(["../input/weights/a.pt", "open '/kaggle/input/faces/*.png'"]))
+    ['faces', 'weights/a.pt']
+    """
+    found = set()
+    for text in texts:
+        for match in INPUT_PATH.finditer(text):
+            path, follows = match[1].rstrip(" ."), match[2]
+            if follows in PATTERN_SIGNS and follows:
+                path = path.rpartition("/")[0]
+            if path:
+                found.add(path)
+    return found
+
+
+def _missing_inputs(
+    program: Program, staged: Staged, last_output: list[str], *, shows_paths: bool
+) -> tuple[list[str], list[str]]:
+    """Paths below /kaggle/input that code or log name: those that are not mounted; and those that are, but that this
+    sandbox does not show under that name (`shows_paths` False).
+    """
+    logged = input_paths(last_output)
+    named = logged | input_paths(text for text, _ in program.texts)
+    missing = {path for path in named if staged.lacks(path)}
+    longest = {path for path in missing if not any(other.startswith(f"{path}/") for other in missing)}
+    return sorted(longest), [] if shows_paths else sorted(logged - missing)
+
+
+def _failed_imports(
+    submission: CodeSubmission, program: Program, last_output: list[str], *, same_python: bool
+) -> dict[str, Any]:
+    """What explains the failure of a program, as fields of an Observation: all modules that it imports and that are
+    missing, and the versions of the packages that are not. same_python: it ran with the packages of this Python.
+    """
+    found: dict[str, Any] = {"package_versions": installed_versions() if same_python else {}}
+    first = MISSING_MODULE.search(failure_reason(last_output).exception)
+    if first is None:
+        return found
+    names = {first[1].partition(".")[0]}
+    if same_python:  # all at once, not only the first
+        imported = {one.module.partition(".")[0] for one in program.imports if not one.optional}
+        names |= {name for name in imported - program.local_modules if not is_installed(name)}
+    neighbours = [path for name in sorted(names) if (path := _beside(submission, name))]
+    return {**found, "missing_modules": sorted(names), "module_beside": neighbours[0].name if neighbours else ""}
+
+
+def _beside(submission: CodeSubmission, module: str) -> Path | None:
+    """The file or folder of a module next to a single-file submission, which does not belong to it."""
+    candidates = (submission.folder / f"{module}.py", submission.folder / module)
+    return next((path for path in candidates if submission.alone and path.exists()), None)

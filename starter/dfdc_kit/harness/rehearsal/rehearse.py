@@ -18,7 +18,6 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError, UsageError
 from dfdc_kit.harness.rehearsal import findings
-from dfdc_kit.harness.rehearsal.bisect import find_failing_input
 from dfdc_kit.harness.rehearsal.hard_inputs import HARD_INPUTS, HardInput, make, readers_of
 from dfdc_kit.harness.rehearsal.record import (
     ORDINARY,
@@ -29,7 +28,15 @@ from dfdc_kit.harness.rehearsal.record import (
     RehearsalSeverity,
     save,
 )
-from dfdc_kit.harness.rehearsal.trial import Trial, TrialInterruptedError, TrialRunner, TrialVideo, renamed, repeated
+from dfdc_kit.harness.rehearsal.trial import (
+    Trial,
+    TrialInterruptedError,
+    TrialRunner,
+    TrialVideo,
+    find_failing_input,
+    renamed,
+    repeated,
+)
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.history import Event, Kind, note_or_warn
