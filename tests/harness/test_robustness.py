@@ -9,6 +9,8 @@ from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import UsageError
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.robustness import CLEAN, robustness
+from dfdc_kit.report import history
+from dfdc_kit.report.history import Kind
 from dfdc_kit.report.robustness import FILE, PAGE, verdict_of
 from dfdc_kit.sandbox import choose
 from dfdc_kit.submission.code import read_code_submission
@@ -72,6 +74,10 @@ def test_degradation_that_misleads_the_submission_is_first_and_worse(compare, tm
     assert page.count("<img") == 12
     assert page.index("quarter-resolution") < page.index("re-encoding")
     assert not list(folder.glob(".videos-*"))
+    (event,) = history.read(tmp_path / "runs")
+    assert (event.kind, event.name, event.outcome) == (Kind.ROBUSTNESS, report.robustness_id, "complete")
+    assert (event.local_score, event.local_rows) == (report.clean.loss, 4)
+    assert event.message == "worst degradation: quarter-resolution, +1.5041"
 
 
 def test_run_that_fails_on_degraded_videos_is_named_first_with_its_folder(compare, tmp_path):

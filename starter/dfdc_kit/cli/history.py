@@ -1,4 +1,4 @@
-"""`dfdc history`: past runs, scores, rehearsals and submissions, with local and official scores."""
+"""`dfdc history`: past runs, scores, rehearsals, robustness reports and submissions, with local and official scores."""
 
 import sys
 from enum import StrEnum
@@ -19,6 +19,7 @@ class KindChoice(StrEnum):
     RUN = "run"
     SCORE = "score"
     REHEARSAL = "rehearsal"
+    ROBUSTNESS = "robustness"
     SUBMISSION = "submission"
 
 
@@ -36,7 +37,7 @@ def history(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List past runs, scores, rehearsals and submissions.
+    """List past runs, scores, rehearsals, robustness reports and submissions.
 
     Newest first: id, outcome, data set, local score, its difference to the best
     on the same data, and the official score that the same code got at Kaggle.

@@ -23,6 +23,7 @@ from dfdc_kit.formatting import plural
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import new_folder, run
 from dfdc_kit.harness.training_folder import find_training_folder
+from dfdc_kit.report.history import Event, Kind, note_or_warn
 from dfdc_kit.report.robustness import DegradedRun, RobustnessReport, save
 from dfdc_kit.report.run_report import CSV, RunReport
 from dfdc_kit.report.verdicts import Verdict
@@ -95,7 +96,29 @@ def robustness(
         caution=_caution(len(set(clusters))),
     )
     save(report, trials.pictures, folder)
+    note_or_warn(runs, _event(report, request), warn)
     return report
+
+
+def _event(report: RobustnessReport, request: RunRequest) -> Event:
+    """The row of the history: the loss on the clean videos, and the worst degradation as its message."""
+    worst = next((run for run in report.kinds if run.difference is not None), None)
+    return Event(
+        kind=Kind.ROBUSTNESS,
+        name=report.robustness_id,
+        happened=report.started,
+        submission=report.submission,
+        submission_sha256=report.submission_sha256,
+        outcome=report.outcome,
+        message=f"worst degradation: {worst.kind}, {worst.difference:+.4f}" if worst else "",
+        local_score=report.clean.loss,
+        local_rows=report.videos,
+        lower_is_better=request.challenge.metric.lower_is_better,
+        metric=request.challenge.metric.name,
+        data=str(Path(request.dataset.solution or report.data_folder).resolve()),
+        profile=report.profile_name,
+        folder=report.robustness_id,
+    )
 
 
 def _originals(request: RunRequest) -> dict[str, str]:

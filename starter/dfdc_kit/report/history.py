@@ -1,4 +1,4 @@
-"""The local history: runs, scores, rehearsals and submissions in one SQLite file below the runs folder."""
+"""The local history: what was run, scored, rehearsed and submitted, in one SQLite file below the runs folder."""
 
 import csv
 import io
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     RUN = "run"
     SCORE = "score"
     REHEARSAL = "rehearsal"
+    ROBUSTNESS = "robustness"
     SUBMISSION = "submission"
 
 
@@ -33,13 +34,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the history. Kind and name together are unique: recording an event again replaces it."""
 
     kind: Kind
-    name: str  # run id, rehearsal id, submission id; of a score, its time and the CSV's name
+    name: str  # id of the run, rehearsal, robustness report or submission; of a score, its time and the CSV's name
     happened: str  # ISO 8601, UTC
     submission: str
     submission_sha256: str = ""  # of the code; empty where only a CSV is known
     csv_sha256: str = ""
-    outcome: str  # verdict of a run, outcome of a rehearsal, status of a submission
-    message: str = ""  # of `dfdc run --message`
+    outcome: str  # verdict of a run, outcome of a rehearsal or robustness report, status of a submission
+    message: str = ""  # of `dfdc run --message`; of a robustness report the worst degradation
     local_score: float | None = None
     local_rows: int | None = None  # number of scored rows
     lower_is_better: bool = True
