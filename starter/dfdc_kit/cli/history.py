@@ -37,7 +37,7 @@ def history(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List past runs, scores, rehearsals, robustness reports and submissions.
+    """List what was run, scored, rehearsed and submitted.
 
     Newest first: id, outcome, data set, local score, its difference to the best
     on the same data, and the official score that the same code got at Kaggle.
