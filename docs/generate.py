@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from dfdc_kit.cli.app import PANELS, app
+from dfdc_kit.cli.app import PANELS, build_app
 from dfdc_kit.errors import ERRORS, KitError
 from dfdc_kit.report.verdicts import MEANINGS
 from dfdc_kit.submission.validate import reference as submission_rules
@@ -19,7 +19,7 @@ MADE = "<!-- made by docs/generate.py: change the code, not this page -->\n\n"
 
 def cli() -> str:
     """Every command with its arguments and options, in the order of `dfdc --help`."""
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = get_command(build_app()).commands  # type: ignore[attr-defined]
     lines = ["# Commands\n", "| command | what it does |", "| --- | --- |"]
     lines += [f"| `dfdc {name}` | {_summary(commands[name])} |" for panel in PANELS.values() for name in panel]
     for panel in PANELS.values():

@@ -17,6 +17,10 @@ from fake_kaggle import FakeKaggle
 # A shell that starts the tests in the background has Ctrl-C ignored, by their children too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The commands that tests start, about a thousand, find their modules compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

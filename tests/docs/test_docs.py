@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from dfdc_kit.cli.app import app
+from dfdc_kit.cli.app import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -130,7 +130,7 @@ def leaves(group, *words: str):
             yield " ".join(("dfdc", *words, name)), command
 
 
-COMMANDS = dict(leaves(get_command(app)))
+COMMANDS = dict(leaves(get_command(build_app())))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dfdc_kit.cli.app import app
+from dfdc_kit.cli.app import build_app
 from dfdc_kit.errors import UsageError
 from dfdc_kit.submission.code import baselines
 from dfdc_kit.submission.model_card import model_card
@@ -32,9 +32,9 @@ def test_unknown_baseline_names_the_nearest_one():
 
 @pytest.mark.parametrize("name", sorted(baselines()))
 def test_baselines_command_shows_every_card(name, capsys):
-    app(["baselines", name], standalone_mode=False)
+    build_app()(["baselines", name], standalone_mode=False)
     printed = capsys.readouterr().out
     assert printed.startswith(f"{name}: ")
     assert "next: dfdc run" in printed
-    app(["baselines", name, "--json"], standalone_mode=False)
+    build_app()(["baselines", name, "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["name"] == name

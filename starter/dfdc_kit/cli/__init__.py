@@ -34,12 +34,12 @@ def main() -> None:
 
 def _run_command() -> int:
     """Run the command in `sys.argv`; its exit code."""
-    from dfdc_kit.cli.app import app, click_exception
+    from dfdc_kit.cli.app import app_for, click_exception
 
     try:
         try:
             _check_arguments_are_text(sys.argv)
-            return app(standalone_mode=False) or 0
+            return app_for(sys.argv[1:])(standalone_mode=False) or 0
         finally:
             sys.stdout.flush()
     except KitError as error:

@@ -1,41 +1,14 @@
-"""All commands, in the groups that `dfdc --help` shows."""
+"""All commands, in the groups that `dfdc --help` shows. A command's module is imported only where it is needed."""
 
 import os
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dfdc_kit import __version__
-from dfdc_kit.cli import (
-    audit,
-    baselines,
-    calibrate,
-    calibrate_predictions,
-    check,
-    compare,
-    competition,
-    data,
-    data_make,
-    degrade,
-    doctor,
-    download,
-    history,
-    judge,
-    leaderboard,
-    new,
-    open_report,
-    parity,
-    profiles,
-    rehearse,
-    rejudge,
-    robustness,
-    run,
-    score,
-    slices,
-    submit,
-    validate,
-)
 
 
 class _PlainFlags:
@@ -63,25 +36,12 @@ def click_exception() -> type[Exception]:
     return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
-app = typer.Typer(
-    cls=Group,
-    name="dfdc",
-    help="Score your submission locally, under Kaggle's limits, before you use one of two daily submissions.",
-    epilog="First time here?  `dfdc run baselines/frame-stats`  scores a baseline on the bundled sample.",
-    rich_markup_mode="rich",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dfdc {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
@@ -98,42 +58,73 @@ def _options(
         os.environ["DFDC_CHALLENGE"] = challenge  # which `challenge.load` reads, here and in child processes
 
 
-PANELS: dict[str, dict[str, Any]] = {
-    "Start here": {"run": run.run, "new": new.new, "baselines": baselines.baselines},
+# Panel of `dfdc --help` -> command -> module.function
+PANELS: dict[str, dict[str, str]] = {
+    "Start here": {"run": "run.run", "new": "new.new", "baselines": "baselines.baselines"},
     "Check and score": {
-        "check": check.check,
-        "validate": validate.validate,
-        "score": score.score,
-        "compare": compare.compare,
-        "slices": slices.slices,
-        "calibrate-predictions": calibrate_predictions.calibrate_predictions,
-        "rehearse": rehearse.rehearse,
-        "robustness": robustness.robustness,
-        "rejudge": rejudge.rejudge,
-        "parity": parity.parity,
+        "check": "check.check",
+        "validate": "validate.validate",
+        "score": "score.score",
+        "compare": "compare.compare",
+        "slices": "slices.slices",
+        "calibrate-predictions": "calibrate_predictions.calibrate_predictions",
+        "rehearse": "rehearse.rehearse",
+        "robustness": "robustness.robustness",
+        "rejudge": "rejudge.rejudge",
+        "parity": "parity.parity",
     },
-    "Competition": {"judge": judge.judge},
-    "Data": {"download": download.app, "data": data.data, "audit": audit.audit},
-    "Competitions": {"competition": competition.app},
-    "Kaggle": {"submit": submit.submit, "leaderboard": leaderboard.leaderboard},
+    "Competition": {"judge": "judge.judge"},
+    "Data": {"download": "download.app", "data": "data.data", "audit": "audit.audit"},
+    "Competitions": {"competition": "competition.app"},
+    "Kaggle": {"submit": "submit.submit", "leaderboard": "leaderboard.leaderboard"},
     "This machine and past runs": {
-        "doctor": doctor.doctor,
-        "calibrate": calibrate.calibrate,
-        "profiles": profiles.profiles,
-        "history": history.history,
-        "open": open_report.open_report,
+        "doctor": "doctor.doctor",
+        "calibrate": "calibrate.calibrate",
+        "profiles": "profiles.profiles",
+        "history": "history.history",
+        "open": "open_report.open_report",
     },
 }
-data.data.command("add")(data.add)
-data.data.command("degrade")(degrade.degrade)
-data.data.command("make")(data_make.make)
-for _panel, _commands in PANELS.items():
-    for _name, _command in _commands.items():
-        if isinstance(_command, typer.Typer):
-            for _sub in _command.registered_commands:
-                _sub.cls = Command
-            app.add_typer(_command, name=_name, cls=Group, rich_help_panel=_panel)
-        else:
-            app.command(_name, cls=Command, rich_help_panel=_panel)(_command)
-app.command("judge-one", cls=Command, hidden=True)(judge.judge_one)
-app.command("judge-again", cls=Command, hidden=True)(rejudge.rejudge)  # the name of `rejudge` before 0.1.0
+HIDDEN = {
+    "judge-one": "judge.judge_one",
+    "judge-again": "rejudge.rejudge",  # the name of `rejudge` before 0.1.0
+}
+
+
+def app_for(arguments: list[str]) -> typer.Typer:
+    """The command line for these arguments: with one command where they begin with its name, else with all."""
+    known = {name for commands in (*PANELS.values(), HIDDEN) for name in commands}
+    return build_app(arguments[0] if arguments and arguments[0] in known else "")
+
+
+@cache
+def build_app(only: str = "") -> typer.Typer:
+    """The command line `dfdc` with all commands, or with `only` one, which starts faster."""
+    app = typer.Typer(
+        cls=Group,
+        name="dfdc",
+        help="Score your submission locally, under Kaggle's limits, before you use one of two daily submissions.",
+        epilog="First time here?  `dfdc run baselines/frame-stats`  scores a baseline on the bundled sample.",
+        rich_markup_mode="rich",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for panel, commands in (*PANELS.items(), ("", HIDDEN)):
+        for name, place in commands.items():
+            if only in ("", name):
+                _add(app, name, place, panel)
+    return app
+
+
+def _add(app: typer.Typer, name: str, place: str, panel: str) -> None:
+    """Add the command or group of commands at `place`, as in PANELS; without a panel it is hidden."""
+    module, attribute = place.split(".")
+    command = getattr(import_module(f"dfdc_kit.cli.{module}"), attribute)
+    if isinstance(command, typer.Typer):
+        for sub in command.registered_commands:
+            sub.cls = Command
+        app.add_typer(command, name=name, cls=Group, rich_help_panel=panel)
+    else:
+        app.command(name, cls=Command, rich_help_panel=panel or None, hidden=not panel)(command)

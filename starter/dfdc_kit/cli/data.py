@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfdc_kit.cli import data_make, degrade
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
 from dfdc_kit.cli.download import KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
@@ -253,6 +254,7 @@ def _status_row(found: "FolderStatus") -> tuple[str, ...]:
     return plain(found.name), f"{found.videos:,}", format_bytes(found.bytes), *texts
 
 
+@data.command()
 def add(
     archives: Annotated[
         list[Path], typer.Argument(readable=False, metavar="ZIP...", help="Archives as saved by the browser.")
@@ -298,3 +300,7 @@ def _show_ingested(result: "IngestResult") -> None:
     files = f"{plural(result.files, 'file')}, {format_bytes(result.size_bytes)}"
     end = "removed" if result.removed else "kept"
     out.print(f"{plain(result.name)}: {files}; {plain(str(result.archive))} {end}", soft_wrap=True)
+
+
+data.command()(degrade.degrade)
+data.command()(data_make.make)
