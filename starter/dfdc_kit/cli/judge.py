@@ -295,12 +295,7 @@ def judge_one(
 
     Prints one line of JSON for each. Exit code 0: each has a result; 3: some have none.
     """
-    import os
-    import sys
+    from dfdc_kit.competition.worker import main
 
-    from dfdc_kit.competition.worker import judge_tasks
-
-    if cores:
-        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
-    outcomes = judge_tasks(judging, tasks, engine, sys.stdin, sys.stdout, stop_with_stdin=stop_with_stdin)
-    raise typer.Exit(0 if all(kind == "judged" for kind in outcomes) else 3)
+    options = ["--engine", engine, "--cores", cores, *(["--stop-with-stdin"] if stop_with_stdin else [])]
+    raise typer.Exit(main([str(judging), *(tasks or []), *options]))

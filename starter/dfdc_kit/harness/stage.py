@@ -130,7 +130,7 @@ class Staged:
             can_reflink = _can_reflink(dataset.videos[0], self.root)
             self._check_space(needed, can_reflink=can_reflink)
             for done, video in enumerate(dataset.videos, 1):
-                _copy(video, self.videos / video.name)
+                _copy(video, self.videos / video.name, can_reflink=can_reflink)
                 on_video(done, len(dataset.videos))
             self.sample_submission.write_bytes(sample)
             self._link(f"competitions/{self._challenge.slug}", self.input)
@@ -140,12 +140,12 @@ class Staged:
             for file in files:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _copy(file, target)
+                _copy(file, target, can_reflink=can_reflink)
             entry = self.source / submission.program
             self.command = [make_python(self.temporary / "home" / OWN_PYTHON), entry, *submission.arguments]
             if program_runner.is_needed(self.source, entry):
                 runner = self.source / RUNNER_AS_STAGED
-                _copy(Path(program_runner.__file__), runner)
+                _copy(Path(program_runner.__file__), runner, can_reflink=can_reflink)
                 self.command[1:1] = [runner]
         except OSError as error:
             raise OutputError(
@@ -179,7 +179,7 @@ class Staged:
             return
         self._check_space(size_bytes, can_reflink=can_reflink)
         for video in found.videos:
-            _copy(video, target / video.name)
+            _copy(video, target / video.name, can_reflink=can_reflink)
 
     def _attach(self, attached: AttachedInput, submission: Path, *, can_mount: bool) -> None:
         """One attached input, at each of its paths; nothing where its folder is not known here."""
@@ -196,7 +196,7 @@ class Staged:
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and path.resolve().is_relative_to(folder):
                     (target / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
-                    _copy(path, target / path.relative_to(folder))
+                    _copy(path, target / path.relative_to(folder), can_reflink=True)
         for name in attached.mount_points[1:]:
             self._link(name, target)
 
@@ -222,8 +222,11 @@ def stage(
         yield staged
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, *, can_reflink: bool) -> None:
     """Copy a file, as a reflink where possible. Never a hard link: writing to it would change the original."""
+    if not can_reflink:
+        shutil.copyfile(source, target)
+        return
     with source.open("rb") as reader, target.open("wb") as writer, suppress(OSError):
         fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
         return

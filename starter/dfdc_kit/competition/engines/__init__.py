@@ -1,4 +1,4 @@
-"""Engines: where tasks are judged. Each only starts `dfdc judge-one`, and keeps no state."""
+"""Engines: where tasks are judged. Each only starts worker processes (`competition/worker.py`), and keeps no state."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ class Engine(Protocol):
 
 def judge_command(judging: Path, engine: str, *arguments: str) -> list[str]:
     """The command that judges tasks of `judging` on any machine that has this kit."""
-    return [sys.executable, "-m", "dfdc_kit", "judge-one", str(judging), *arguments, "--engine", engine]
+    return [sys.executable, "-m", "dfdc_kit.competition.worker", str(judging), *arguments, "--engine", engine]
 
 
 def judge_in_child(judging: str, task: str, engine: str) -> str:

@@ -23,7 +23,7 @@ LOG = "workers.log"
 
 
 class Worker:
-    """One process of `dfdc judge-one` that reads tasks from a pipe, one a line."""
+    """One worker process that reads tasks from a pipe, one a line."""
 
     def __init__(self, judging: Path, cores: list[int]) -> None:
         command = judge_command(judging, "local", "--cores", ",".join(map(str, cores)))
