@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.cli import rehearse as command
-from dfdc_kit.cli.rehearsal_summary import NO_VIDEO_OPENED
+from dfdc_kit.cli.rehearse import NO_VIDEO_OPENED
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import UsageError
 from dfdc_kit.harness.rehearsal import record

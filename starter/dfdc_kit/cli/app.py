@@ -60,34 +60,33 @@ def _options(
 
 # Panel of `dfdc --help` -> command -> module.function
 PANELS: dict[str, dict[str, str]] = {
-    "Start here": {"run": "run.run", "new": "new.new", "baselines": "baselines.baselines"},
+    "Start here": {"run": "run.run", "new": "baselines.new", "baselines": "baselines.baselines"},
     "Check and score": {
         "check": "check.check",
         "validate": "validate.validate",
         "score": "score.score",
         "compare": "compare.compare",
-        "slices": "slices.slices",
+        "slices": "score.slices",
         "calibrate-predictions": "calibrate_predictions.calibrate_predictions",
         "rehearse": "rehearse.rehearse",
         "robustness": "robustness.robustness",
-        "rejudge": "rejudge.rejudge",
+        "rejudge": "history.rejudge",
         "parity": "parity.parity",
     },
-    "Competition": {"judge": "judge.judge"},
     "Data": {"download": "download.app", "data": "data.data", "audit": "audit.audit"},
-    "Competitions": {"competition": "competition.app"},
+    "Competitions": {"judge": "judge.judge", "competition": "competition.app"},
     "Kaggle": {"submit": "submit.submit", "leaderboard": "leaderboard.leaderboard"},
     "This machine and past runs": {
-        "doctor": "doctor.doctor",
-        "calibrate": "calibrate.calibrate",
-        "profiles": "profiles.profiles",
+        "doctor": "machine.doctor",
+        "calibrate": "machine.calibrate",
+        "profiles": "machine.profiles",
         "history": "history.history",
-        "open": "open_report.open_report",
+        "open": "history.open_report",
     },
 }
 HIDDEN = {
     "judge-one": "judge.judge_one",
-    "judge-again": "rejudge.rejudge",  # the name of `rejudge` before 0.1.0
+    "judge-again": "history.rejudge",  # the name of `rejudge` before 0.1.0
 }
 
 

@@ -40,7 +40,7 @@ def audit(
     show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find leaks and other data problems before you train.
+    """Find leaks and other problems in the data.
 
     Looks for originals in both training and validation, validation on the
     public test, duplicates, labels that the container reveals, missing

@@ -1,5 +1,6 @@
-"""`dfdc baselines`: list the bundled baselines, show one, and check that they still predict what was recorded."""
+"""`dfdc new` and `dfdc baselines`: start a submission; list, show and check the bundled baselines."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +25,7 @@ def baselines(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled baselines, show one, or check predictions.
+    """List, show or check the bundled baselines.
 
     Examples:
 
@@ -114,3 +115,24 @@ def _check(as_json: bool) -> None:
                 out.print(f"{one.name}: {one.why}", soft_wrap=True)
     if not all(one.as_expected for one in checks if one.checked):
         raise typer.Exit(1)
+
+
+def new(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="Folder to create; its name is the submission's name.")],
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="BASELINE", help="Start from this bundled baseline instead of the template."),
+    ] = "",
+) -> None:
+    """Create a code submission that runs as it is.
+
+    Examples:
+
+        dfdc new my-detector
+        dfdc new my-detector --from frame-stats
+    """
+    from dfdc_kit.submission.code import start
+
+    written = start(name, source)
+    out.print(f"created [bold]{plain(str(name))}/[/]: {', '.join(written)}", soft_wrap=True)
+    out.print(f"  next: dfdc run {plain(typed(name))}", soft_wrap=True)

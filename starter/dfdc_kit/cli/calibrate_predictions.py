@@ -30,7 +30,7 @@ def calibrate_predictions(
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all runs.")] = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Show how well predictions are calibrated, and what would help.
+    """Show how well predictions are calibrated.
 
     A reliability table; the parts of the log loss: calibration and refinement, by
     isotonic regression; and what a temperature, a clip or both would gain, with a

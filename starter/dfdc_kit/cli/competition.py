@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfdc_kit.competition.rules import Competition
 
 app = typer.Typer(
-    help="Run a competition: its rules, their check, and the board.",
+    help="Check a competition, and rank its submissions.",
     epilog="Example:  `dfdc competition show dfdc`  prints the rules of the Deepfake Detection Challenge.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli import data_make, degrade
+from dfdc_kit.cli import data_make
 from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
 from dfdc_kit.cli.download import KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
@@ -302,5 +302,5 @@ def _show_ingested(result: "IngestResult") -> None:
     out.print(f"{plain(result.name)}: {files}; {plain(str(result.archive))} {end}", soft_wrap=True)
 
 
-data.command()(degrade.degrade)
+data.command()(data_make.degrade)
 data.command()(data_make.make)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfdc_kit.kaggle.retry import RetryPolicy
 
 app = typer.Typer(
-    help="Download the challenge's data; resumes after an interruption.",
+    help="Download the challenge's data; can be resumed.",
     epilog="Example:  `dfdc download sample --dry-run`  shows what would be downloaded.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -1,5 +1,6 @@
-"""`dfdc history`: past runs, scores, rehearsals, robustness reports and submissions, with local and official scores."""
+"""Commands about past runs: `dfdc history`, `dfdc open` and `dfdc rejudge`."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json
+from dfdc_kit.cli.console import JsonOption, RunArgument, RunsOption, out, plain, print_json
 
 if TYPE_CHECKING:
     from dfdc_kit.report.history import Event
@@ -40,7 +41,7 @@ def history(
     """List what was run, scored, rehearsed and submitted.
 
     Newest first: id, outcome, data set, local score, its difference to the best
-    on the same data, and the official score that the same code got at Kaggle.
+    on the same data, and the official score of the same code, if there is one.
 
     Examples:
 
@@ -74,27 +75,27 @@ def history(
 
 
 def _show(events: "list[Event]") -> None:
-    """A line per event, and its message on a line below; no wider than 80 columns where the names allow it."""
-    rows = [("id", "outcome", "data set", "local", "vs best", "Kaggle")]
-    rows += [
-        (
-            _name(event),
-            _outcome(event),
-            _data(event),
-            _score(event.local_score),
-            _gap(event),
-            _score(event.official_score),
-        )
-        for event in events
+    """A line per event, and its message on a line below. Where a terminal is too narrow, the id has its own line."""
+    columns = [
+        ["id", *map(_name, events)],
+        ["outcome", *map(_outcome, events)],
+        ["data set", *map(_data, events)],
+        ["local", *(_score(event.local_score) for event in events)],
+        ["vs best", *map(_gap, events)],
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row, shown in zip(rows, [None, *events], strict=True):
-        left = "  ".join(f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True))
-        right = "  ".join(f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True))
-        line = plain(f"{left}  {right}")
-        out.print(f"[bold]{line}[/]" if shown is None else line, soft_wrap=True)
-        if shown is not None and shown.message:
-            out.print(f"  [dim]{plain(shown.message)}[/]", soft_wrap=True)
+    if any(event.official_score is not None for event in events):
+        columns.append(["Kaggle", *(_score(event.official_score) for event in events)])
+    widths = [max(map(len, column)) for column in columns]
+    own_line = out.is_terminal and sum(widths) + 2 * (len(widths) - 1) > out.width
+    for row, event in zip(zip(*columns, strict=True), [None, *events], strict=True):
+        cells = [
+            f"{cell:<{w}}" if at < 3 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines = [row[0], "  " + "  ".join(cells[1:])] if own_line else ["  ".join(cells)]
+        for line in lines:
+            out.print(f"[bold]{plain(line)}[/]" if event is None else plain(line), soft_wrap=True)
+        if event is not None and event.message:
+            out.print(f"  [dim]{plain(event.message)}[/]", soft_wrap=True)
 
 
 def _name(event: "Event") -> str:
@@ -132,3 +133,66 @@ def _score(score: float | None) -> str:
     from dfdc_kit.scoring.metric import displayed
 
     return "-" if score is None else displayed(score)
+
+
+def open_report(run: RunArgument = "last", runs: RunsOption = Path("runs")) -> None:
+    """Open the report of a run in the browser.
+
+    Prints the path of the report; that is all where there is no browser.
+
+    Examples:
+
+        dfdc open
+        dfdc open 20261124-031248-frame-stats
+    """
+    import webbrowser
+
+    from dfdc_kit.report.history import find_run
+    from dfdc_kit.report.html import write
+    from dfdc_kit.report.run_report import PAGE, load
+
+    folder = find_run(runs, run)
+    page = folder / PAGE
+    if not page.is_file():
+        write(load(folder), folder)
+    out.print(plain(str(page)), soft_wrap=True)
+    if _has_display():
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _has_display() -> bool:
+    """Whether a browser window can appear: a text browser would take over the terminal."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def rejudge(
+    run: RunArgument = "last",
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a finished run again from its saved files.
+
+    Exit code 1 if any result differs.
+
+    Examples:
+
+        dfdc rejudge last
+        dfdc rejudge 20261124-031248-frame-stats
+    """
+    from dfdc_kit.harness.judge import rejudge as judge_again
+    from dfdc_kit.report.history import find_run
+
+    second = judge_again(find_run(runs, run))
+    if as_json:
+        print_json(second)
+    else:
+        judgement = second.judgement
+        out.print(f"{second.run_id}: {judgement.verdict.value} {plain(judgement.why)}".rstrip(), soft_wrap=True)
+        if second.score is not None:
+            out.print(f"score {second.score.displayed} (in full {second.score.value!r})", soft_wrap=True)
+        if second.not_repeated:
+            out.print(f"[yellow]not repeated[/]: {plain(second.not_repeated)}", soft_wrap=True)
+        differences = ", ".join(second.differences)
+        out.print(f"DIFFERENT: {differences}" if differences else "IDENTICAL, bit for bit")
+    if second.differences:
+        raise typer.Exit(1)

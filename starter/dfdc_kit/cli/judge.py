@@ -88,7 +88,7 @@ def judge(
     inputs: InputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge many submissions in the sandbox, under one profile.
+    """Judge many submissions under one runtime profile.
 
     Each result is one folder in JUDGING/results. Killed or stopped at any
     moment, the same command goes on; what is judged is not judged again.

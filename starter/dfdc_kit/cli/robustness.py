@@ -25,7 +25,7 @@ from dfdc_kit.cli.console import (
     wanted,
     warn,
 )
-from dfdc_kit.cli.degrade import KindsOption
+from dfdc_kit.cli.data_make import KindsOption
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def robustness(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a submission on clean and degraded copies of videos.
+    """Compare a submission on clean and degraded videos.
 
     One run on the clean videos and one on the copies of each kind; paired
     differences of the loss with 95 % intervals, the worst first. The kinds are

@@ -57,7 +57,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide what the submission prints.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a submission under Kaggle's limits, validate and score it.
+    """Run a submission under Kaggle's limits, and score it.
 
     Exit code 0: complete and valid; 1: the submission is at fault; 3: this
     machine lacks something that Kaggle has, and the verdict names it.

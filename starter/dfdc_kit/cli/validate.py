@@ -43,7 +43,7 @@ def validate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a submission CSV against every rule of the format.
+    """Check the format of a submission CSV.
 
     Exit code 1 if it is not valid. Without --against, row ids are not checked.
     A solution is a CSV with a column Usage or with labels 0 and 1, a
