@@ -25,7 +25,6 @@ from dfdc_kit.cli.console import (
     print_json,
     warn,
 )
-from dfdc_kit.files import bundled
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -95,7 +94,6 @@ def submit(
         dfdc submit my-detector --yes --json > result.json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.cli.submit import SubmitScreen, show, show_plan
     from dfdc_kit.errors import UsageError
     from dfdc_kit.kaggle.submit.checks import RehearsalPolicy
     from dfdc_kit.kaggle.submit.dry_run import dry_run as plan_calls
@@ -117,7 +115,7 @@ def submit(
     policy = {None: RehearsalPolicy.REQUIRE, True: RehearsalPolicy.NOW, False: RehearsalPolicy.SKIP}[rehearse]
     if dry_run:
         planned = plan_calls(request, runs, policy)
-        return print_json(planned) if as_json else show_plan(planned)
+        return print_json(planned) if as_json else _show_plan(planned)
     if not yes and not sys.stdin.isatty():
         raise UsageError("No terminal to confirm on.", hint="Add --yes to submit without asking.")
     with SubmitScreen(err if as_json else out, yes=yes) as screen:
@@ -127,7 +125,7 @@ def submit(
         except KeyboardInterrupt:
             screen.info("Stopped. The same command continues from here.")
             raise
-    return print_json(attempt) if as_json else show(attempt)
+    return print_json(attempt) if as_json else _show(attempt)
 
 
 def _services(
@@ -229,7 +227,7 @@ class SubmitScreen:
         self._live, self._status = None, ""
 
 
-def show(attempt: "SubmitAttempt") -> None:
+def _show(attempt: "SubmitAttempt") -> None:
     """The result: official and local score."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row("official", f"[bold]{_score(attempt.official_score)}[/]", "public leaderboard")
@@ -244,6 +242,8 @@ def show(attempt: "SubmitAttempt") -> None:
 
 def _local_data(attempt: "SubmitAttempt") -> str:
     """What the local score was measured on."""
+    from dfdc_kit.files import bundled
+
     if attempt.local_score is None or attempt.local_rows is None:
         return "no labels, not scored"
     if Path(attempt.local_data).is_relative_to(bundled("sample_data")):
@@ -251,7 +251,7 @@ def _local_data(attempt: "SubmitAttempt") -> str:
     return f"{plural(attempt.local_rows, 'video')} of {attempt.local_data}"
 
 
-def show_plan(plan: "DryRun") -> None:
+def _show_plan(plan: "DryRun") -> None:
     """Every call in order, and what would be sent."""
     out.print(f"{plain(plan.submission)}: nothing was sent.\n")
     out.print(f"local run   {plain(plan.run or 'none of this code yet; made first')}", soft_wrap=True)
