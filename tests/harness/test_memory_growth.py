@@ -6,21 +6,23 @@ import pytest
 from dfdc_kit.harness.forecast.memory_growth import FEWEST_VIDEOS, memory_growth
 from dfdc_kit.report import summary
 from dfdc_kit.report.run_report import VideoRead
+from dfdc_kit.sandbox.monitor.watchdog import MOST_SAMPLES, SAMPLE_S
 
 MIB = 2**20
 PIXELS = np.array([124 * 152, 320 * 240, 640 * 360, 854 * 480, 1280 * 720, 1920 * 1080])
 RUNS = 200
+SLOWER_S = 2 * SAMPLE_S  # on a busy machine
 
 Run = tuple[list[tuple[float, int]], list[VideoRead], dict[str, float]]
 
 
-def simulate(seed: int, videos: int = 100, leak_bytes: float = 0.0) -> Run:
+def simulate(seed: int, videos: int = 100, leak_bytes: float = 0.0, sample_s: float = SAMPLE_S) -> Run:
     """Memory samples, reads and sizes of a program with random properties, on clips in random order.
 
     It loads its model, fills a cache, perhaps loads something late, holds 1 to 64 pictures of the current clip, and its
     allocator keeps a part of the most it ever held.
     """
-    rng = np.random.default_rng([11, seed])
+    rng = np.random.default_rng([2026, seed])  # the constants were chosen on other seeds
     pixels = rng.choice(PIXELS, videos) if rng.random() < 0.7 else np.full(videos, PIXELS[-1])
     costs = (0.1 + 0.9 * pixels / PIXELS[-1]) * rng.uniform(0.3, 1.5) * np.exp(0.3 * rng.standard_normal(videos))
     closed = 2 + np.cumsum(costs)
@@ -29,7 +31,9 @@ def simulate(seed: int, videos: int = 100, leak_bytes: float = 0.0) -> Run:
     late, late_at = rng.uniform(0, 200) * MIB * (rng.random() < 0.3), rng.integers(0, videos // 2)
     kept = rng.uniform(0, 1) * (rng.random() < 0.7)
     pictures = pixels * 3 * rng.uniform(1, 64)
-    at = np.arange(0, closed[-1], max(0.1, closed[-1] / 1500))
+    while closed[-1] > MOST_SAMPLES * sample_s:
+        sample_s *= 2
+    at = np.arange(0, closed[-1], sample_s)
     done = np.searchsorted(closed, at, side="right")
     now = np.minimum(done, videos - 1)
     part = np.clip((at - closed[now] + costs[now]) / costs[now], 0, 1)
@@ -44,17 +48,19 @@ def simulate(seed: int, videos: int = 100, leak_bytes: float = 0.0) -> Run:
     return samples, reads, {str(i): float(size) for i, size in enumerate(pixels)}
 
 
-def share_called_leaks(leak_bytes: float) -> float:
-    found = [memory_growth(*simulate(seed, leak_bytes=leak_bytes)) for seed in range(RUNS)]
+def share_called_leaks(leak_bytes: float, sample_s: float) -> float:
+    found = [memory_growth(*simulate(seed, leak_bytes=leak_bytes, sample_s=sample_s)) for seed in range(RUNS)]
     return sum(growth is not None and growth.leaks for growth in found) / RUNS
 
 
-def test_programs_without_a_leak_are_called_leaking_in_at_most_2_percent_of_runs():
-    assert share_called_leaks(0) <= 0.02
+@pytest.mark.parametrize("sample_s", [SAMPLE_S, SLOWER_S])
+def test_programs_without_a_leak_are_called_leaking_in_at_most_2_percent_of_runs(sample_s):
+    assert share_called_leaks(0, sample_s) <= 0.02
 
 
-def test_leaks_of_1_mib_a_video_are_seen_within_100_videos_in_95_percent_of_runs():
-    assert share_called_leaks(MIB) >= 0.95
+@pytest.mark.parametrize(("sample_s", "share"), [(SAMPLE_S, 0.95), (SLOWER_S, 0.9)])
+def test_leaks_of_1_mib_a_video_are_seen_within_100_videos_in_95_percent_of_runs(sample_s, share):
+    assert share_called_leaks(MIB, sample_s) >= share
 
 
 def steady(memory: np.ndarray, rate: int = 4) -> Run:

@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
+from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox.base import Ending
+from dfdc_kit.sandbox.monitor import watchdog
 from dfdc_kit.sandbox.monitor.process_tree import descendants
 from dfdc_kit.sandbox.monitor.watchdog import Watchdog, folder_bytes
 
@@ -177,3 +180,21 @@ def test_descendants_finds_a_child_with_a_misleading_name():
         child.stdout.readline()
         assert child.pid in {seen.pid for seen in descendants(os.getpid())}
         child.communicate(b"\n")
+
+
+def test_memory_of_several_processes_is_sampled_between_exact_measurements(tmp_path, monkeypatch):
+    """Without exact measurements, which are rarer and rarer here; 64 MiB shared by three processes count once."""
+    monkeypatch.setattr(watchdog, "SLOW_SAMPLE_S", 1e9)  # after 20 s there were 8
+    source = f"import os\nx = b'x' * {64 * MIB}\nfor _ in range(2): os.fork()\nprint(1, flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        for _ in range(4):
+            child.stdout.readline()
+        watching = Watchdog(os.getpid, tmp_path, tmp_path, Limits())
+        deadline = time.monotonic() + 20
+        while len(watching.memory_samples) < 12 and time.monotonic() < deadline:
+            watching.exceeded()
+            time.sleep(0.02)
+        child.communicate(b"\n" * 4)
+    sizes = [size for _, size in watching.memory_samples]
+    assert len(sizes) >= 12
+    assert 64 * MIB < min(sizes) <= max(sizes) < 120 * MIB

@@ -40,11 +40,13 @@ class Watchdog:
         gpu: GpuWatch | None = None,
     ) -> None:
         self.peak_memory_bytes = 0
-        self.peak_file_mapped_bytes = self._file_mapped_bytes = 0
+        self.peak_file_mapped_bytes = 0
         self.peak_processes = 0
         self._cpu_s_of: dict[int, float] = {}  # by process
         self.memory_samples: list[tuple[float, int]] = []  # (seconds after the start, bytes)
         self._sample_every_s, self._next_sample = SAMPLE_S, 0.0
+        self._measured_pids: set[int] = set()  # at the last exact measurement of memory
+        self._shared_bytes = 0  # sum of resident sizes less the exact size, then
         self._root = root
         self._gpu = gpu
         self._working, self._temporary = working, temporary
@@ -84,15 +86,16 @@ class Watchdog:
         limit = self._limits.memory_bytes
         resident_bytes = sum(process.resident_bytes for process in tree)
         if unlinked is None and (limit is None or resident_bytes <= limit):
-            if len(tree) == 1:  # nothing is shared; without what was mapped from files at the last slow sample
-                self._keep_sample(max(0, resident_bytes - self._file_mapped_bytes))
+            if {process.pid for process in tree} == self._measured_pids:  # what they share is hardly another amount
+                self._keep_sample(max(0, resident_bytes - self._shared_bytes))
             return None
         unlinked = unlinked or unlinked_files(tree)
         found = memory(tree, unlinked)
         if limit is not None and found.used > limit and len(tree) > EXACT_PROCESSES:
             found = memory(tree, unlinked, exact_count=None)
         self.peak_memory_bytes = max(self.peak_memory_bytes, found.used)
-        self._file_mapped_bytes = found.file_mapped
+        self._measured_pids = {process.pid for process in tree}
+        self._shared_bytes = resident_bytes - found.used
         self.peak_file_mapped_bytes = max(self.peak_file_mapped_bytes, found.file_mapped)
         self._keep_sample(found.used)
         return Ending.MEMORY if limit is not None and found.used > limit else None
