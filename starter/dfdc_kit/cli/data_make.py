@@ -22,7 +22,7 @@ def make(
     test: Annotated[int, typer.Option("--test", metavar="N", help="Number of test clips.")] = 400,
     seed: Annotated[int, typer.Option("--seed", help="Random seed: another seed, other clips.")] = 0,
     size: Annotated[
-        str, typer.Option("--size", help="640 (640x360, 2.4 s) or 1080p (1920x1080, 10 s, as in the challenge).")
+        str, typer.Option("--size", help="640 (640x360, 2 s) or 1080p (1920x1080, 10 s, as in the challenge).")
     ] = "640",
     people: Annotated[int, typer.Option("--people", metavar="N", help="People who take part; default: all.")] = 0,
     workers: Annotated[

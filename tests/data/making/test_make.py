@@ -22,7 +22,7 @@ pytest.importorskip("cv2", reason="made clips need the extra `faces`")
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.making import clips, layout, manipulations
 from dfdc_kit.data.making.make import MakeOptions, MakeReport, make_challenge, run_in_processes
-from dfdc_kit.data.making.scene import face_boxes
+from dfdc_kit.data.making.scene import face_box
 from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.files import OURS, hold_lock
 
@@ -166,8 +166,8 @@ def test_real_clip_and_fake_differ_in_the_face_only(made: Path):
         pair for pair, _ in layout.plan_pairs(OPTIONS, layout.split_people(OPTIONS)) if pair.names == (real, fake)
     )
     footage, _ = clips.shoot(pair)
-    middle = len(footage.frames) // 2
-    box = list(face_boxes([points for _, points in footage.warps[0]], pair.size, 0.3))[middle]
+    middle = len(footage) // 2
+    box = face_box(footage.warps[0][middle].points, pair.size, 0.3)
     assert box is not None
     shown = [frame_of(made / "train_sample_videos" / name, middle) for name in (real, fake)]
     changed = np.abs(shown[0].astype(int) - shown[1]).mean(2)

@@ -1,7 +1,7 @@
 """What happens to some test clips before their one encode: augmentations, and distractors drawn over the frames."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from itertools import count, cycle
 
 import cv2
 import numpy as np
@@ -12,29 +12,35 @@ from dfdc_kit.data.making.people import Image
 Filter = Callable[[Image], Image]
 
 
-@dataclass(frozen=True)
-class Change:
-    """A named change of a clip; the same seed changes the real clip and its fake alike."""
+def frame_filter(name: str, rng: np.random.Generator) -> Filter:
+    """A function that changes the frames of one clip, in their order; the same seed changes every clip alike."""
+    return DISTRACTORS[name](rng) if name in DISTRACTORS else AUGMENTATIONS[name](rng)
 
-    name: str
-    rng: np.random.Generator
 
-    def apply(self, frames: Iterable[Image]) -> Iterator[Image]:
-        """The changed frames (h, w, 3) uint8 BGR, as many and as large as before."""
-        if self.name in DISTRACTORS:
-            overlays = random_overlays(self.rng, self.name.removesuffix("-overlay"))
-            for number, frame in enumerate(frames):
-                picture = frame.copy()
-                draw_on(picture, overlays, number)
-                yield picture
-        elif self.name == "15-fps":
-            held: Image | None = None
-            for number, frame in enumerate(frames):
-                held = frame if held is None or number % 2 == 0 else held
-                yield held
-        else:
-            change = AUGMENTATIONS[self.name](self.rng)
-            yield from map(change, frames)
+def _overlay(kind: str) -> Callable[[np.random.Generator], Filter]:
+    def start(rng: np.random.Generator) -> Filter:
+        overlays, number = random_overlays(rng, kind), count()
+
+        def change(frame: Image) -> Image:
+            picture = frame.copy()
+            draw_on(picture, overlays, next(number))
+            return picture
+
+        return change
+
+    return start
+
+
+def _half_rate(_: np.random.Generator) -> Filter:
+    fresh = cycle((True, False))
+    shown: Image = np.empty(0, np.uint8)
+
+    def change(frame: Image) -> Image:
+        nonlocal shown
+        shown = frame if next(fresh) else shown
+        return shown
+
+    return change
 
 
 def _brightness(rng: np.random.Generator) -> Filter:
@@ -97,7 +103,7 @@ def _unchanged(_: np.random.Generator) -> Filter:
 
 
 AUGMENTATIONS: dict[str, Callable[[np.random.Generator], Filter]] = {
-    "15-fps": _unchanged,  # every second frame is shown twice
+    "15-fps": _half_rate,  # every second frame is shown twice
     "quarter-resolution": _quarter_resolution,
     "low-quality": _unchanged,  # a higher CRF in the one encode
     "brightness": _brightness,
@@ -107,7 +113,7 @@ AUGMENTATIONS: dict[str, Callable[[np.random.Generator], Filter]] = {
     "mirror": _mirror,
     "rotation": _rotation,
 }
-DISTRACTORS = ("text-overlay", "shape-overlay", "image-overlay")
+DISTRACTORS = {f"{kind}-overlay": _overlay(kind) for kind in ("text", "shape", "image")}
 LOW_QUALITY_CRF = 38
 
 

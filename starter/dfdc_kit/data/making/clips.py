@@ -1,26 +1,29 @@
 """One pair of clips, a real one and its fake: drawn from a seed, rendered, written."""
 
 import random
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
+import av
 import cv2
 import numpy as np
 
 from dfdc_kit.data.making import manipulations as manip
-from dfdc_kit.data.making.augment import LOW_QUALITY_CRF, Change, random_change
+from dfdc_kit.data.making.augment import LOW_QUALITY_CRF, frame_filter, random_change
 from dfdc_kit.data.making.degrade import random_for
-from dfdc_kit.data.making.people import Array, load, rig
+from dfdc_kit.data.making.people import Array, Image, load, rig
 from dfdc_kit.data.making.scene import Footage, Role, cast, film
-from dfdc_kit.data.making.video import Encoding, random_loudness, voice, write_clip
 
 SIZES = {"640": (640, 360), "1080p": (1920, 1080)}
-SECONDS = {"640": 2.4, "1080p": 10.0}
+SECONDS = {"640": 2.0, "1080p": 10.0}
 RATES = (Fraction(30000, 1001), Fraction(25), Fraction(25), Fraction(15))
 TWO_FACES, ENTERS_LATE, TALL, SILENT, AUDIO_SWAP = 0.12, 0.10, 0.15, 0.15, 0.10  # shares of the pairs
 AUGMENTED, DISTRACTED = 0.35, 0.25  # shares of the test pairs, independent of each other
 LARGE_CRF_LESS = 7  # large clips have the 2 to 5 Mbit/s of the challenge's
+SOUND_HZ = 44100
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -119,31 +122,152 @@ def shoot(pair: Pair) -> tuple[Footage, Array]:
     return film(actors, pair.size, times_s, rng, hand_px=1.2 * min(pair.size) / 360), speech
 
 
+def random_loudness(rng: np.random.Generator, times_s: Array) -> Array:
+    """How wide the mouth is in each frame (n,), 0..1: syllables in short phrases."""
+    wobble = 1.5 * np.sin(2 * np.pi * 0.7 * times_s)
+    beat = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(3.0, 4.2) * times_s + rng.uniform(0, 6) + wobble)
+    phrase = 1 / (1 + np.exp(-6 * np.sin(2 * np.pi * times_s / rng.uniform(1.8, 3.0) + rng.uniform(0, 6)) - 3))
+    return np.asarray(beat**1.3 * phrase * rng.uniform(0.5, 1.0), np.float32)
+
+
+def voice(rng: np.random.Generator, loudness: Array, fps: float) -> Array:
+    """A humming voice (samples,) in -1..1 as loud as the mouth is wide: a buzz through three resonances."""
+    count = int(len(loudness) / fps * SOUND_HZ)
+    t = np.arange(count, dtype=np.float32) / SOUND_HZ
+    hum_hz, wobble_hz = rng.uniform(95, 210), rng.uniform(0.6, 1.2)
+    phase = 2 * np.pi * np.cumsum(hum_hz * (1 + 0.06 * np.sin(2 * np.pi * wobble_hz * t))) / SOUND_HZ
+    formants = np.array([rng.uniform(450, 750), rng.uniform(1000, 1700), rng.uniform(2300, 2900)])
+    k = np.arange(1, 22)
+    gains = np.exp(-(((k[:, None] * hum_hz - formants) / (90 + 0.06 * formants)) ** 2)).sum(1) + 0.05
+    table_phase = np.linspace(0, 2 * np.pi, 1024, endpoint=False)
+    table = (gains / k**0.6) @ np.sin(k[:, None] * table_phase)  # one period of the buzz
+    buzz = table[(phase / (2 * np.pi) * 1024).astype(np.int64) % 1024]
+    level = np.interp(t, np.arange(len(loudness)) / fps, loudness)
+    sound = buzz / np.abs(table).max() * level * 0.4 + rng.standard_normal(count, np.float32) * 0.004
+    return np.asarray(sound, np.float32)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a clip is stored."""
+
+    fps: Fraction
+    crf: float  # x264: 0 lossless .. 51 worst
+    shrink: float  # down- and upsampling factor before the encode
+
+
+class ClipWriter:
+    """Encodes frames (h, w, 3) BGR of even size: H.264 High, yuv420p, key frames 250 apart; AAC mono if `sound`."""
+
+    def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding, sound: Array | None) -> None:
+        options = {"fflags": "+bitexact", "movflags": "+faststart"}
+        self._file = av.open(str(path), "w", format="mp4", options=options)
+        self._shrink, self._sound = encoding.shrink, sound
+        self._picture = self._file.add_stream("libx264", rate=encoding.fps)
+        self._picture.width, self._picture.height = size
+        self._picture.pix_fmt, self._picture.thread_count = "yuv420p", 1
+        # mbtree off: at a width of 360 x264 reads memory that it never wrote there, and no two files are alike
+        self._picture.options = {
+            "mbtree": "0",
+            "crf": f"{encoding.crf:.2f}",
+            "preset": "ultrafast",
+            "x264-params": "cabac=1:no-deblock=0:8x8dct=1",  # as files of the challenge, at little cost
+            "profile": "high",
+            "g": "250",
+            "sc_threshold": "0",
+        }
+        self._track = None
+        if sound is not None:
+            self._track = self._file.add_stream("aac", rate=SOUND_HZ, layout="mono")
+            self._track.bit_rate = 24000
+            self._track.options = {"aac_coder": "fast"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, frame: Image) -> None:
+        """Add one frame."""
+        planes = _softened_planes(frame, self._shrink)
+        self._file.mux(self._picture.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            if failed is None:
+                self._finish()
+        finally:
+            self._file.close()
+
+    def _finish(self) -> None:
+        self._file.mux(self._picture.encode(None))
+        if self._track is not None and self._sound is not None:
+            samples = av.AudioFrame.from_ndarray(self._sound[None], format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = SOUND_HZ, 0
+            self._file.mux(self._track.encode(samples))
+            self._file.mux(self._track.encode(None))
+
+
+def _softened_planes(frame: Image, shrink: float) -> Image:
+    """The planes Y, U, V below each other, as OpenCV has I420; down- and upsampled by `shrink`."""
+    if shrink <= 1:
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), np.uint8)
+    h, w = frame.shape[:2]
+    small_h, small_w = (round(side / shrink / 4) * 4 for side in (h, w))
+    small = cv2.cvtColor(cv2.resize(frame, (small_w, small_h)), cv2.COLOR_BGR2YUV_I420)
+    luma = cv2.resize(small[:small_h], (w, h))
+    chroma = small[small_h:].reshape(2, small_h // 2, small_w // 2)
+    large = [cv2.resize(plane, (w // 2, h // 2)).reshape(h // 4, w) for plane in chroma]
+    return np.asarray(np.r_[luma, *large], np.uint8)
+
+
 def make_pair(pair: Pair, real_path: Path, fake_path: Path | None) -> int:
     """Write those of the two clips that are missing, each under a temporary name first; how many were missing."""
     cv2.setNumThreads(1)
-    rng = random_for("fake", *pair.key)
-    how = manip.random_recipe(rng)
     wanted = [path for path in (real_path, fake_path) if path is not None and not path.exists()]
     if not wanted:
         return 0
     footage, speech = shoot(pair)
-    draw = random_for("encoding", *pair.key)
-    crf, shrink = int(draw.integers(24, 31)), float(max(1.0, draw.uniform(0.85, 1.5)))
-    sound = None if pair.silent else voice(random_for("voice", *pair.key), speech, float(pair.fps))
+    rng = random_for("fake", *pair.key)
+    how = manip.random_recipe(rng)
+    change = manip.manipulator(footage, pair.family, pair.donor, how, rng)
+    sounds = _sounds(pair, speech)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                ClipWriter(_part(path), pair.size, _encoding(pair, path.name), sounds[path == fake_path])
+            )
+            for path in wanted
+        ]
+        changes = [name for name in (pair.augmentation, pair.distractor) if name]
+        filters = [[frame_filter(name, random_for(name, *pair.key)) for name in changes] for _ in wanted]
+        for i in range(len(footage)):
+            original = footage.frame(i)
+            for path, writer, steps in zip(wanted, writers, filters, strict=True):
+                frame = change(i, original) if path == fake_path else original
+                for step in steps:
+                    frame = step(frame)
+                writer.write(frame)
     for path in wanted:
-        frames, spoken = iter(footage.frames), sound
-        if path == fake_path:
-            frames = manip.manipulate(footage, pair.family, pair.donor, how, rng)
-            if pair.audio_swap and not pair.silent:
-                spoken = voice(random_for("other voice", *pair.key), speech[::-1], float(pair.fps))
-        for name in filter(None, (pair.augmentation, pair.distractor)):
-            frames = Change(name, random_for(name, *pair.key)).apply(frames)
-        # a fake is a few percent smaller than its original: each clip's own quality hides it
-        own = LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf
-        own += int(random_for("quality", path.name, *pair.key).integers(-2, 3))
-        own -= LARGE_CRF_LESS if max(pair.size) > 1000 else 0
-        part = path.with_name(f".{path.name}.part")
-        write_clip(part, frames, Encoding(pair.fps, own, shrink), spoken)
-        part.replace(path)
+        _part(path).replace(path)
     return len(wanted)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _sounds(pair: Pair, speech: Array) -> tuple[Array | None, Array | None]:
+    """The sound of the real clip and of the fake."""
+    if pair.silent:
+        return None, None
+    fps = float(pair.fps)
+    real = voice(random_for("voice", *pair.key), speech, fps)
+    return real, voice(random_for("other voice", *pair.key), speech[::-1], fps) if pair.audio_swap else real
+
+
+def _encoding(pair: Pair, name: str) -> Encoding:
+    """The encoding of the pair, with a quality of its own for the clip `name`: so its size says nothing."""
+    rng = random_for("encoding", *pair.key)
+    crf, shrink = rng.uniform(24, 31), max(1.0, rng.uniform(0.6, 1.5))
+    crf = LOW_QUALITY_CRF if pair.augmentation == "low-quality" else crf
+    crf -= LARGE_CRF_LESS if max(pair.size) > 1000 else 0
+    return Encoding(pair.fps, crf + random_for("quality", name, *pair.key).uniform(-2.5, 2.5), shrink)

@@ -25,15 +25,16 @@ Pairs = Sequence[tuple[Pair, bool]]  # each with whether its fake is wanted
 
 
 def split_people(options: MakeOptions) -> dict[str, list[str]]:
-    """Part -> people; nobody is in two parts. Half train, a quarter Public, a quarter Private."""
-    order = [str(name) for name in random_for("people", options.seed).permutation(people.names())]
-    order = order[: options.people or len(order)]
-    quarter = max(2, len(order) // 4)
-    return {
-        "Private": sorted(order[:quarter]),
-        "Public": sorted(order[quarter : 2 * quarter]),
-        "train": sorted(order[2 * quarter :]),
-    }
+    """Part -> people; half train, a quarter Public, a quarter Private, the first ones with `options.people`.
+
+    Nobody is in two parts, whatever the seed: what is trained on one made challenge meets new people in every other.
+    """
+    order = [str(name) for name in random_for("people").permutation(people.names())]
+    quarter = len(order) // 4
+    members = {"Private": order[:quarter], "Public": order[quarter : 2 * quarter], "train": order[2 * quarter :]}
+    tests = max(2, (options.people or len(order)) // 4)
+    wanted = {"Private": tests, "Public": tests, "train": (options.people or len(order)) - 2 * tests}
+    return {part: sorted(some[: wanted[part]]) for part, some in members.items()}
 
 
 def plan_pairs(options: MakeOptions, members: dict[str, list[str]]) -> Pairs:

@@ -3,16 +3,15 @@
 Each family turns a crop of a frame into a new face; mask, blending and jitter are the same for all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from dfdc_kit.data.making.motion import random_motion
-from dfdc_kit.data.making.people import Array, Image, load, parts, spline_values
-from dfdc_kit.data.making.scene import Actor, Box, Footage, face_boxes, fill_mouth
+from dfdc_kit.data.making.people import Array, Image, load, parts, random_motion, spline_values
+from dfdc_kit.data.making.scene import Actor, Box, Footage, face_box, fill_mouth
 
 MARGIN = 0.22  # around the face outline, in face heights
 
@@ -32,7 +31,7 @@ class Recipe:
     feather: float
     outline: float  # mask size relative to the face outline
     opacity: float
-    grain: float  # noise added to the new face, grey levels
+    grain: float  # share of the camera's noise that the new face gets
 
 
 def random_recipe(rng: np.random.Generator) -> Recipe:
@@ -50,7 +49,7 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
         feather=rng.uniform(0.025, 0.07),
         outline=rng.uniform(0.78, 0.97),
         opacity=1 - s * rng.uniform(0.0, 0.15),
-        grain=rng.uniform(0.5, 3.5),
+        grain=rng.uniform(0.7, 1.1),
     )
 
 
@@ -62,7 +61,7 @@ class Target:
     actor: Actor
     i: int
     box: Box
-    grid: Array
+    read: tuple[Array, Array]  # x and y, (h, w) each: where each pixel of the crop is read in `Actor.at_scale`
     points: Array  # (n, 2) landmarks in pixels of the crop
     crop: Image  # the original pixels
 
@@ -78,7 +77,7 @@ class Job:
     rng: np.random.Generator
 
 
-Painter = Callable[[Target], Array]  # the new face, (h, w, 3) float32
+Painter = Callable[[Target], Image]  # the new face, (h, w, 3)
 
 
 def _mask(actor: Actor, how: Recipe) -> Image:
@@ -99,8 +98,8 @@ def donor_still(target: str, donor: str) -> Image:
     """The donor's picture (h, w, 4) warped so that its landmarks are where the target's are."""
     to, source = load(target), load(donor)
     h, w = to.image.shape[:2]
-    step = 8
-    gx, gy = np.meshgrid(np.arange(w // step) * step + step / 2, np.arange(h // step) * step + step / 2)
+    columns, rows = w // 12, h // 12
+    gx, gy = np.meshgrid((np.arange(columns) + 0.5) * w / columns, (np.arange(rows) + 0.5) * h / rows)
     at, where = to.points[:, :2], np.c_[gx.ravel(), gy.ravel()].astype(np.float32)
     coarse = spline_values(at, source.points[:, :2] - at, where)
     shift = cv2.resize(coarse.reshape(*gx.shape, 2), (w, h), interpolation=cv2.INTER_LINEAR)
@@ -120,24 +119,34 @@ def match_colours(face: Image, target: Image, mask: Image, share: float) -> Imag
     return changed
 
 
-def _paint_still(still: Image, grids: list[Array] | None = None) -> Painter:
-    """Draw `still` (made by `Actor.at_scale`), moved like the actor or by other displacement grids."""
+def _read(still: Image, x: Array, y: Array) -> Image:
+    return np.asarray(cv2.remap(still, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), np.uint8)
 
-    def paint(to: Target) -> Array:
-        x, y = to.actor.read_map(grids[to.i] if grids else to.grid, to.i, to.box)
-        face = np.asarray(cv2.remap(still[..., :3], x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), np.uint8)
-        if grids is None:
-            fill_mouth(face, to.points, float(to.actor.motion.mouth[to.i]))
-        return to.footage.camera.expose(face, to.i).astype(np.float32)
+
+def _paint_still(still: Image) -> Painter:
+    """Draw `still` (made by `Actor.at_scale`), moved like the actor."""
+    opaque = np.ascontiguousarray(still[..., :3])
+
+    def paint(to: Target) -> Image:
+        face = _read(opaque, *to.read)
+        fill_mouth(face, to.points, float(to.actor.motion.mouth[to.i]))
+        return to.footage.camera.expose(face, to.i)
 
     return paint
 
 
-def _resample(face: Array, factor: float, up: int = cv2.INTER_CUBIC) -> Array:
+def _tinted(face: Image, tint: Array, lift: float = 0.0) -> Image:
+    """`face` times the factors `tint` (3,), plus `lift` grey levels."""
+    table = np.clip(np.arange(256)[:, None] * tint + lift, 0, 255).round().astype(np.uint8)
+    return np.asarray(cv2.LUT(face, table[:, None]), np.uint8)
+
+
+def _resample(face: Image, factor: float, up: int = cv2.INTER_CUBIC) -> Image:
     """Down- and upsample by `factor`."""
     h, w = face.shape[:2]
-    small = cv2.resize(face, (max(2, round(w / factor)), max(2, round(h / factor))), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (w, h), interpolation=up), np.float32)
+    down = cv2.INTER_AREA if factor > 1.8 else cv2.INTER_LINEAR
+    small = cv2.resize(face, (max(2, round(w / factor)), max(2, round(h / factor))), interpolation=down)
+    return np.asarray(cv2.resize(small, (w, h), interpolation=up), np.uint8)
 
 
 def _fitted(job: Job, share: float) -> Image:
@@ -155,9 +164,8 @@ def face_swap(job: Job) -> Painter:
 
 def self_blend(job: Job) -> Painter:
     """The person's own face with slightly changed colours, sharpness and position."""
-    return lambda to: _resample(
-        to.crop.astype(np.float32) * np.asarray(job.how.tint, np.float32) + job.how.lift, job.how.shrink
-    )
+    how = job.how
+    return lambda to: _resample(_tinted(to.crop, how.tint, how.lift), how.shrink)
 
 
 def nearest_neighbour_morph(job: Job) -> Painter:
@@ -171,24 +179,20 @@ def nearest_neighbour_morph(job: Job) -> Painter:
 
 def expression_transfer(job: Job) -> Painter:
     """The person's own face with mouth, eyes and brows driven by somebody else's performance."""
-    count = len(job.footage.frames)
-    times_s = np.arange(count, dtype=np.float32) / 25
-    speech = np.asarray(
-        np.clip(np.abs(np.sin(times_s * job.rng.uniform(8, 14) + job.rng.uniform(0, 6))), 0, 1), np.float32
+    times_s = np.arange(len(job.footage), dtype=np.float32) / 25
+    speech = np.abs(np.sin(times_s * job.rng.uniform(8, 14) + job.rng.uniform(0, 6))).astype(np.float32)
+    other = random_motion(job.rng, times_s, speech * np.float32(job.rng.uniform(0.3, 1.0)))
+    driven = replace(
+        job.actor.motion, mouth=other.mouth, blink=other.blink, brow=2.0 * other.brow, smile=1.6 * other.smile + 0.5
     )
-    other, own = random_motion(job.rng, times_s, speech * job.rng.uniform(0.3, 1.0)), job.actor.motion
-    driven = type(own)(
-        own.yaw, own.pitch, own.roll, other.mouth, other.blink, 2.0 * other.brow, 1.6 * other.smile + 0.5, own.sway
-    )
-    warps = [job.actor.warp(i, driven) for i in range(count)]
-    still = job.actor.still
+    warps = job.actor.warps(driven)
+    still = np.ascontiguousarray(job.actor.still[..., :3])
 
-    def paint(to: Target) -> Array:
-        grid, points = warps[to.i]
-        x, y = job.actor.read_map(grid, to.i, to.box)
-        face = np.asarray(cv2.remap(still[..., :3], x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), np.uint8)
-        fill_mouth(face, points - np.array(to.box[:2], np.float32), float(driven.mouth[to.i]))
-        return _resample(job.footage.camera.expose(face, to.i).astype(np.float32), 1 + 0.5 * (job.how.shrink - 1))
+    def paint(to: Target) -> Image:
+        warp = warps[to.i]
+        face = _read(still, *job.actor.read_map(warp.grid, to.i, to.box))
+        fill_mouth(face, warp.points - np.array(to.box[:2], np.float32), float(driven.mouth[to.i]))
+        return _resample(job.footage.camera.expose(face, to.i), 1 + 0.5 * (job.how.shrink - 1))
 
     return paint
 
@@ -200,18 +204,19 @@ def low_resolution(job: Job) -> Painter:
     up = int(job.rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
     sharpen = job.rng.uniform(0.0, 0.9)
 
-    def generate(to: Target) -> Array:
+    def generate(to: Target) -> Image:
         face = _resample(paint(to), max(1.15, to.crop.shape[0] / side), up)
-        return np.asarray(face + sharpen * (face - cv2.GaussianBlur(face, (0, 0), 1.5)), np.float32)
+        soft = cv2.GaussianBlur(face, (0, 0), 1.5)
+        return np.asarray(cv2.addWeighted(face, 1 + sharpen, soft, -sharpen, 0), np.uint8)
 
     return generate
 
 
 def colour_mismatch(job: Job) -> Painter:
     """A swap whose skin colour and light fit badly."""
-    tint = np.asarray(1 + (0.04 + 0.08 * job.how.strength) * job.rng.uniform(-1, 1, 3), np.float32)
+    tint = 1 + (0.04 + 0.08 * job.how.strength) * job.rng.uniform(-1, 1, 3)
     paint = _paint_still(job.actor.at_scale(_fitted(job, 0.85 - 0.45 * job.how.strength)))
-    return lambda to: _resample(paint(to) * tint, 1 + 0.3 * (job.how.shrink - 1))
+    return lambda to: _resample(_tinted(paint(to), tint), 1 + 0.3 * (job.how.shrink - 1))
 
 
 FAMILIES = {
@@ -246,7 +251,7 @@ def _jitter(rng: np.random.Generator, frames: int, memory: float = 0.75) -> Arra
     return noise
 
 
-def _nudged(face: Array, to: Target, how: Recipe, jitter: Array) -> Array:
+def _nudged(face: Image, to: Target, how: Recipe, jitter: Array) -> Image:
     """A small affine change of the new face about its centre, a little different in each frame."""
     oval = to.points[parts()["oval"]]
     height, centre = float(np.ptp(oval[:, 1])), (oval.max(0) + oval.min(0)) / 2
@@ -254,32 +259,33 @@ def _nudged(face: Array, to: Target, how: Recipe, jitter: Array) -> Array:
     matrix = cv2.getRotationMatrix2D((x, y), how.angle_deg + 0.2 * float(jitter[0]), how.scale + 0.003 * jitter[1])
     matrix[:, 2] = matrix[:, 2] + (how.shift + 0.003 * jitter[2:4]) * height
     moved = cv2.warpAffine(face, matrix, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
+    return np.asarray(moved, np.uint8)
 
 
-def manipulate(footage: Footage, family: str, donor: str, how: Recipe, rng: np.random.Generator) -> Iterator[Image]:
-    """The frames of `footage` with the first actor's face manipulated; frames without it are the original's."""
+def manipulator(
+    footage: Footage, family: str, donor: str, how: Recipe, rng: np.random.Generator
+) -> Callable[[int, Image], Image]:
+    """A function that manipulates the first actor's face in frame `i` (h, w, 3); a frame without it stays as it is."""
     actor, warps = footage.actors[0], footage.warps[0]
-    h, w = footage.frames[0].shape[:2]
-    mask_still = _mask(actor, how)
+    mask = _mask(actor, how)
     paint = FAMILIES[family](Job(footage, actor, donor, how, rng))
-    jitter = _jitter(rng, len(footage.frames))
-    side = min(w, h) + 40
-    noise = rng.standard_normal((side, side, 3), np.float32) * np.float32(how.grain)
-    for i, box in enumerate(face_boxes([points for _, points in warps], (w, h), MARGIN)):
-        frame = footage.frames[i].copy()
-        if box is not None:
-            left, top, right, bottom = box
-            grid, points = warps[i]
-            to = Target(
-                footage, actor, i, box, grid, points - np.array((left, top), np.float32), frame[top:bottom, left:right]
-            )
-            x, y = actor.read_map(grid, i, box)
-            weight = cv2.remap(mask_still, x, y, cv2.INTER_LINEAR) * np.float32(how.opacity / 255)
-            face = _nudged(paint(to), to, how, jitter[i])
-            dy, dx = rng.integers(0, 40, 2)
-            patch = noise[dy : dy + face.shape[0], dx : dx + face.shape[1]]
-            face = cv2.add(face[: patch.shape[0], : patch.shape[1]], patch, dtype=cv2.CV_8U)
-            area = (slice(face.shape[0]), slice(face.shape[1]))
-            to.crop[area] = cv2.blendLinear(face, to.crop[area], weight[area], 1 - weight[area])
-        yield frame
+    jitter = _jitter(rng, len(footage))
+    grain_at = rng.random((len(footage), 2))
+    opacity = np.float32(how.opacity / 255)
+
+    def change(i: int, original: Image) -> Image:
+        points = warps[i].points
+        box = face_box(points, footage.size, MARGIN)
+        if box is None:
+            return original
+        frame = original.copy()
+        left, top, right, bottom = box
+        crop = frame[top:bottom, left:right]
+        read = actor.read_map(warps[i].grid, i, box)
+        to = Target(footage, actor, i, box, read, points - np.array((left, top), np.float32), crop)
+        weight = cv2.remap(mask, *read, cv2.INTER_LINEAR) * opacity
+        face = footage.camera.add_noise(_nudged(paint(to), to, how, jitter[i]), grain_at[i], how.grain)
+        crop[:] = cv2.blendLinear(face, crop, weight, 1 - weight)
+        return frame
+
+    return change

@@ -1,4 +1,4 @@
-"""The invented people: stills with alpha, landmarks, and how each still is warped when the person moves."""
+"""The invented people: stills with alpha, landmarks, how they move, and how each still is warped for a movement."""
 
 import csv
 from dataclasses import dataclass
@@ -85,31 +85,31 @@ class Rig:
     shape: tuple[int, int]  # rows, columns of the grid
     matrix: Array  # (rows * columns, k); the last k - m columns are of fixed points on body and border
 
-    def grid(self, moved: Array) -> Array:
-        """Backward displacement (rows, columns, 2) of the grid when the anchors move to `moved` (m, 2).
+    def grids(self, moved: Array) -> list[Array]:
+        """Backward displacement (rows, columns, 2) of the grid in each frame; `moved` (n, m, 2) are the anchors.
 
         The still is read at grid position minus displacement. Found by fixed-point iteration: the spline maps forward.
         """
         rows, columns = self.shape
         shift = moved - self.anchors[:, :2]
-        forward = (self.matrix[:, : len(shift)] @ shift).reshape(rows, columns, 2)
-        gx, gy = np.arange(columns, dtype=np.float32)[None], np.arange(rows, dtype=np.float32)[:, None]
+        n, m = shift.shape[:2]
+        forward = (self.matrix[:, :m] @ shift.transpose(1, 0, 2).reshape(m, 2 * n)).reshape(rows, columns, n, 2)
+        at = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), 2).astype(np.float32)
         per_cell = np.float32(1 / self.step)
-        back = forward
-        for _ in range(4):
-            read = cv2.remap(
-                forward,
-                gx - per_cell * back[..., 0],
-                gy - per_cell * back[..., 1],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            back = 0.4 * back + 0.6 * read  # damped: closing eyelids nearly fold the map
-        return np.ascontiguousarray(back, np.float32)
+        grids = []
+        for i in range(n):
+            ahead = np.ascontiguousarray(forward[:, :, i])
+            back = ahead
+            for _ in range(4):
+                x, y = cv2.split(at - per_cell * back)
+                read = cv2.remap(ahead, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                back = 0.4 * back + 0.6 * read  # damped: closing eyelids nearly fold the map
+            grids.append(np.asarray(back, np.float32))
+        return grids
 
 
 def _kernel(a: Array, b: Array) -> Array:
-    r2 = ((a[:, None] - b[None]) ** 2).sum(-1)
+    r2 = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
     return np.asarray(r2 * np.log(r2 + 1e-12))
 
 
@@ -134,7 +134,7 @@ def spline_values(at: Array, values: Array, where: Array, smoothness: float = 2e
     return np.asarray(basis @ np.linalg.solve(system, np.r_[values, np.zeros((3, values.shape[1]))]), np.float32)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def rig(name: str) -> Rig:
     """The rig of a person: skull and landmarks turn, body and border stay."""
     person = load(name)
@@ -154,3 +154,86 @@ def rig(name: str) -> Rig:
     where = np.c_[gx.ravel(), gy.ravel()].astype(np.float32)
     matrix = spline_matrix(np.r_[turning[:, :2], fixed], where)
     return Rig(turning, float(step), (rows, columns), matrix)
+
+
+def waves(rng: np.random.Generator, times_s: Array, low_hz: float, high_hz: float, count: int = 3) -> Array:
+    """A smooth random motion (n,) within -1..1: a few sines of random frequency and phase."""
+    frequency = rng.uniform(low_hz, high_hz, count)
+    phase = rng.uniform(0, 2 * np.pi, count)
+    size = rng.uniform(0.4, 1.0, count)
+    motion = (size * np.sin(2 * np.pi * frequency * times_s[:, None] + phase)).sum(1) / size.sum()
+    return np.asarray(motion, np.float32)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The pose in every frame, arrays (n,): angles in degrees, shifts as fractions of the face height."""
+
+    yaw: Array
+    pitch: Array
+    roll: Array
+    mouth: Array  # 0 closed .. 1 widest
+    blink: Array  # 0 open .. 1 shut
+    brow: Array
+    smile: Array  # -1 .. 1
+    sway: Array  # (n, 2)
+
+
+def random_motion(rng: np.random.Generator, times_s: Array, speech: Array) -> Motion:
+    """Head motion, blinks and expression; `speech` (n,) is how wide the mouth is."""
+    lively = rng.uniform(0.5, 1.2)
+    shut = np.zeros(len(times_s), np.float32)
+    for moment in np.cumsum(rng.uniform(0.7, 2.6, 12)) - 0.4:
+        shut = np.maximum(shut, np.exp(-(((times_s - moment) / 0.075) ** 2)))
+    return Motion(
+        yaw=rng.uniform(-7, 7) + 11 * lively * waves(rng, times_s, 0.15, 0.7),
+        pitch=rng.uniform(-3, 3) + 5 * lively * waves(rng, times_s, 0.3, 0.9),
+        roll=rng.uniform(-3, 3) + 4 * lively * waves(rng, times_s, 0.2, 0.6),
+        mouth=speech,
+        blink=shut,
+        brow=rng.uniform(0.2, 1) * waves(rng, times_s, 0.3, 1.0),
+        smile=rng.uniform(-0.3, 0.9) + 0.4 * waves(rng, times_s, 0.1, 0.5),
+        sway=0.06 * lively * np.stack([waves(rng, times_s, 0.15, 0.5), 0.4 * waves(rng, times_s, 0.2, 0.6)], 1),
+    )
+
+
+def _express(person: Person, motion: Motion, anchors: Array) -> Array:
+    """The anchors (n, m, 3) with mouth, eyelids and eyebrows of each frame, before the head turns."""
+    part, h = parts(), person.face_height
+    p = np.repeat(anchors[None], len(motion.mouth), 0)
+    drop = 0.05 * h * motion.mouth[:, None]
+    for name, share in (("lip_bottom_inner", 1.0), ("lip_bottom", 0.95), ("lip_top", -0.08), ("lip_top_inner", -0.10)):
+        p[:, part[name], 1] += share * drop
+    corners, smile = anchors[part["mouth_corners"], 0], motion.smile[:, None] * h
+    p[:, part["mouth_corners"], 0] += (0.020 * smile - 0.08 * drop) * np.sign(corners - corners.mean())
+    p[:, part["mouth_corners"], 1] -= 0.014 * smile
+    below = anchors[part["oval"], 1].max() - anchors[part["oval"], 1]
+    low = np.clip(1 - below / (0.42 * h), 0, 1)
+    p[:, part["oval"], 1] += 0.75 * drop * low**1.5
+    for side in ("left", "right"):
+        top, bottom = anchors[part[f"{side}_lid_top"], :2], anchors[part[f"{side}_lid_bottom"], :2]
+        if abs(top[0, 0] - bottom[0, 0]) > abs(top[0, 0] - bottom[-1, 0]):
+            bottom = bottom[::-1]
+        p[:, part[f"{side}_lid_top"], :2] += 0.85 * motion.blink[:, None, None] * (bottom - top)
+    p[:, part["brows"], 1] -= 0.014 * h * motion.brow[:, None]
+    return p
+
+
+def _rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
+    """Rotation matrices (n, 3, 3) of angles (n,) in radians."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
+    zero, one = np.zeros_like(cy), np.ones_like(cy)
+    about_y = np.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], -1).reshape(-1, 3, 3)
+    about_x = np.stack([one, zero, zero, zero, cp, -sp, zero, sp, cp], -1).reshape(-1, 3, 3)
+    about_z = np.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1).reshape(-1, 3, 3)
+    return np.asarray(about_z @ about_x @ about_y, np.float32)
+
+
+def moved_anchors(person: Person, rig: Rig, motion: Motion) -> Array:
+    """Where the rig's anchors are in each frame, (n, m, 2) in pixels of the still; the landmarks come first."""
+    h, centre = person.face_height, person.centre
+    depth = float(np.median(person.points[parts()["oval"], 2])) + 0.25 * h
+    neck = np.array([centre[0], centre[1] + 0.55 * h, depth], np.float32)
+    turns = _rotations(*np.radians([motion.yaw, motion.pitch, motion.roll]))
+    face = _express(person, motion, rig.anchors)
+    return np.asarray(((face - neck) @ turns.transpose(0, 2, 1) + neck)[..., :2], np.float32)

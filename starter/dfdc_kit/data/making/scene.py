@@ -1,17 +1,23 @@
 """The original frames of a clip: people in front of a background, light, camera."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-from dfdc_kit.data.making.motion import Motion, moved_anchors, random_motion, waves
-from dfdc_kit.data.making.people import Array, Image, Person, Rig, parts
-from dfdc_kit.data.making.rooms import random_room
+from dfdc_kit.data.making.people import Array, Image, Motion, Person, Rig, moved_anchors, parts, random_motion, waves
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in the frame
+WALLS = ((196, 205, 208), (150, 168, 178), (120, 128, 110), (176, 160, 140), (92, 104, 128), (142, 172, 190))
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """How a still is warped in one frame; in pixels of the frame."""
+
+    grid: Array  # (rows, columns, 2) backward displacement
+    points: Array  # (n, 2) landmarks
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +47,12 @@ class Actor:
         """Where the top left corner of the still is in frame `i`."""
         return np.asarray(self.centre[i] - self.scale * self.person.centre, np.float32)
 
-    def warp(self, i: int, motion: Motion | None = None) -> tuple[Array, Array]:
-        """Backward displacement grid and landmarks (n, 2) in frame pixels; with `motion` instead of the actor's own."""
-        moved = moved_anchors(self.person, self.rig, motion or self.motion, i)
-        points = moved[: len(self.person.points)] * self.scale + self.offset(i)
-        return self.rig.grid(moved) * self.scale, points
+    def warps(self, motion: Motion | None = None) -> list[Warp]:
+        """How the still is warped in each frame; with `motion` instead of the actor's own."""
+        moved = moved_anchors(self.person, self.rig, motion or self.motion)
+        points = moved[:, : len(self.person.points)] * self.scale
+        grids = self.rig.grids(moved)
+        return [Warp(grid * self.scale, points[i] + self.offset(i)) for i, grid in enumerate(grids)]
 
     def read_map(self, grid: Array, i: int, box: Box) -> tuple[Array, Array]:
         """Where each pixel of `box` in frame `i` is read in pictures made by `at_scale`: x and y, (h, w) each."""
@@ -106,11 +113,12 @@ class Camera:
         table = np.clip(((lit - 0.45) * self.contrast + 0.45) * 255, 0, 255).round().astype(np.uint8)
         return np.asarray(cv2.LUT(image, table[:, None]), np.uint8)
 
-    def add_noise(self, image: Image, rng: np.random.Generator) -> Image:
-        """`image` (h, w, 3) with sensor noise."""
+    def add_noise(self, image: Image, at: Array, share: float = 1.0) -> Image:
+        """`image` (h, w, 3) with `share` of the sensor noise; `at` (x, y), 0..1, chooses a part of `noise`."""
         h, w = image.shape[:2]
-        y, x = rng.integers(self.noise.shape[0] - h), rng.integers(self.noise.shape[1] - w)
-        return np.asarray(cv2.addWeighted(image, 1.0, self.noise[y : y + h, x : x + w], 1.0, -128.0), np.uint8)
+        x, y = int(at[0] * (self.noise.shape[1] - w)), int(at[1] * (self.noise.shape[0] - h))
+        noise = self.noise[y : y + h, x : x + w]
+        return np.asarray(cv2.addWeighted(image, 1.0, noise, share, -128.0 * share), np.uint8)
 
 
 def random_camera(rng: np.random.Generator, size: tuple[int, int], times_s: Array) -> Camera:
@@ -156,49 +164,64 @@ def cast(
     return Actor(person, rig, motion, scale, at.astype(np.float32), relief)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Footage:
-    """An original clip: n frames (h, w, 3) uint8 BGR, who is in it, and what manipulations need of each frame."""
+    """An original clip of n frames, and what manipulations need of each frame."""
 
-    frames: list[Image]
-    actors: list[Actor]
-    warps: list[list[tuple[Array, Array]]]  # [actor][frame]: displacement grid and landmarks
+    size: tuple[int, int]  # w, h
+    actors: list[Actor]  # the first one in front
+    warps: list[list[Warp]]  # [actor][frame]
     camera: Camera
+    room: Image
+    hand: Array  # (n, 2) where the frame's top left corner is in the room, in steps of a quarter of a pixel
+    grain_at: Array  # (n, 2) see Camera.add_noise
+    shifted: dict[tuple[float, float], Image] = field(default_factory=dict)  # the room moved by a part of a pixel
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.hand)
+
+    def frame(self, i: int) -> Image:
+        """Frame `i`, (h, w, 3) uint8 BGR."""
+        image = self._background(*self.hand[i])
+        for actor, warps in reversed(list(zip(self.actors, self.warps, strict=True))):
+            _draw(actor, warps[i], i, image)
+        return self.camera.add_noise(self.camera.expose(image, i), self.grain_at[i])
+
+    def _background(self, x: float, y: float) -> Image:
+        left, top = x % 1, y % 1
+        if (left, top) not in self.shifted:  # 16 at most
+            shift = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
+            self.shifted[left, top] = np.asarray(cv2.warpAffine(self.room, shift, self.room.shape[1::-1]), np.uint8)
+        return self.shifted[left, top][int(y) : int(y) + self.size[1], int(x) : int(x) + self.size[0]].copy()
 
 
 def film(
     actors: list[Actor], size: tuple[int, int], times_s: Array, rng: np.random.Generator, hand_px: float
 ) -> Footage:
-    """Render the actors, the first one in front."""
+    """Put the actors into a random room, before a random camera that moves by up to `hand_px`."""
     camera = random_camera(rng, size, times_s)
     margin = 12
     room = random_room(rng, (size[0] + 2 * margin, size[1] + 2 * margin))
-    hand = hand_px * np.stack([waves(rng, times_s, 0.3, 1.5) for _ in range(2)], 1)
+    hand = np.round(4 * hand_px * np.stack([waves(rng, times_s, 0.3, 1.5) for _ in range(2)], 1)) / 4
     for actor in actors:
         actor.centre[:] += hand
-    warps = [[actor.warp(i) for i in range(len(times_s))] for actor in actors]
-    frames = []
-    for i, (dx, dy) in enumerate(hand):
-        shift = np.array([[1, 0, dx - margin], [0, 1, dy - margin]], np.float32)
-        image = np.asarray(cv2.warpAffine(room, shift, size, flags=cv2.INTER_LINEAR), np.uint8)
-        for actor, warp in reversed(list(zip(actors, warps, strict=True))):
-            _draw(actor, warp[i], i, image)
-        frames.append(camera.add_noise(camera.expose(image, i), rng))
-    return Footage(frames, actors, warps, camera)
+    warps = [actor.warps() for actor in actors]
+    return Footage(size, actors, warps, camera, room, margin - hand, rng.random((len(times_s), 2)))
 
 
-def _draw(actor: Actor, warp: tuple[Array, Array], i: int, image: Image) -> None:
+def _draw(actor: Actor, warp: Warp, i: int, image: Image) -> None:
     """Draw the actor into frame `i`, in place."""
     box = actor.box(i, (image.shape[1], image.shape[0]))
     if box is None:
         return
-    x, y = actor.read_map(warp[0], i, box)
+    x, y = actor.read_map(warp.grid, i, box)
     drawn = cv2.remap(actor.still, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     weight = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
     left, top, right, bottom = box
     part = image[top:bottom, left:right]
     part[:] = cv2.blendLinear(cv2.cvtColor(drawn, cv2.COLOR_BGRA2BGR), part, weight, 1 - weight)
-    fill_mouth(image, warp[1], float(actor.motion.mouth[i]))
+    fill_mouth(image, warp.points, float(actor.motion.mouth[i]))
 
 
 def fill_mouth(image: Image, points: Array, amount: float) -> None:
@@ -223,10 +246,103 @@ def fill_mouth(image: Image, points: Array, amount: float) -> None:
         inside[:] = inside * (1 - mask) + mask * np.array(colour, np.float32)
 
 
-def face_boxes(points: list[Array], size: tuple[int, int], margin: float) -> Iterator[Box | None]:
-    """The box around the face outline in each frame, `margin` face heights wider; None outside the picture."""
-    oval = parts()["oval"]
-    for frame in points:
-        low, high = frame[oval].min(0), frame[oval].max(0)
-        pad = margin * (high[1] - low[1])
-        yield clipped((*(low - pad), *(high + pad)), size)
+def face_box(points: Array, size: tuple[int, int], margin: float) -> Box | None:
+    """The box around the face outline of landmarks (n, 2), `margin` face heights wider; None outside the picture."""
+    oval = points[parts()["oval"]]
+    low, high = oval.min(0), oval.max(0)
+    pad = margin * (high[1] - low[1])
+    return clipped((*(low - pad), *(high + pad)), size)
+
+
+def random_room(rng: np.random.Generator, size: tuple[int, int]) -> Image:
+    """A background (h, w, 3) uint8 BGR of `size` (w, h)."""
+    w, h = size
+    y, x = np.mgrid[0:h, 0:w].astype(np.float32)
+    if rng.random() < 0.2:
+        image = _outdoors(rng, x / w, y / h)
+    else:
+        wall = np.array(WALLS[rng.integers(len(WALLS))], np.float32) * rng.uniform(0.5, 1.1)
+        centre_x, centre_y = rng.uniform(0, 1), rng.uniform(0, 0.6)
+        glow = np.exp(-(((x / w - centre_x) / 0.6) ** 2 + ((y / h - centre_y) / 0.8) ** 2))
+        image = wall * (0.72 + 0.38 * glow[..., None])
+        for index in rng.permutation(len(OBJECTS))[: rng.integers(1, 4)]:
+            OBJECTS[index](image, rng)
+    soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3.5) * h / 360)
+    grain = cv2.GaussianBlur(rng.standard_normal((h, w), np.float32), (0, 0), 1.5)
+    return np.clip(soft + 3.5 * grain[..., None], 0, 255).astype(np.uint8)
+
+
+def _outdoors(rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Sky, a hedge and grass."""
+    sky, leaf, grass = np.array((225, 200, 175)), np.array((50, 90, 70)), np.array((60, 125, 105))
+    top = rng.uniform(0.15, 0.5) + 0.05 * np.sin(x * rng.uniform(6, 14) + rng.uniform(0, 6))
+    bottom = rng.uniform(0.65, 0.95)
+    patches = cv2.GaussianBlur(rng.standard_normal(x.shape, np.float32), (0, 0), x.shape[0] / 45)
+    patches *= 0.35 / (patches.std() + 1e-6)
+    image = np.where((y < top)[..., None], sky, np.where((y < bottom)[..., None], leaf, grass)).astype(np.float32)
+    return np.asarray(image * np.where(y < top, 1, 1 + patches)[..., None] * rng.uniform(0.7, 1.05), np.float32)
+
+
+def _rectangle(image: Array, x0: float, y0: float, x1: float, y1: float, colour: Array | tuple[float, ...]) -> None:
+    """Fill a rectangle; corners as fractions of width and height."""
+    h, w = image.shape[:2]
+    cv2.rectangle(image, (int(x0 * w), int(y0 * h)), (int(x1 * w), int(y1 * h)), tuple(float(c) for c in colour), -1)
+
+
+def _muted(rng: np.random.Generator, low: float, high: float) -> Array:
+    """A muted BGR colour of a brightness between `low` and `high`."""
+    return np.asarray(rng.uniform(low, high) * (1 + rng.uniform(-0.13, 0.13, 3)), np.float32)
+
+
+def _window(image: Array, rng: np.random.Generator) -> None:
+    x, y, width = rng.uniform(-0.1, 0.75), rng.uniform(-0.1, 0.15), rng.uniform(0.2, 0.35)
+    _rectangle(image, x - 0.015, y - 0.03, x + width + 0.015, y + 0.68, (215, 222, 225))
+    _rectangle(image, x, y, x + width, y + 0.65, np.array([238, 226, 208], np.float32) * rng.uniform(0.7, 1.05))
+    _rectangle(image, x, y + 0.4, x + width, y + 0.65, np.array([150, 178, 150], np.float32) * rng.uniform(0.7, 1.1))
+    _rectangle(image, x + width / 2 - 0.008, y, x + width / 2 + 0.008, y + 0.65, (212, 218, 222))
+    _rectangle(image, x, y + 0.30, x + width, y + 0.325, (212, 218, 222))
+
+
+def _shelf(image: Array, rng: np.random.Generator) -> None:
+    x, width = rng.uniform(-0.1, 0.7), rng.uniform(0.3, 0.45)
+    for y in (0.12, 0.42, 0.72):
+        _rectangle(image, x, y, x + width, y + 0.28, (58, 70, 84))
+        at = x + 0.01
+        while at < x + width - 0.03:
+            thick, tall = rng.uniform(0.012, 0.03), rng.uniform(0.15, 0.24)
+            _rectangle(image, at, y + 0.26 - tall, at + thick, y + 0.26, _muted(rng, 30, 170))
+            at += thick + 0.003
+        _rectangle(image, x - 0.01, y + 0.26, x + width + 0.01, y + 0.29, (74, 100, 128))
+
+
+def _pictures(image: Array, rng: np.random.Generator) -> None:
+    for _ in range(rng.integers(2, 5)):
+        (x, y), (width, height) = rng.uniform((0, 0.02), (0.9, 0.5)), rng.uniform((0.07, 0.14), (0.16, 0.28))
+        _rectangle(image, x - 0.008, y - 0.014, x + width + 0.008, y + height + 0.014, _muted(rng, 20, 80))
+        _rectangle(image, x, y, x + width, y + height, _muted(rng, 110, 210))
+        _rectangle(image, x, y + height * rng.uniform(0.4, 0.7), x + width, y + height, _muted(rng, 60, 150))
+
+
+def _door(image: Array, rng: np.random.Generator) -> None:
+    x, wood = rng.uniform(0, 0.8), np.array([120, 150, 175], np.float32) * rng.uniform(0.5, 1.2)
+    _rectangle(image, x - 0.015, 0.0, x + 0.235, 1.0, wood * 0.7)
+    _rectangle(image, x, 0.02, x + 0.22, 1.0, wood)
+    for y in (0.08, 0.55):
+        _rectangle(image, x + 0.04, y, x + 0.18, y + 0.38, wood * 0.86)
+
+
+def _curtain(image: Array, rng: np.random.Generator) -> None:
+    w = image.shape[1]
+    x, width = rng.choice([-0.02, 0.76]), 0.26
+    left, right = max(0, int(x * w)), min(w, int((x + width) * w))
+    folds = 0.8 + 0.2 * np.sin(np.linspace(0, rng.uniform(25, 45), right - left))
+    image[:, left:right] = (_muted(rng, 80, 180) * folds[:, None]).astype(np.float32)
+
+
+def _lamp(image: Array, rng: np.random.Generator) -> None:
+    x, y = rng.uniform(0.05, 0.95), rng.uniform(0.05, 0.4)
+    _rectangle(image, x - 0.006, y, x + 0.006, 1.0, (40, 44, 50))
+    _rectangle(image, x - 0.06, y, x + 0.06, y + 0.16, np.array([170, 215, 245], np.float32) * rng.uniform(0.8, 1.05))
+
+
+OBJECTS = (_window, _shelf, _pictures, _door, _curtain, _lamp)
