@@ -186,7 +186,7 @@ warped, rooms are drawn, and the manipulations are simple. A score here says not
 ## What is in it
 
 - REAL clips and FAKE ones made from their frames, both with the same light, noise, loss of quality and one encode, its
-  quality drawn in the same way for each clip (CRF 22 to 32). Nobody is in two parts: {people} people.
+  quality drawn anew for each clip (CRF 20 to 35). Nobody is in two parts: {people} people.
 - Of the pairs, about {two} % show two faces (the first one is manipulated), in {late} % the person walks in after a
   while, {silent} % are silent, and in {audio} % the fake has another voice as well.
 - Training clips are clean. About {augmented} % of the test pairs are augmented and {distracted} % have a distractor,
