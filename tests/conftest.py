@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import json
 import os
 import re
 import signal
@@ -134,6 +135,21 @@ def dfdc_here(tmp_path, monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook of these code cells, as Jupyter does; its path."""
+
+    def write(*cells: str, path: Path = tmp_path / "mine.ipynb") -> Path:
+        code = [
+            {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
+            for cell in cells
+        ]
+        path.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Shared by the tests of runs: a submission's source in, its run report out, in this process."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -65,18 +64,3 @@ def run_folder(tmp_path):
         return folder
 
     return find
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """Write a notebook of these code cells, as Jupyter does; its path."""
-
-    def write(*cells: str, path: Path = tmp_path / "mine.ipynb") -> Path:
-        code = [
-            {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
-            for cell in cells
-        ]
-        path.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
-        return path
-
-    return write

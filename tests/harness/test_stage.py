@@ -1,12 +1,15 @@
 """pip in a run: from files it installs into a place of the run's own, from the index it fails as on Kaggle."""
 
 import io
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from dfdc_kit.harness.python_start import MISSING_INPUT
+from dfdc_kit.harness.stage import make_python
 from dfdc_kit.report.verdicts import Verdict
 
 BACKENDS = ["bubblewrap", "process"]
@@ -59,3 +62,35 @@ def test_wheels_folder_is_installed_before_the_program_starts(run, notebook, cod
     write_wheel(folder / "wheels", "tinydet", "VALUE = 0.25\n")
     report = run(folder, backend=backend)
     assert report.judgement.verdict is Verdict.COMPLETE, report.observation.last_output
+
+
+LOOKS_FOR_INPUT = """
+import glob, io, os, pathlib, pickle, shutil, sys
+class Reader:
+    read = open  # stays no method
+Reader().read(__file__).close()
+assert pickle.loads(pickle.dumps(os.stat)) is os.stat and io.open is open and os.stat in os.supports_dir_fd
+glob.glob("/kaggle/input/%s/*.pth" % "globbed")
+os.path.exists("/kaggle/" + "input/stated")
+try:
+    (pathlib.Path("..") / "input" / "own" / "x.pth").read_bytes()
+except OSError:
+    pass
+os.path.exists("/kaggle/inputs/other")
+open("/kaggle/" + "input/opened/w.pth")
+"""
+
+
+def test_python_of_a_run_notes_missing_input_and_tracebacks_look_as_without_it(tmp_path):
+    python = make_python(tmp_path / "home")
+    program, working = tmp_path / "main.py", tmp_path / "kaggle" / "working"
+    program.write_text(LOOKS_FOR_INPUT)
+    working.mkdir(parents=True)
+    environment = {"DFDC_INPUT_DIR": str(tmp_path / "kaggle" / "input" / "competition")}
+    done = subprocess.run([python, program], cwd=working, env=environment, capture_output=True, text=True, check=False)
+    noted = (tmp_path / "home" / MISSING_INPUT).read_text().splitlines()
+    assert noted == ["globbed", "stated", "own/x.pth", "opened/w.pth"], done.stderr
+    assert done.stderr.count("File ") == 1
+    assert done.stderr.splitlines()[-1] == (
+        "FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/input/opened/w.pth'"
+    )

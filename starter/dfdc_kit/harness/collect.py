@@ -20,7 +20,7 @@ MANY_FALLBACKS = (
 
 def collect(source: Path, target: Path, limit_bytes: int) -> str:
     """Copy a regular file to `target`: "collected", or the reason why not. Links, pipes and devices are refused."""
-    content = _read(source, limit_bytes)
+    content = read_regular_file(source, limit_bytes)
     if isinstance(content, str):
         return content
     write_bytes(target, content)
@@ -46,7 +46,7 @@ def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:
 
     known: all row ids. A share of fallbacks above MANY_FALLBACKS sets `caution`.
     """
-    content = _read(source, SIDE_FILE_LIMIT_BYTES)
+    content = read_regular_file(source, SIDE_FILE_LIMIT_BYTES)
     if isinstance(content, str):
         return Fallbacks() if content == "missing" else Fallbacks(error=content)
     text = content.decode("utf-8", errors="replace")
@@ -101,7 +101,7 @@ def last_lines(log: Path, count: int = 40) -> list[str]:
         return file.read().decode("utf-8", errors="replace").splitlines()[-count:]
 
 
-def _read(path: Path, limit_bytes: int) -> bytes | str:
+def read_regular_file(path: Path, limit_bytes: int) -> bytes | str:
     """The content of a regular file, or why it was refused. Never follows a link, never waits for a writer."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines
+from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines, read_regular_file
 from dfdc_kit.harness.environment import NoiseWatch
 from dfdc_kit.harness.forecast.time_forecast import EarlyStopper, video_sizes
 from dfdc_kit.harness.log_parser import failure_reason
+from dfdc_kit.harness.python_start import MISSING_INPUT
 from dfdc_kit.harness.request import RunListener, RunRequest
-from dfdc_kit.harness.stage import Staged
+from dfdc_kit.harness.stage import OWN_PYTHON, Staged
 from dfdc_kit.harness.video_watch import VideoWatch
 from dfdc_kit.report.run_report import CSV, FALLBACKS, LOG, Observation
 from dfdc_kit.sandbox.base import Ending, Job, SandboxBackend, never
@@ -27,6 +28,7 @@ from dfdc_kit.submission.program import Program, read_program
 from dfdc_kit.submission.validate import SubmissionTable, validate
 
 CSV_LIMIT_BYTES = 1 << 30
+MISSING_INPUT_LIMIT_BYTES = 1 << 16
 ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # passed on: no tokens, no home
 INPUT_PATH = re.compile(r"(?:/kaggle/input|(?:^|(?<=['\"\s:=(]))(?:\.\./)+input)/([\w.@+ -]+(?:/[\w.@+ -]+)*)(.?)")
 PATTERN_SIGNS = ("*", "?", "[", "{", "%", "$", "\0")  # after these a name is only a beginning
@@ -235,14 +237,21 @@ def input_paths(texts: Iterable[str]) -> set[str]:
 def _missing_inputs(
     program: Program, staged: Staged, last_output: list[str], *, shows_paths: bool
 ) -> tuple[list[str], list[str]]:
-    """Paths below /kaggle/input that code or log name: those that are not mounted; and those that are, but that this
-    sandbox does not show under that name (`shows_paths` False).
+    """Paths below /kaggle/input that code or log name, or that Python looked for: those that are not mounted; and those
+    that are, but that this sandbox does not show under that name (`shows_paths` False).
     """
-    logged = input_paths(last_output)
-    named = logged | input_paths(text for text, _ in program.texts)
-    missing = {path for path in named if staged.lacks(path)}
+    logged = input_paths(last_output) | _looked_for(staged)
+    source = [text for text, _ in (*program.texts, *program.commands)]
+    missing = {path for path in logged | input_paths(source) if staged.lacks(path)}
     longest = {path for path in missing if not any(other.startswith(f"{path}/") for other in missing)}
     return sorted(longest), [] if shows_paths else sorted(logged - missing)
+
+
+def _looked_for(staged: Staged) -> set[str]:
+    """Paths below /kaggle/input that the run's Python did not find; the submission could have written the file."""
+    content = read_regular_file(staged.temporary / "home" / OWN_PYTHON / MISSING_INPUT, MISSING_INPUT_LIMIT_BYTES)
+    lines = [] if isinstance(content, str) else content.decode("utf-8", "backslashreplace").splitlines()
+    return {path for line in lines if len(line) < 500 for path in input_paths([f"/kaggle/input/{line}"])}
 
 
 def _failed_imports(

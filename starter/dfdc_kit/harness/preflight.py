@@ -10,12 +10,12 @@ from typing import NamedTuple
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import SandboxError, SubmissionError, UsageError
 from dfdc_kit.harness.forecast.calibration import Calibration, hosted_calibration, local_calibration
-from dfdc_kit.harness.program_runner import OtherLanguageError, needs_ipython, read_cells
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.submission.code import RUNS
 from dfdc_kit.submission.expected_rows import ExpectedRows
+from dfdc_kit.submission.program_runner import OtherLanguageError, needs_ipython, read_cells
 
 
 class RunInputs(NamedTuple):

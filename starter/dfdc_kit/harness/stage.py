@@ -18,29 +18,17 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
 from dfdc_kit.formatting import format_bytes
-from dfdc_kit.harness import program_runner
+from dfdc_kit.harness import python_start
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.training_folder import training_folder
 from dfdc_kit.sandbox import visible_paths
+from dfdc_kit.submission import program_runner
 from dfdc_kit.submission.code import CodeSubmission
 from dfdc_kit.submission.external_data import AttachedInput, folder_bytes
 
 OWN_PYTHON = ".python"  # in the run's home folder
 PIP = '#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n'  # finds its Python wherever a sandbox mounts the folder
-START = "_dfdc_start"  # a module that Python runs as it starts
-START_SOURCE = """
-import os, site, sys
-
-os.environ["PATH"] = sys.prefix + "/bin:" + os.environ.get("PATH", os.defpath)
-for folder in {folders!r}:
-    site.addsitedir(folder)
-for folder in sys.path[:]:
-    try:
-        if os.path.isdir(folder):
-            os.listdir(folder)
-    except PermissionError:  # hidden by the sandbox: pip would fail on it
-        sys.path.remove(folder)
-"""
+START = "_dfdc_start"  # python_start.py in that environment
 RUNNER_AS_STAGED = ".dfdc-runner.py"  # next to the submission's files
 MOST_MOUNTS = 1000  # of single training videos: each one costs time when a run starts
 MOST_COPIED_BYTES = 1 << 30  # of training videos, where they can neither be mounted nor reflinked
@@ -300,8 +288,8 @@ def make_python(folder: Path) -> Path:
     for name in ("pip", "pip3"):
         (programs / name).write_text(PIP)
         (programs / name).chmod(0o755)
-    (packages / f"{START}.py").write_text(START_SOURCE.format(folders=_shown_package_folders()))
-    (packages / f"{START}.pth").write_text(f"import {START}\n")
+    shutil.copyfile(python_start.__file__, packages / f"{START}.py")
+    (packages / f"{START}.pth").write_text(f"import {START}; {START}.start({_shown_package_folders()!r})\n")
     return programs / "python"
 
 

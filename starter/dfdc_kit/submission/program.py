@@ -1,19 +1,25 @@
 """The source of a code submission as syntax trees: its files or cells, imports, calls, texts and shell commands."""
 
 import ast
-import json
+import codecs
+import io
 import re
 import sys
+import tokenize
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dfdc_kit.submission.program_runner import MAGIC, OtherLanguageError, read_cells, split_cells, uses_notebook_syntax
+
 UNKNOWN = "\0"  # stands for a part of a text that only a run would know
-NOT_PYTHON = {"bash", "sh", "script", "html", "javascript", "js", "latex", "markdown", "svg", "perl", "ruby", "R"}
-MAGIC = re.compile(r"^(\s*)(?:([\w, ]+=)\s*)?([!%])(?!=)\s*(.*)$")
+SHELLS = {"bash", "sh", "script", "system", "sx", "!"}  # cell magics with shell commands
+PYTHON = {"time", "timeit", "capture", "prun", "memit", "lprun"}  # cell magics with Python; others hold other languages
+TIMED = re.compile(r"(?:time|timeit|prun|memit)\s+(?:-\w+\s*\d*\s+)*")  # line magics before a Python statement
+AUTOMAGIC = re.compile(r"^(?:pip|conda|cd|ls|cat|cp|mv|rm|mkdir|rmdir|run|load_ext|matplotlib|env)\s+[\w./~-]")
 HELP = re.compile(r"^\s*\??\??[\w.]+\?{1,2}\s*$|^\s*\?{1,2}[\w.]+\s*$")
 INPUT = re.compile(r"(?:^|/)(?:kaggle|\.\.)/input/")  # a path below the read-only input
 MOST_BYTES = 4_000_000  # of one source file
@@ -40,7 +46,8 @@ class Unit:
     tree: ast.Module
     commands: list[tuple[int, str]]  # (line, shell command without its `!`)
     error: tuple[int, str] | None = None
-    magics: bool = False
+    writes: str = ""  # the file that %%writefile makes of it
+    language: str = ""  # of a notebook that is not in Python
 
     def where(self, line: int) -> Where:
         """The place of a line of this unit."""
@@ -112,6 +119,8 @@ class Program:
             shell = call.name in ("os.system", "os.popen") or call.name.startswith("subprocess.")
             if (shell or call.method in ("system", "getoutput", "check_call", "Popen")) and call.node.args:
                 found.append((self._command_text(call.node.args[0]), call.where))
+            elif call.method == "run_line_magic":  # of an exported notebook: 'pip', 'install x'
+                found.append((" ".join(self.text(argument) or "" for argument in call.node.args), call.where))
         return found
 
     def _command_text(self, node: ast.expr) -> str:
@@ -234,6 +243,7 @@ def read_program(folder: Path, entry: str, *, alone: bool = False) -> Program:
         seen.add(path)
         units = list(_read_units(path, path.relative_to(folder).as_posix()))
         program.units.extend(units)
+        program.local_modules |= {Path(unit.writes).stem for unit in units if unit.writes}
         if alone:
             continue
         for imported in Program(units).imports + _relative_imports(units):
@@ -269,58 +279,106 @@ def _module_file(base: Path, module: str) -> Path | None:
 
 
 def _read_units(path: Path, name: str) -> Iterator[Unit]:
-    text = path.read_bytes().decode("utf-8-sig", "replace")
-    if path.suffix != ".ipynb":
-        yield read_unit(name, 0, text)
+    """The units of a file: cells of a notebook or of a script with notebook syntax, else the whole script."""
+    if path.suffix == ".ipynb":
+        try:
+            cells = [(number, 1, text) for number, text in enumerate(read_cells(path), start=1)]
+        except OtherLanguageError as error:
+            yield Unit(name, 0, ast.Module([], []), [], language=str(error))
+            return
+        except ValueError:
+            yield Unit(name, 0, ast.Module([], []), [], (1, "not a notebook: expected JSON with a list of cells"))
+            return
+    elif uses_notebook_syntax(path):
+        cells = [(0, *cell) for cell in split_cells(path.read_text("utf-8-sig", "replace"))]
+    else:
+        yield _read_script(path, name)
         return
-    try:
-        cells = json.loads(text)["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError):
-        yield Unit(name, 0, ast.Module([], []), [], (1, "not a notebook: expected JSON with a list of cells"))
-        return
-    for number, source in enumerate(sources, start=1):
-        yield read_unit(name, number, source)
+    for number, line, text in cells:
+        unit = read_unit(name, number, text, line)
+        yield unit
+        yield from _exported_magics(unit)
 
 
-def read_unit(file: str, cell: int, text: str) -> Unit:
-    """The tree and the shell commands of one file or cell; lines of IPython are taken out of it."""
-    first = re.match(r"\s*%%(\w+)([^\n]*)\n?", text) if cell else None
-    if first and first[1] in NOT_PYTHON | {"writefile", "file"}:
-        lines = text.splitlines()[1:] if first[1] in ("bash", "sh", "script") else []
-        commands = [(number, line.strip()) for number, line in enumerate(lines, start=2) if line.strip()]
-        return Unit(file, cell, ast.Module([], []), commands, magics=True)
-    if first:
-        text = "\n" * first[0].count("\n") + text[first.end() :]
+def _read_script(path: Path, name: str) -> Unit:
+    source = path.read_bytes()
     try:
-        return Unit(file, cell, _parse(text), [], magics=bool(first))
+        if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise SyntaxError("the file is UTF-16, and Python reads UTF-8")
+        source.decode(tokenize.detect_encoding(io.BytesIO(source).readline)[0])  # Python refuses what ast.parse takes
+        return Unit(name, 0, _parse(source), [])
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        return Unit(name, 0, ast.Module([], []), [], (line, getattr(error, "msg", None) or str(error)))
+
+
+def _exported_magics(unit: Unit) -> Iterator[Unit]:
+    """Cells with a cell magic, as nbconvert exports them: get_ipython().run_cell_magic('time', '', 'cell')."""
+    for node in ast.walk(unit.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".run_cell_magic"):
+            parts = [resolve(argument, {}) for argument in node.args]
+            if len(parts) == 3:
+                name, line, body = parts
+                yield read_unit(unit.file, unit.cell, f"%%{name} {line}\n{body}", node.lineno)
+
+
+def read_unit(file: str, cell: int, text: str, first_line: int = 1) -> Unit:
+    """The tree and the shell commands of one cell, whose first line has this number; lines of IPython are removed."""
+    magic = re.match(r"\s*%%([\w!]+)([^\n]*)(?:\n|$)", text)
+    before = "\n" * (first_line - 1)
+    if magic:
+        name, target = magic[1], magic[2].split()[-1:]
+        before += "\n" * magic[0].count("\n")
+        text = text[magic.end() :]
+        if name in SHELLS:
+            lines = enumerate((before + text).splitlines(), start=1)
+            return Unit(file, cell, ast.Module([], []), [(at, line.strip()) for at, line in lines if line.strip()])
+        if name in ("writefile", "file") and target and target[0].endswith(".py"):
+            return replace(read_unit(file, cell, before + text), writes=target[0])
+        if name not in PYTHON:
+            return Unit(file, cell, ast.Module([], []), [])
+    text = before + text
+    try:
+        return Unit(file, cell, _parse(text), [])
     except (SyntaxError, ValueError):
         plain, commands = _without_magics(text)
     try:
-        return Unit(file, cell, _parse(plain), commands, magics=True)
+        return Unit(file, cell, _parse(plain), commands)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         return Unit(file, cell, ast.Module([], []), commands, (line, getattr(error, "msg", None) or str(error)))
 
 
-def _parse(text: str) -> ast.Module:
+def _parse(source: str | bytes) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in texts
-        return ast.parse(text)
+        return ast.parse(source)
 
 
 def _without_magics(text: str) -> tuple[str, list[tuple[int, str]]]:
     """The text with lines of IPython replaced by `pass`, and the shell commands among them."""
-    lines, commands = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines: list[str] = []
+    commands = []
+    waiting = text.splitlines()
+    while waiting:
+        number, line = len(lines) + 1, waiting.pop(0)
+        joined = [line]
         magic = MAGIC.match(line)
+        while magic and joined[-1].endswith("\\") and waiting:  # the command goes on in the next line
+            joined.append(waiting.pop(0))
         if magic:
-            indent, target, sign, rest = magic.groups()
-            if sign == "!" or rest.startswith(("pip ", "conda ", "sh ", "sx ")):
-                commands.append((number, rest.lstrip("!")))
-            lines.append(f"{indent}{target} []" if target else f"{indent}pass")
-        elif HELP.match(line):
+            indent, target, sign, _ = magic.groups()
+            command = " ".join(part.strip().rstrip("\\").rstrip() for part in joined)[magic.start(4) - len(indent) :]
+            timed = TIMED.match(command) if sign == "%" else None
+            if sign.startswith("!") or command.startswith(("pip ", "conda ", "sh ", "sx ")):
+                commands.append((number, command.strip()))
+            statement = command[timed.end() :] if timed else "[]" if target else "pass"
+            lines.append(f"{indent}{target} = {statement}" if target else f"{indent}{statement}")
+        elif HELP.match(line) or AUTOMAGIC.match(line):
+            if line.startswith(("pip ", "conda ")):
+                commands.append((number, line))
             lines.append("pass")
         else:
             lines.append(line)
+        lines += [""] * (len(joined) - 1)
     return "\n".join(lines) + "\n", commands

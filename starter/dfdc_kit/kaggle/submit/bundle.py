@@ -18,7 +18,7 @@ import msgspec
 
 from dfdc_kit.errors import OutputError, SubmissionError
 from dfdc_kit.files import file_sha256, write_json
-from dfdc_kit.harness import program_runner
+from dfdc_kit.submission import program_runner
 from dfdc_kit.submission.code import CodeSubmission, files_sha256
 from dfdc_kit.submission.external_data import AttachedInput, Kind
 

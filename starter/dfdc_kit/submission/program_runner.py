@@ -28,8 +28,11 @@ from typing import Any
 
 WHEELS = "wheels"  # folder of packages that Kaggle's image lacks, installed by the hosted program, too
 CELL_MARKER = re.compile(r"^# (?:In ?\[[ \d]*\]:?|%%.*|<codecell>)\s*$", re.MULTILINE)  # nbconvert, jupytext, IPython
-MAGIC_LINE = re.compile(r"^[ \t]*(?:\w[\w, ]*= *)?(?:!|%%?[A-Za-z])", re.MULTILINE)
+MAGIC = re.compile(  # a line of IPython: indentation, name that it is assigned to, sign, command
+    r"^([ \t]*)(?:(\w[\w, ]*?) *= *)?(!!?(?!=)|%%?(?=[A-Za-z]))(.*)$", re.MULTILINE
+)
 CELL_MAGIC = re.compile(r"^%%[A-Za-z]", re.MULTILINE)
+LANGUAGES = {"ir": "R", "xr": "R", "octave": "Octave", "bash": "bash"}  # of kernels, where a notebook names none
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 NO_INPUT = "raw_input was called, but this frontend does not support input requests."  # as a Jupyter kernel says it
 DONE = b"."
@@ -37,15 +40,14 @@ DONE = b"."
 
 def uses_notebook_syntax(path: Path) -> str:
     """The first line that needs IPython, as `line 3: !pip install x`, of a script; empty if Python runs it as it is."""
-    source = path.read_text("utf-8", errors="replace")
+    source = path.read_bytes()
+    lines = source.decode("utf-8-sig", "replace").splitlines()
     try:
         names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
-        lines = sorted(node.lineno for node in names if node.id == "get_ipython")
-        at = lines[0] if lines else 0
+        found = sorted(node.lineno for node in names if node.id == "get_ipython")
     except (SyntaxError, ValueError):  # ValueError: a null byte, before Python 3.12
-        magic = MAGIC_LINE.search(source)
-        at = source.count("\n", 0, magic.end()) + 1 if magic else 0
-    return f"line {at}: {source.splitlines()[at - 1].strip()}" if at else ""
+        found = [at for at, line in enumerate(lines, 1) if MAGIC.match(line)]
+    return f"line {found[0]}: {lines[found[0] - 1].strip()}" if found else ""
 
 
 def is_needed(source: Path, entry: Path) -> bool:
@@ -64,11 +66,12 @@ def read_cells(path: Path) -> "list[str]":
     Raises ValueError for a file that is not a notebook, OtherLanguageError for a notebook of another language.
     """
     if path.suffix != ".ipynb":
-        return split_cells(path.read_text("utf-8-sig", errors="replace"))
+        return [cell for _, cell in split_cells(path.read_text("utf-8-sig", errors="replace"))]
     try:
         notebook = json.loads(path.read_text("utf-8-sig"))
         metadata = notebook.get("metadata", {})
-        language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+        kernel, info = metadata.get("kernelspec", {}), metadata.get("language_info", {})
+        language = kernel.get("language") or info.get("name") or LANGUAGES.get(kernel.get("name"))
         sheets = [notebook] if "cells" in notebook else notebook["worksheets"]
         code = [cell for sheet in sheets for cell in sheet["cells"] if cell["cell_type"] == "code"]
         cells = ["".join(cell.get("source", cell.get("input", ""))) for cell in code]
@@ -83,12 +86,14 @@ class OtherLanguageError(Exception):
     """A notebook is not in Python."""
 
 
-def split_cells(source: str) -> "list[str]":
-    """A script in cells: at markers of exported notebooks, and before each line with a cell magic such as %%bash."""
+def split_cells(source: str) -> "list[tuple[int, str]]":
+    """A script in cells, each with the number of its first line: at markers of exported notebooks, and before each
+    line with a cell magic such as %%bash.
+    """
     starts = [match.start() for pattern in (CELL_MARKER, CELL_MAGIC) for match in pattern.finditer(source)]
     bounds = sorted({0, *starts, len(source)})
-    cells = [source[begin : bounds[at]] for at, begin in enumerate(bounds[:-1], 1)]
-    return [cell for cell in (CELL_MARKER.sub("", cell) for cell in cells) if cell.strip()]
+    cells = [(source.count("\n", 0, begin) + 1, source[begin : bounds[at]]) for at, begin in enumerate(bounds[:-1], 1)]
+    return [(line, text) for line, text in ((line, CELL_MARKER.sub("", cell)) for line, cell in cells) if text.strip()]
 
 
 class EndCell(BaseException):
@@ -149,6 +154,8 @@ def make_shell(path: Path) -> Any:
     if path.suffix != ".ipynb":
         shell.user_ns["__file__"] = str(path)
     builtins.input = getpass.getpass = no_input
+    with suppress(Exception):  # %store; IPython needs a folder of its own for it
+        shell.run_line_magic("load_ext", "storemagic")
     for message in ("To exit: use 'exit', 'quit', or Ctrl-D.", "You executed the system command !pip"):
         warnings.filterwarnings("ignore", message=message)
     return shell

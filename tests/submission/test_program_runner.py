@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_kit.harness import program_runner
-from dfdc_kit.harness.program_runner import read_cells, split_cells, uses_notebook_syntax
+from dfdc_kit.submission import program_runner
+from dfdc_kit.submission.program_runner import read_cells, split_cells, uses_notebook_syntax
 
 EXPORTED = """#!/usr/bin/env python
 # coding: utf-8
@@ -143,10 +143,10 @@ def test_notebook_syntax_is_found_in_scripts(source, line, tmp_path):
 
 def test_script_is_split_at_markers_and_cell_magics():
     assert split_cells("a = 1\n# In[2]:\nb = 2\n# %%\nc = 3\n%%bash\nls\n") == [
-        "a = 1\n",
-        "\nb = 2\n",
-        "\nc = 3\n",
-        "%%bash\nls\n",
+        (1, "a = 1\n"),
+        (2, "\nb = 2\n"),
+        (4, "\nc = 3\n"),
+        (6, "%%bash\nls\n"),
     ]
 
 
