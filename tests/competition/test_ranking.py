@@ -6,8 +6,9 @@ import random
 import numpy as np
 import pytest
 
-from dfdc_kit.competition.ranking import ladder, rank_teams, resampled_scores, similar_pairs
+from dfdc_kit.competition.ranking import ladder, rank_teams, similar_pairs
 from dfdc_kit.errors import DataError
+from dfdc_kit.scoring.intervals import resampled_scores
 
 
 def test_chances_agree_with_counts_by_hand():

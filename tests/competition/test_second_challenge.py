@@ -28,6 +28,10 @@ def test_score_uses_the_preview_challenge_when_the_option_names_it(tmp_path, dfd
     found = json.loads(done.stdout)
     assert found["score"]["value"] == 0  # no real video above the threshold
     assert found["constant"]["value"] == pytest.approx(-math.log(101))
+    uncertainty = found["score"]["uncertainty"]
+    assert uncertainty["method"] == "bootstrap quantiles"
+    assert uncertainty["constant_interval"]["low"] > 0
+    assert found["score"]["secondary"]["auc"] == 1
     monkeypatch.setenv("DFDC_CHALLENGE", "")
     assert dfdc_here("score", guess, truth).returncode != 0  # not the columns of the default challenge
 
@@ -39,6 +43,10 @@ def test_weighted_precision_agrees_with_counts_by_hand():
     assert metric.score(truth, guess, "video") == pytest.approx(math.log(2 / (2 + 100 * 1)))
     ties = truth.assign(fake_probability=[0.9, 0.5, 0.5, 0.2, 0.5, 0.1])
     assert metric.score(truth, ties, "video") == pytest.approx(math.log(3 / (3 + 100 * 1)))
+    values = ties["fake_probability"].to_numpy()
+    assert metric.module.score_arrays(truth["fake_probability"].to_numpy(), values) == metric.score(
+        truth, ties, "video"
+    )
     with pytest.raises(metric.module.ParticipantVisibleError):
         metric.score(truth, guess.iloc[:5], "video")
 

@@ -22,6 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 VIDEOS = [f"v{i:03}.mp4" for i in range(40)]
 
 
+AUC = """
+from sklearn.metrics import roc_auc_score
+
+def score(solution, submission, row_id_column_name):
+    both = solution.merge(submission, on=row_id_column_name)
+    return roc_auc_score(both["label_x"], both["label_y"])
+"""
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A metadata.json of 40 videos, 20 originals, and a function that writes a submission of some skill."""
@@ -82,12 +91,21 @@ def test_too_few_or_too_many_submissions_are_a_usage_error(folder, count):
         compared(folder, *[write(folder / "a.csv", 0.1)] * count)
 
 
-def test_metric_without_losses_is_a_usage_error(folder):
-    file = next(path for path in (ROOT / "tests/cases/metrics").glob("*.py") if "def losses" not in path.read_text())
-    other = structs.replace(CHALLENGE, metric=structs.replace(CHALLENGE.metric, file=str(file)))
-    submissions = [write(folder / "a.csv", 0.1), write(folder / "b.csv", 0.2)]
-    with pytest.raises(UsageError, match="gives no loss for each row"):
-        compared(folder, *submissions, challenge=other)
+def test_metric_without_losses_is_resampled_as_a_whole(folder, tmp_path):
+    metric = tmp_path / "auc.py"
+    metric.write_text(AUC)
+    settings = structs.replace(CHALLENGE.metric, file=str(metric), name="AUC", lower_is_better=False)
+    other = structs.replace(CHALLENGE, metric=settings)
+    submissions = [write(folder / "a.csv", 0.0), write(folder / "b.csv", 0.25, seed=1)]
+    found, notes = compared(folder, *submissions, challenge=other)
+    assert [one.name for one in found.submissions] == ["b", "a"]
+    assert (found.test, found.clusters, found.blends) == ("resampled scores", 20, None)
+    assert found.submissions[0].score == 1 > found.submissions[1].interval.high
+    assert found.submissions[0].constant_difference == 0.5
+    assert found.pairs[0].significant
+    page = render(found, notes, other)
+    assert "higher is better" in page
+    assert "this metric is no mean over rows" in page
 
 
 def test_missing_solution_is_a_usage_error(folder):

@@ -7,7 +7,15 @@ from statsmodels.stats.multitest import multipletests
 
 from dfdc_kit.scoring.blends import METHODS, blend_report, logit_mean, mean, rank_mean
 from dfdc_kit.scoring.calibration import fold_of_cluster, row_losses
-from dfdc_kit.scoring.compare import MOST_EXACT_CLUSTERS, compare, sign_flip_test
+from dfdc_kit.scoring.compare import (
+    MOST_EXACT_CLUSTERS,
+    RESAMPLED,
+    Losses,
+    Scorer,
+    compare,
+    resampled_p_values,
+    sign_flip_test,
+)
 from dfdc_kit.scoring.intervals import standard_errors
 from dfdc_kit.scoring.slices import holm
 
@@ -25,7 +33,11 @@ def made(rows, skills, seed=0):
 
 def compared(rows, skills, seed=0, **options):
     labels, predictions, losses = made(rows, skills, seed)
-    return compare([f"s{i}" for i in range(len(skills))], labels, predictions, losses, **options)
+    return compare([f"s{i}" for i in range(len(skills))], labels, predictions, with_constant(losses), **options)
+
+
+def with_constant(losses):
+    return Losses(losses, np.full(len(losses), np.log(2)))
 
 
 def reference_p(losses, **options):
@@ -71,7 +83,7 @@ def test_holm_agrees_with_statsmodels():
 
 def test_comparison_orders_submissions_and_reports_paired_differences():
     labels, predictions, losses = made(500, (0.5, 1.5, 1.45))
-    found = compare(["low", "high", "near"], labels, predictions, losses, constant_losses=np.full(500, np.log(2)))
+    found = compare(["low", "high", "near"], labels, predictions, with_constant(losses))
     assert [one.name for one in found.submissions] == ["high", "near", "low"]
     assert [one.rank for one in found.submissions] == [1, 2, 3]
     pair = next(pair for pair in found.pairs if (pair.better, pair.worse) == ("near", "low"))
@@ -87,9 +99,49 @@ def test_comparison_orders_submissions_and_reports_paired_differences():
     assert found.submissions[0].constant_difference == pytest.approx(losses[:, 1].mean() - np.log(2))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scores_of_resampled_rows_agree_with_losses_where_both_are_possible(sign):
+    labels, predictions, losses = made(400, (0.5, 1.5, 1.45))
+    names, clusters = ["low", "high", "near"], np.arange(400) // 2
+    table = np.column_stack([losses, np.full(400, np.log(2))])
+    scorer = Scorer(lambda rows: sign * table[rows].mean(axis=0), sign == 1, 1_000)
+    ours = compare(names, labels, predictions, scorer, clusters=clusters)
+    theirs = compare(names, labels, predictions, with_constant(losses), clusters=clusters)
+    assert (ours.test, ours.blends) == (RESAMPLED, None)
+    assert [one.name for one in ours.submissions] == [one.name for one in theirs.submissions]
+    assert ours.ties == theirs.ties == [["high", "near"]]
+    assert ours.finals[0].names == theirs.finals[0].names
+    for one, other in zip(ours.submissions, theirs.submissions, strict=True):
+        assert one.score == pytest.approx(sign * other.score)
+        assert one.constant_difference == pytest.approx(sign * other.constant_difference)
+        ends = sorted([sign * one.interval.low, sign * one.interval.high])
+        assert ends == pytest.approx([other.interval.low, other.interval.high], abs=0.02)
+    for one, other in zip(ours.pairs, theirs.pairs, strict=True):
+        assert (one.better, one.significant) == (other.better, other.significant)
+        assert one.difference == pytest.approx(other.difference)
+        assert one.smallest_difference == pytest.approx(other.smallest_difference, rel=0.1)
+
+
+def test_resampled_p_values_count_the_other_side_and_extrapolate_beyond_all_resamples():
+    differences = np.column_stack([np.r_[[-1.0], np.full(98, 2.0)], np.full(99, 2.0), np.zeros(99)])
+    p = resampled_p_values(differences, np.array([2.0, 2.0, 0.0]), np.array([0.3, 0.2, 0.0]))
+    assert p[:2] == pytest.approx([0.04, 2 * stats.norm.sf(10)])
+    assert p[2] == 1
+
+
+def test_scorer_on_rows_of_one_cluster_has_no_intervals():
+    labels, predictions, losses = made(6, (1, 0.5))
+    table = np.column_stack([losses, np.full(6, np.log(2))])
+    found = compare(
+        ["a", "b"], labels, predictions, Scorer(lambda rows: table[rows].mean(axis=0), True, 100), clusters=["x"] * 6
+    )
+    assert (found.submissions[0].interval, found.pairs[0].smallest_difference) == (None, None)
+    assert not found.pairs[0].significant
+
+
 def test_paired_interval_is_narrower_than_that_of_unrelated_submissions():
     labels, predictions, losses = made(400, (1.2, 1.1))
-    (pair,) = compare(["a", "b"], labels, predictions, losses).pairs
+    (pair,) = compare(["a", "b"], labels, predictions, with_constant(losses)).pairs
     unpaired = np.sqrt((standard_errors(losses) ** 2).sum()) * 2 * 1.96
     assert pair.interval.high - pair.interval.low < 0.8 * unpaired
 
@@ -97,7 +149,7 @@ def test_paired_interval_is_narrower_than_that_of_unrelated_submissions():
 def test_equal_submissions_are_a_tie_that_shares_the_first_place():
     labels, predictions, losses = made(300, (1.2, 0.2))
     twice = [0, 0, 1]
-    found = compare(["a", "b", "c"], labels, predictions[:, twice], losses[:, twice])
+    found = compare(["a", "b", "c"], labels, predictions[:, twice], with_constant(losses[:, twice]))
     first, second = found.submissions[:2]
     assert (first.rank, second.rank, first.p_first, second.p_first) == (1, 1, 0.5, 0.5)
     assert (first.rank_low, first.rank_high) == (1, 2)
@@ -111,7 +163,7 @@ def test_identical_values_everywhere_compare_without_an_error(rows):
     labels = np.arange(rows, dtype=np.uint8) % 2
     predictions = np.full((rows, 3), 0.5)
     losses = np.full((rows, 3), np.log(2))
-    found = compare(["a", "b", "c"], labels, predictions, losses)
+    found = compare(["a", "b", "c"], labels, predictions, with_constant(losses))
     assert found.ties == [["a", "b", "c"]]
     assert found.pairs[0].error_correlation is None
     assert [one.p_first for one in found.submissions] == pytest.approx([1 / 3] * 3)

@@ -19,7 +19,6 @@ from dfdc_kit.submission.validate import SubmissionTable
 CHALLENGE = challenges.load()
 OFFICIAL = load_metric(CHALLENGE.metric_path)
 COLUMNS = ("filename", "label")
-CASES = Path(__file__).parents[1] / "cases" / "metrics"
 
 
 def made(rows, seed=0):
@@ -76,11 +75,17 @@ def test_constant_submission_differs_by_nothing_from_the_constant():
     assert found.constant_interval == Interval(0, 0)
 
 
-def test_metric_file_without_losses_has_no_uncertainty():
-    solution, submission = made(50)
-    metric = load_metric(next(path for path in CASES.glob("*.py") if "def losses" not in path.read_text()))
+def test_metric_file_without_losses_has_quantiles_of_its_score_on_resampled_rows(tmp_path):
+    solution, submission = made(30)
+    (tmp_path / "accuracy.py").write_text(
+        "def score(solution, submission, row_id):\n    return ((submission.label > 0.5) == solution.label).mean()\n"
+    )
+    metric = load_metric(tmp_path / "accuracy.py")
     score = score_submission(metric, solution, submission, CHALLENGE)
-    assert with_uncertainty(score, metric, solution, submission, CHALLENGE) == score
+    found = with_uncertainty(score, metric, solution, submission, CHALLENGE).uncertainty
+    assert found.method == "bootstrap quantiles"
+    assert found.interval.contains(score.value)
+    assert found.constant_interval.contains(found.constant_difference)
 
 
 def test_calibration_error_is_zero_for_true_fractions_and_large_for_wrong_ones():

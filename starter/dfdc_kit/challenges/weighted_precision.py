@@ -38,7 +38,12 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: 
     return ln_weighted_precision(solution[LABEL].to_numpy(), values, RECALL)
 
 
-def ln_weighted_precision(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.float64], recall: float) -> float:
+def score_arrays(truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float64]) -> float:
+    """`score` of matched arrays (n,), for resampling: without tables."""
+    return ln_weighted_precision(truth, predicted, RECALL)
+
+
+def ln_weighted_precision(truth: npt.NDArray[np.integer], predicted: npt.NDArray[np.float64], recall: float) -> float:
     """ln(wP) at the highest threshold with at least `recall` (0 to 1); truth (n,) of 0 and 1, predicted (n,)."""
     fakes = np.sort(predicted[truth == 1])[::-1]
     if not len(fakes):

@@ -66,10 +66,12 @@ def compare(
 
 def _show(found: "Comparison", challenge: "Challenge") -> None:
     units = f"{plural(found.rows, 'row')} of {plural(found.clusters, found.clustered_by)}"
-    out.print(f"{challenge.metric.name}, lower is better; {units}; 95 % intervals\n", soft_wrap=True)
+    better = "lower is better" if challenge.metric.lower_is_better else "higher is better"
+    out.print(f"{challenge.metric.name}, {better}; {units}; 95 % intervals", soft_wrap=True)
+    out.print(f"p from {found.test} of whole {found.clustered_by}s\n", soft_wrap=True)
     out.print(_scores(found, challenge.metric.displayed_decimals))
     out.print()
-    out.print(_pairs(found))
+    out.print(_pairs(found, lower_is_better=challenge.metric.lower_is_better))
     if (more := len(found.pairs) - SHOWN_PAIRS) > 0:
         say(f"and {plural(more, 'more pair')}; see the page")
     out.print()
@@ -85,7 +87,7 @@ def _scores(found: "Comparison", decimals: int) -> "Table":
 
     table = _table("#", "submission", "score", "95 % interval", "to 0.5", "first", "rank", "tie")
     for at, one in enumerate(found.submissions, 1):
-        constant = "" if one.constant_difference is None else f"{one.constant_difference:+.3f}"
+        constant = f"{one.constant_difference:+.3f}"
         ranks = f"{one.rank_low}" if one.rank_low == one.rank_high else f"{one.rank_low}-{one.rank_high}"
         name, score = plain(_shortened(one.name)), displayed(one.score, decimals)
         row = (_range(one.interval, ".3f"), constant, f"{one.p_first:.0%}", ranks, one.groups)
@@ -93,14 +95,15 @@ def _scores(found: "Comparison", decimals: int) -> "Table":
     return table
 
 
-def _pairs(found: "Comparison") -> "Table":
+def _pairs(found: "Comparison", *, lower_is_better: bool) -> "Table":
     numbers = {one.name: at for at, one in enumerate(found.submissions, 1)}
     table = _table("pair", "difference", "95 % interval", "p (Holm)", "", "correlation")
     for pair in found.pairs[:SHOWN_PAIRS]:
         outcome = "identical" if pair.identical else "differ" if pair.significant else "tie"
         correlation = "" if pair.error_correlation is None else f"{pair.error_correlation:.2f}"
         row = (f"{pair.difference:+.4f}", _range(pair.interval, "+.4f"), f"{pair.p_corrected:.4f}", outcome)
-        table.add_row(f"{numbers[pair.worse]} - {numbers[pair.better]}", *row, correlation)
+        one, other = (pair.worse, pair.better) if lower_is_better else (pair.better, pair.worse)
+        table.add_row(f"{numbers[one]} - {numbers[other]}", *row, correlation)
     return table
 
 

@@ -223,6 +223,7 @@ def slices(
 
     challenge = challenges.load()
     scored = read_scored_submission(rows, solution, runs, challenge)
+    losses = scored.row_losses()
     for file in metadata or ():
         if not file.is_file():
             raise UsageError(f"File or folder not found: {file}")
@@ -233,13 +234,13 @@ def slices(
     if not by:  # a column of texts that are all different is no error where it was not asked for
         columns = {name: values for name, values in known.items() if 1 < len(set(values)) <= MOST_VALUES}
     decimals = challenge.metric.displayed_decimals
-    found = find_slices(scored.losses, columns, scored.originals)
+    found = find_slices(losses, columns, scored.originals)
     if as_json:
         return print_json(
             {"csv": scored.csv, "solution": scored.solution, "rows": len(scored.names), "slices": found}
-            | {"loss": float(scored.losses.mean()), "clustered_by": scored.clustered_by, "columns": sorted(known)}
+            | {"loss": float(losses.mean()), "clustered_by": scored.clustered_by, "columns": sorted(known)}
         )
-    loss = displayed(float(scored.losses.mean()), decimals)
+    loss = displayed(float(losses.mean()), decimals)
     out.print(f"mean loss [bold]{loss}[/] of {plural(len(scored.names), 'row')}\n")
     out.print(_table(found, decimals))
     tested = sum(one.p_value is not None for one in found)

@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.competition.ranking import resampled_scores
 from dfdc_kit.competition.results import RESULTS, JudgedSubmission
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import DataError, MetricError, UsageError
+from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means, within_range
-from dfdc_kit.scoring.metric import LoadedMetric
+from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means, resampled_scores, within_range
+from dfdc_kit.scoring.metric import LoadedMetric, RowScorer, is_mean
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.validate import validate
 
@@ -56,10 +55,7 @@ class Field:
 
     def scores(self) -> Floats:
         """The official score (m,) of each submission."""
-        if self.metric.is_official:
-            truth = self.solution.labels
-            return np.array([self.metric.module.log_loss(truth, column) for column in self.predicted.T], np.float64)
-        return self._scores_of(np.arange(len(self.predicted)))
+        return self._scorer()(np.arange(len(self.predicted)))
 
     def resampled(self, resamples: int, seed: int) -> Floats:
         """The scores (at most resamples, m) on rows drawn again, whole originals at a time.
@@ -71,7 +67,7 @@ class Field:
             return resampled_means(self.losses, clusters, resamples, seed)
         if not self.names:
             return np.empty((resamples, 0))
-        return resampled_scores(self._scores_of, self.solution.labels, clusters, resamples, seed)
+        return resampled_scores(self._scorer(), self.solution.labels, clusters, resamples, seed)
 
     def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
         """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m): of this field.
@@ -86,21 +82,8 @@ class Field:
         edges = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
         return list(zip(*edges.tolist(), strict=True))
 
-    def _scores_of(self, rows: npt.NDArray[np.int64]) -> Floats:
-        """The metric file's score (m,) on these rows, which may repeat: each gets an id of its own."""
-        import pandas as pd
-
-        row_id, label = self.solution.columns
-        ids = [f"{i}{name}" for i, name in enumerate(as_text(self.solution.ids[rows]))]
-        truth = pd.DataFrame({row_id: ids, label: self.solution.labels[rows].astype(np.int64)})
-        guess = pd.DataFrame({row_id: ids})
-        columns = self.predicted[rows].T
-        try:
-            found = [self.metric.score(truth, guess.assign(**{label: one}), row_id) for one in columns]
-        except Exception as error:  # somebody else's file may raise anything
-            message = f"{self.metric.path.name} failed on {plural(len(rows), 'row')}: {type(error).__name__}: {error}"
-            raise MetricError(message, hint="Do these rows have both classes?") from error
-        return np.array(found, np.float64)
+    def _scorer(self) -> RowScorer:
+        return RowScorer(self.metric, self.solution.labels, self.predicted, self.solution.columns)
 
 
 def read_field(
@@ -132,7 +115,7 @@ def read_field(
 
 
 def _losses(field: Field) -> Floats | None:
-    """The loss (n, m) of each row and submission; None if the metric file has neither array functions nor `losses`."""
+    """The loss (n, m) of each row and submission; None if the metric has none, or its score is not their mean."""
     metric, solution = field.metric, field.solution
     if metric.is_official:
         rows = [metric.module.row_losses(solution.labels, column) for column in field.predicted.T]
@@ -143,7 +126,10 @@ def _losses(field: Field) -> Floats | None:
     truth = solution.frame()[[row_id, label]]
     found = [metric.losses(truth, truth.assign(**{label: column}), row_id) for column in field.predicted.T]
     texts = as_text(solution.ids)
-    return np.column_stack([one.loc[texts].to_numpy(np.float64) for one in found if one is not None])
+    columns: list[Floats] = [np.asarray(one.loc[texts], np.float64) for one in found if one is not None]
+    if not all(is_mean(column, score) for column, score in zip(columns, field.scores().tolist(), strict=True)):
+        return None
+    return np.asarray(np.column_stack(columns)) if columns else np.empty_like(field.predicted)
 
 
 def with_originals(solution: Solution, path: Path, challenge: Challenge) -> Solution:

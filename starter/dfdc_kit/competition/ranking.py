@@ -1,15 +1,12 @@
 """Ranks and how sure they are: rank intervals, ties, and chances of places, from resampled scores."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_kit.errors import DataError
-from dfdc_kit.formatting import plural
-from dfdc_kit.scoring.intervals import LEVEL, Clusters, Floats, cluster_codes, draws
+from dfdc_kit.scoring.intervals import LEVEL, Floats
 from dfdc_kit.scoring.ranks import Ints, chance_of_place, rank_intervals, resampled_ranks
 
 DIGITS = 9  # of resampled scores: equal predictions have equal scores, whatever the order of additions
@@ -84,33 +81,6 @@ def _tied(order: Ints, ranks: Ints, losses: Floats) -> tuple[Ints, Ints]:
         tied_from[group], tied_to[group] = ranks[group].min(), ranks[group].max()
         start = end
     return tied_from, tied_to
-
-
-def resampled_scores(
-    score: Callable[[Ints], Floats],
-    labels: npt.NDArray[np.uint8],
-    clusters: Clusters | None,
-    resamples: int,
-    seed: int,
-) -> Floats:
-    """The scores (at most resamples, n) of any metric: `score` of the rows drawn, whole clusters at a time.
-
-    For metrics that are no mean over rows; those that are have `resampled_means`, which is much faster. Draws that miss
-    a class of `labels` (n_rows,) are left out. Raises DataError if no draw is left.
-    """
-    codes = cluster_codes(clusters, len(labels))
-    classes = len(np.unique(labels))
-    found = []
-    for counts in itertools.chain.from_iterable(draws(codes.max() + 1, resamples, seed)):
-        rows = np.repeat(np.arange(len(codes)), counts[codes].astype(np.int64))
-        if len(np.unique(labels[rows])) == classes:
-            found.append(score(rows))
-    if not found:
-        raise DataError(
-            f"{plural(int(codes.max()) + 1, 'original')}: whichever are drawn again, a class is missing.",
-            hint="More videos are needed to say how sure a score is.",
-        )
-    return np.array(found)
 
 
 def ladder(scores: Sequence[float], step: float, *, lower_is_better: bool) -> int:

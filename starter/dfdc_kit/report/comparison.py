@@ -14,9 +14,9 @@ from dfdc_kit.report.html import template
 from dfdc_kit.report.run_report import FILE as RUN_REPORT
 from dfdc_kit.report.run_report import load
 from dfdc_kit.report.scored_submission import ScoredSubmission, read_scored_submission
-from dfdc_kit.scoring.compare import ComparedSubmission, Comparison, compare
-from dfdc_kit.scoring.intervals import Interval
-from dfdc_kit.scoring.metric import displayed, load_metric
+from dfdc_kit.scoring.compare import RESAMPLED, Comparison, Losses, Scorer, compare
+from dfdc_kit.scoring.intervals import RESAMPLES, SLOW_RESAMPLES, Interval
+from dfdc_kit.scoring.metric import RowScorer, array_losses, displayed, load_metric
 from dfdc_kit.scoring.score import CONSTANT
 
 PAGE = "comparison.html"
@@ -51,16 +51,19 @@ def compare_submissions(
     labels = first.labels[own]
     clusters = [first.originals[i] for i in own] if first.has_originals else None
     metric = load_metric(challenge.metric_path)
+    predictions = np.stack([one.predicted[at] for one, at in zip(scored, rows, strict=True)], axis=1)
     constant = np.full(len(names), CONSTANT)
-    found = compare(
-        _short_names(submissions, scored),
-        labels,
-        np.stack([one.predicted[at] for one, at in zip(scored, rows, strict=True)], axis=1),
-        np.stack([one.losses[at] for one, at in zip(scored, rows, strict=True)], axis=1),
-        clusters=clusters,
-        constant_losses=metric.module.row_losses(labels, constant) if metric.is_official else None,
-        blend=metric.is_official,
-    )
+    losses = [one.losses[at] for one, at in zip(scored, rows, strict=True) if one.losses is not None]
+    scoring: Losses | Scorer
+    columns = (challenge.submission.row_id, challenge.submission.label)
+    if len(losses) == len(scored):
+        scoring = Losses(np.stack(losses, axis=1), array_losses(metric, labels, constant, columns))
+    else:
+        scorer = RowScorer(metric, labels, np.column_stack([predictions, constant]), columns)
+        resamples = RESAMPLES if scorer.is_fast else SLOW_RESAMPLES
+        scoring = Scorer(scorer, challenge.metric.lower_is_better, resamples)
+    short_names = _short_names(submissions, scored)
+    found = compare(short_names, labels, predictions, scoring, clusters=clusters, blend=metric.is_official)
     return found, [*_row_notes(scored, names), *_pair_notes(found)]
 
 
@@ -141,6 +144,7 @@ def write(found: Comparison, notes: Sequence[str], challenge: Challenge, path: P
 def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str:
     """The page as HTML text: one file without scripts or external resources; names are escaped."""
     submissions = found.submissions
+    constant = submissions[0].score - submissions[0].constant_difference
     return template(TEMPLATE).render(
         found=found,
         notes=notes,
@@ -149,9 +153,11 @@ def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str
         decimals=challenge.metric.displayed_decimals,
         plotted=found.pairs if len(found.pairs) <= MOST_PLOTTED else found.pairs[: len(submissions) - 1],
         number={one.name: at for at, one in enumerate(submissions, 1)},
-        scores=Axis.of([value for one in submissions for value in _ends(one.score, one.interval)] + _constants(found)),
+        scores=Axis.of([*(end for one in submissions for end in _ends(one.score, one.interval)), constant]),
         differences=Axis.of([0.0, *(value for pair in found.pairs for value in _ends(pair.difference, pair.interval))]),
-        constant=next(iter(_constants(found)), None),
+        constant=constant,
+        resampled=found.test == RESAMPLED,
+        lower=challenge.metric.lower_is_better,
         pair_of={(pair.better, pair.worse): pair for pair in found.pairs},
         gain=gain_text(found),
     )
@@ -159,14 +165,6 @@ def render(found: Comparison, notes: Sequence[str], challenge: Challenge) -> str
 
 def _ends(value: float, interval: Interval | None) -> list[float]:
     return [value] if interval is None else [value, interval.low, interval.high]
-
-
-def _constants(found: Comparison) -> list[float]:
-    """The score of the constant, in a list; empty if it is unknown."""
-    best: ComparedSubmission = found.submissions[0]
-    if best.constant_difference is None:
-        return []
-    return [best.score - best.constant_difference]
 
 
 class Axis:

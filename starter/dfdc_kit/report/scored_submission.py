@@ -19,8 +19,8 @@ from dfdc_kit.errors import DataError, SubmissionError, UsageError
 from dfdc_kit.files import write_bytes
 from dfdc_kit.report.history import find_run
 from dfdc_kit.report.run_report import CSV, FALLBACKS, load
-from dfdc_kit.scoring.metric import load_metric
-from dfdc_kit.scoring.score import matched_rows
+from dfdc_kit.scoring.metric import is_mean, load_metric
+from dfdc_kit.scoring.score import matched_rows, score_submission
 from dfdc_kit.scoring.uncertainty import clusters_of
 from dfdc_kit.submission.expected_rows import ExpectedRows
 from dfdc_kit.submission.parsed import read_leniently
@@ -33,8 +33,9 @@ Floats = npt.NDArray[np.float64]
 class ScoredSubmission:
     """Rows that count, in the solution's order.
 
-    names (n,); labels (n,) 0 or 1; predicted (n,) in [0, 1]; losses (n,); originals (n,): the original of each video,
-    its own name for a real one or where it is unknown; has_originals: whether any original is known.
+    names (n,); labels (n,) 0 or 1; predicted (n,) in [0, 1]; losses (n,), None where the score is not their mean;
+    originals (n,): the original of each video, its own name for a real one or where it is unknown; has_originals:
+    whether any original is known.
     """
 
     csv: Path
@@ -42,9 +43,17 @@ class ScoredSubmission:
     names: list[str]
     labels: npt.NDArray[np.uint8]
     predicted: Floats
-    losses: Floats
+    losses: Floats | None
     originals: list[str]
     has_originals: bool
+
+    def row_losses(self) -> Floats:
+        """The losses (n,). Raises UsageError where the metric has none."""
+        if self.losses is None:
+            raise UsageError(
+                f"The score of {self.csv} is no mean of losses of its rows.", hint="The metric file needs `losses`."
+            )
+        return self.losses
 
     @property
     def clustered_by(self) -> str:
@@ -73,8 +82,7 @@ def read_scored_submission(what: str, solution: Path | None, runs: Path, challen
         raise SubmissionError(f"{csv} is not valid: {faults}", command=f"dfdc validate {csv} --against {full.path}")
     metric = load_metric(challenge.metric_path)
     rows = matched_rows(metric, truth, table, challenge)
-    if rows is None:
-        raise UsageError(f"The metric {metric.path.name} gives no loss for each row.", hint="It needs `losses`.")
+    score = score_submission(metric, truth, table, challenge).value
     known = clusters_of(rows.ids, truth.ids, truth.originals)
     return ScoredSubmission(
         csv=csv,
@@ -82,7 +90,7 @@ def read_scored_submission(what: str, solution: Path | None, runs: Path, challen
         names=rows.ids,
         labels=rows.labels,
         predicted=rows.predicted,
-        losses=rows.losses,
+        losses=rows.losses if rows.losses is not None and is_mean(rows.losses, score) else None,
         originals=rows.ids if known is None else [str(name) for name in known],
         has_originals=known is not None,
     )

@@ -1,9 +1,11 @@
 """Compare submissions on the same rows: paired differences with intervals, tests, ties, ranks, and which two to select.
 
-Everything is paired and clustered: rows of one original are resampled, and their signs are flipped, together.
+Everything is paired and clustered: rows of one original are resampled, and their signs are flipped, together. Where the
+score is no mean over rows, such as a precision, the scores of resampled rows give intervals and p-values instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import msgspec
@@ -19,7 +21,9 @@ from dfdc_kit.scoring.intervals import (
     cluster_codes,
     cluster_sums,
     mean_intervals,
+    percentile_interval,
     resampled_means,
+    resampled_scores,
     smallest_difference,
     standard_errors,
     within_range,
@@ -37,16 +41,39 @@ SHOWN_FINALS = 3
 NEARLY = 1 - 1e-9  # sums that differ by rounding only are equal
 
 
+EXACT, RANDOM, RESAMPLED = "exact sign flips", "random sign flips", "resampled scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The losses (n, k) of rows whose mean is the score, lower is better, and those (n,) of the constant 0.5."""
+
+    losses: Floats
+    constant: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores any rows, for a score that is no mean over rows.
+
+    score: indices of rows, which may repeat -> the scores (k + 1,) of the submissions and of the constant 0.5.
+    """
+
+    score: Callable[[npt.NDArray[np.int64]], Floats]
+    lower_is_better: bool
+    resamples: int
+
+
 class ComparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission among the others. Intervals are 95 % intervals of mean losses."""
+    """One submission among the others. Intervals are 95 % intervals of scores."""
 
     name: str
     rank: int  # 1 is the best; equal scores share a rank
-    score: float  # mean loss
+    score: float
     interval: Interval | None  # None: all rows belong to one cluster
-    constant_difference: float | None  # to the constant 0.5; negative: better; None: not known for this metric
+    constant_difference: float  # score less that of the constant 0.5
     constant_interval: Interval | None
-    best_difference: float  # to the best submission, 0 or more
+    best_difference: float  # how much worse than the best submission, 0 or more
     best_interval: Interval | None
     p_first: float  # how often it is the best in resamples; equal ones share
     rank_low: int  # 95 % interval of the rank in resamples
@@ -59,9 +86,9 @@ class PairDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     better: str
     worse: str
-    difference: float  # mean loss of `worse` less that of `better`, 0 or more
+    difference: float  # between their scores, 0 or more
     interval: Interval | None
-    p_value: float  # two-sided sign-flip test by cluster
+    p_value: float  # two-sided, by Comparison.test
     p_corrected: float  # Holm's correction for all pairs
     significant: bool
     smallest_difference: float | None  # that these rows show with 80 % power at the 5 % level; None: one cluster
@@ -84,7 +111,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     clusters: int
     clustered_by: str  # "original" or "video"
     too_few_to_rank: bool
-    exact: bool  # all sign flips were tried, rather than random ones
+    test: str  # EXACT, RANDOM: all sign flips of clusters, or random ones; RESAMPLED: from scores of resampled rows
     submissions: list[ComparedSubmission]
     pairs: list[PairDifference]
     ties: list[list[str]]  # groups of two or more among which no difference is shown, best first
@@ -97,29 +124,30 @@ def compare(
     names: Sequence[str],
     labels: npt.NDArray[np.uint8],
     predictions: Floats,
-    losses: Floats,
+    scoring: Losses | Scorer,
     *,
     clusters: Clusters | None = None,
-    constant_losses: Floats | None = None,
     blend: bool = True,
     seed: int = 0,
 ) -> Comparison:
     """Compare k >= 2 submissions on the same n >= 1 rows.
 
-    names (k,) unique; labels (n,) 0 or 1; predictions and losses (n, k); clusters (n,), None: each row is one;
-    constant_losses (n,) of the constant prediction; blend: whether `losses` are log losses of `predictions`.
+    names (k,) unique; labels (n,) 0 or 1; predictions (n, k); scoring: the losses of all rows where the score is their
+    mean, else what scores any rows; clusters (n,), None: each row is one; blend: whether losses are log losses of
+    `predictions`. Raises DataError where resampled rows always lack a class, MetricError.
     """
-    rows, count = losses.shape
-    order = np.argsort(losses.mean(axis=0), kind="stable")
-    names, predictions, losses = [names[i] for i in order], predictions[:, order], losses[:, order]
+    rows, count = predictions.shape
     codes = cluster_codes(clusters, rows)
+    if isinstance(scoring, Losses):
+        order = np.argsort(scoring.losses.mean(axis=0), kind="stable")
+        losses: Floats | None = scoring.losses[:, order]
+        evidence = _of_losses(scoring.losses[:, order], scoring.constant, codes, seed)
+    else:
+        losses, order, evidence = None, *_of_scorer(scoring, labels, codes, seed)
+    names, predictions = [names[i] for i in order], predictions[:, order]
     pairs = list(combinations(range(count), 2))
-    first, second = np.array(pairs).T
-    differences = losses[:, second] - losses[:, first]  # (n, pairs), in the mean 0 or more
-    p_values, exact = sign_flip_test(losses, codes, pairs, seed)
-    found = _pairs(names, labels, predictions, differences, codes, pairs, p_values)
+    found = _pairs(names, labels, predictions, evidence, pairs)
     groups = _groups(count, {pair: one.significant for pair, one in zip(pairs, found, strict=True)})
-    resampled = resampled_means(losses, codes, RANK_RESAMPLES, seed)
     known = [one.smallest_difference for one in found if one.smallest_difference is not None and not one.identical]
     clusters_seen = int(codes.max()) + 1
     return Comparison(
@@ -127,14 +155,104 @@ def compare(
         clusters=clusters_seen,
         clustered_by="video" if clusters is None else "original",
         too_few_to_rank=clusters_seen < FEWEST_TO_RANK,
-        exact=exact,
-        submissions=_submissions(names, losses, constant_losses, codes, found, groups, resampled),
+        test=evidence.test,
+        submissions=_submissions(names, evidence, found, groups),
         pairs=found,
         ties=[[names[i] for i in group] for group in groups if len(group) > 1],
         smallest_difference=float(np.median(known)) if known else None,
-        blends=blend_report(names, labels, predictions, losses, codes) if blend else None,
-        finals=_finals(names, resampled, pairs),
+        blends=blend_report(names, labels, predictions, losses, codes) if blend and losses is not None else None,
+        finals=_finals(names, evidence, pairs),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What is known of k submissions, best first, and of their pairs (0, 1), (0, 2) ... (1, 2) ...
+
+    scores, constant_differences (k,) as the metric gives them; costs (resamples, k): scores of resampled rows, lower is
+    better; pair_errors (pairs,): standard errors of the differences, NaN for one cluster.
+    """
+
+    scores: Floats
+    intervals: list[Interval | None]
+    constant_differences: Floats
+    constant_intervals: list[Interval | None]
+    costs: Floats
+    sign: float  # -1 where higher scores are better
+    pair_intervals: list[Interval | None]
+    pair_errors: Floats
+    p_values: Floats
+    test: str
+
+
+def _of_losses(losses: Floats, constant: Floats, codes: npt.NDArray[np.int64], seed: int) -> _Evidence:
+    pairs = list(combinations(range(losses.shape[1]), 2))
+    first, second = np.array(pairs).T
+    differences = losses[:, second] - losses[:, first]  # (n, pairs), in the mean 0 or more
+    p_values, exact = sign_flip_test(losses, codes, pairs, seed)
+    to_constant = losses - constant[:, None]
+    return _Evidence(
+        scores=losses.mean(axis=0),
+        intervals=[within_range(*pair) for pair in zip(mean_intervals(losses, codes), losses.T, strict=True)],
+        constant_differences=to_constant.mean(axis=0),
+        constant_intervals=mean_intervals(to_constant, codes),
+        costs=resampled_means(losses, codes, RANK_RESAMPLES, seed),
+        sign=1.0,
+        pair_intervals=mean_intervals(differences, codes),
+        pair_errors=standard_errors(differences, codes),
+        p_values=p_values,
+        test=EXACT if exact else RANDOM,
+    )
+
+
+def _of_scorer(
+    scorer: Scorer, labels: npt.NDArray[np.uint8], codes: npt.NDArray[np.int64], seed: int
+) -> tuple[npt.NDArray[np.int64], _Evidence]:
+    """The order, best first, and the evidence from scores of resampled rows, whose last column is the constant."""
+    sign = 1.0 if scorer.lower_is_better else -1.0
+    *values, constant = scorer.score(np.arange(len(labels))).tolist()
+    order = np.argsort(sign * np.array(values), kind="stable")
+    scores = np.array(values)[order]
+    if codes.max() == 0:
+        drawn = np.array([[*values, constant]])
+    else:
+        drawn = resampled_scores(scorer.score, labels, codes, scorer.resamples, seed)
+    costs = sign * drawn[:, order]  # (resamples, k)
+    first, second = np.array(list(combinations(range(len(order)), 2))).T
+    differences = costs[:, second] - costs[:, first]  # (resamples, pairs)
+    errors = differences.std(axis=0) if len(drawn) > 1 else np.full(len(first), np.nan)
+
+    def intervals(columns: Floats) -> list[Interval | None]:
+        return [percentile_interval(column) if len(column) > 1 else None for column in columns.T]
+
+    return order, _Evidence(
+        scores=scores,
+        intervals=intervals(sign * costs),
+        constant_differences=scores - constant,
+        constant_intervals=intervals(sign * costs - drawn[:, -1:]),
+        costs=costs,
+        sign=sign,
+        pair_intervals=intervals(differences),
+        pair_errors=errors,
+        p_values=resampled_p_values(differences, sign * (scores[second] - scores[first]), errors),
+        test=RESAMPLED,
+    )
+
+
+def resampled_p_values(differences: Floats, seen: Floats, errors: Floats) -> Floats:
+    """Two-sided p-values (pairs,) that a difference is 0, from resampled ones (resamples, pairs).
+
+    Twice the part of them on the other side of 0. Where none is, the normal distribution says how far below one
+    resample it is: seen (pairs,) differences, errors (pairs,) their standard errors.
+    """
+    from scipy.special import ndtr
+
+    count = len(differences)
+    beyond = np.minimum((differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0))
+    rough = np.minimum(2 * (beyond + 1) / (count + 1), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normal = 2 * ndtr(-np.abs(seen) / errors)
+    return np.asarray(np.where((beyond == 0) & (errors > 0), np.minimum(rough, normal), rough))
 
 
 def sign_flip_test(
@@ -169,22 +287,19 @@ def _pairs(
     names: Sequence[str],
     labels: npt.NDArray[np.uint8],
     predictions: Floats,
-    differences: Floats,
-    codes: npt.NDArray[np.int64],
+    evidence: _Evidence,
     pairs: Sequence[tuple[int, int]],
-    p_values: Floats,
 ) -> list[PairDifference]:
-    intervals = mean_intervals(differences, codes)
-    errors = standard_errors(differences, codes)
-    corrected = holm(p_values.tolist())
+    scores, errors = evidence.scores, evidence.pair_errors
+    corrected = holm(evidence.p_values.tolist())
     correlations = _correlations(np.abs(predictions - labels[:, None]))
     return [
         PairDifference(
             better=names[i],
             worse=names[j],
-            difference=float(differences[:, at].mean()),
-            interval=intervals[at],
-            p_value=float(p_values[at]),
+            difference=abs(float(scores[j] - scores[i])),
+            interval=evidence.pair_intervals[at],
+            p_value=float(evidence.p_values[at]),
             p_corrected=corrected[at],
             significant=corrected[at] < SIGNIFICANT,
             smallest_difference=float(smallest_difference(errors[at])) if np.isfinite(errors[at]) else None,
@@ -204,30 +319,21 @@ def _correlations(columns: Floats) -> Floats:
 
 
 def _submissions(
-    names: Sequence[str],
-    losses: Floats,
-    constant_losses: Floats | None,
-    codes: npt.NDArray[np.int64],
-    pairs: Sequence[PairDifference],
-    groups: Sequence[Sequence[int]],
-    resampled: Floats,
+    names: Sequence[str], evidence: _Evidence, pairs: Sequence[PairDifference], groups: Sequence[Sequence[int]]
 ) -> list[ComparedSubmission]:
-    to_constant = losses if constant_losses is None else losses - constant_losses[:, None]
-    intervals = [within_range(one, column) for one, column in zip(mean_intervals(losses, codes), losses.T, strict=True)]
-    constant_intervals = mean_intervals(to_constant, codes)
-    scores = losses.mean(axis=0)
-    places = resampled_ranks(resampled)
+    scores = evidence.scores
+    places = resampled_ranks(evidence.costs)
     p_first = chance_of_place(*places, 1)
     low, high = rank_intervals(*places)
     to_best = {one.worse: one for one in pairs if one.better == names[0]}
     return [
         ComparedSubmission(
             name=name,
-            rank=int((scores < scores[i]).sum()) + 1,
+            rank=int((evidence.sign * scores < evidence.sign * scores[i]).sum()) + 1,
             score=float(scores[i]),
-            interval=intervals[i],
-            constant_difference=None if constant_losses is None else float(to_constant[:, i].mean()),
-            constant_interval=None if constant_losses is None else constant_intervals[i],
+            interval=evidence.intervals[i],
+            constant_difference=float(evidence.constant_differences[i]),
+            constant_interval=evidence.constant_intervals[i],
             best_difference=to_best[name].difference if i else 0.0,
             best_interval=to_best[name].interval if i else None,
             p_first=float(p_first[i]),
@@ -257,15 +363,16 @@ def _letter(number: int) -> str:
     return (letters + letters.upper())[number]
 
 
-def _finals(names: Sequence[str], resampled: Floats, pairs: Sequence[tuple[int, int]]) -> list[FinalPair]:
-    """The pairs that most often contain the best submission; among equals, the pair with the lower expected score."""
-    best = resampled == resampled.min(axis=1, keepdims=True)
+def _finals(names: Sequence[str], evidence: _Evidence, pairs: Sequence[tuple[int, int]]) -> list[FinalPair]:
+    """The pairs that most often contain the best submission; among equals, the pair with the better expected score."""
+    costs = evidence.costs
+    best = costs == costs.min(axis=1, keepdims=True)
     found = [
         FinalPair(
             names=[names[i], names[j]],
             p_best=float((best[:, i] | best[:, j]).mean()),
-            expected_score=float(np.minimum(resampled[:, i], resampled[:, j]).mean()),
+            expected_score=float(evidence.sign * np.minimum(costs[:, i], costs[:, j]).mean()),
         )
         for i, j in pairs
     ]
-    return sorted(found, key=lambda pair: (-pair.p_best, pair.expected_score))[:SHOWN_FINALS]
+    return sorted(found, key=lambda pair: (-pair.p_best, evidence.sign * pair.expected_score))[:SHOWN_FINALS]

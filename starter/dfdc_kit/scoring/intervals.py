@@ -4,14 +4,19 @@ Videos of one original are alike, so that rows drawn one by one would make an in
 their draws: the difference of two columns of `resampled_means` is a paired difference.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_kit.errors import DataError
+from dfdc_kit.formatting import plural
+
 LEVEL = 0.95
 RESAMPLES = 2_000
+SLOW_RESAMPLES = 200  # where each score is computed from tables, in milliseconds
 CHUNK_DRAWS = 1 << 18  # draws at a time: 1 MiB of counts, which stays in the processor's cache
 COLUMNS_PER_CHUNK = 8  # for each so many columns one such chunk more at a time, up to MOST_CHUNKS: products of matrices
 MOST_CHUNKS = 4
@@ -104,6 +109,33 @@ def resampled_means(
         np.float64
     )
     return np.asarray(means + drawn[:, :-1] / drawn[:, -1:])[:, columns]
+
+
+def resampled_scores(
+    score: Callable[[Codes], Floats],
+    labels: npt.NDArray[np.uint8],
+    clusters: Clusters | None,
+    resamples: int,
+    seed: int = 0,
+) -> Floats:
+    """The scores (at most resamples, n) of any metric: `score` of the rows drawn, whole clusters at a time.
+
+    For metrics that are no mean over rows; those that are have `resampled_means`, which is much faster. Draws that miss
+    a class of `labels` (n_rows,) are left out. Raises DataError if no draw is left.
+    """
+    codes = cluster_codes(clusters, len(labels))
+    classes = len(np.unique(labels))
+    found = []
+    for counts in itertools.chain.from_iterable(draws(int(codes.max()) + 1, resamples, seed)):
+        rows = np.repeat(np.arange(len(codes)), counts[codes].astype(np.int64))
+        if len(np.unique(labels[rows])) == classes:
+            found.append(score(rows))
+    if not found:
+        raise DataError(
+            f"{plural(int(codes.max()) + 1, 'original')}: whichever are drawn again, a class is missing.",
+            hint="More videos are needed to say how sure a score is.",
+        )
+    return np.array(found)
 
 
 def percentile_interval(means: npt.ArrayLike, level: float = LEVEL) -> Interval:

@@ -27,6 +27,7 @@ USAGE, PARTS, IGNORED = "Usage", ("Public", "Private"), "Ignored"
 COSTLIEST = 10
 HISTOGRAM_BINS = 20
 MOST_DETAILED_ROWS = 250_000  # more rows than any test set has are scored without secondary measures and curves
+STUDENTISED, QUANTILES = "studentised bootstrap", "bootstrap quantiles"
 CONSTANT = 0.5  # the prediction of someone who has not looked at any video
 
 Result = TypeVar("Result")
@@ -74,15 +75,16 @@ class CostlyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Uncertainty(msgspec.Struct, frozen=True, kw_only=True):
-    """How sure a score is. All intervals are 95 % intervals of the mean loss."""
+    """How sure a score is. All intervals are 95 % intervals of the score."""
 
-    interval: Interval | None  # None: all rows belong to one cluster
-    constant_difference: float  # mean loss less that of the constant 0.5: negative where the loss is lower
+    interval: Interval | None  # None: all rows belong to one cluster, or the metric fails on rows drawn again
+    constant_difference: float  # score less that of the constant 0.5: negative where a loss is lower
     constant_interval: Interval | None  # of that difference
     clusters: int  # resampled units
     clustered_by: str  # "original" or "video"
     too_few_to_rank: bool  # fewer clusters than show a difference of 0.1 between two good detectors
     calibration_error: float  # expected calibration error, 0 to 1
+    method: str = STUDENTISED  # how intervals are made: STUDENTISED, or QUANTILES where the score is no mean over rows
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,19 +99,19 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     histogram: dict[str, list[int]] | None  # by true class: rows in equal bins of the prediction; None: as above
     metric: str  # file name
     metric_sha256: str
-    secondary: SecondaryMeasures | None = None  # None: as above, or more than MOST_DETAILED_ROWS
-    curves: Curves | None = None  # None: likewise
-    uncertainty: Uncertainty | None = None  # None: the metric file has no `losses`, or not asked for
+    secondary: SecondaryMeasures | None = None  # None: more than MOST_DETAILED_ROWS
+    curves: Curves | None = None  # None: likewise, or the metric file has no `losses`
+    uncertainty: Uncertainty | None = None  # None: not asked for
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRows:
-    """Rows that count, in the solution's order, all (n,)."""
+    """Rows that count, in the solution's order, all (n,). losses: None if the metric file has no `losses`."""
 
     ids: list[str]
     labels: npt.NDArray[np.uint8]
     predicted: Floats
-    losses: Floats
+    losses: Floats | None
     usage: Texts | None = None
 
 
@@ -145,13 +147,13 @@ def row_losses(
 ) -> dict[str, float] | None:
     """The loss of each row by id; None if the metric has no `losses`. Ignored rows are left out."""
     rows = matched_rows(metric, solution, submission, challenge)
-    return None if rows is None else dict(zip(rows.ids, rows.losses.tolist(), strict=True))
+    return None if rows.losses is None else dict(zip(rows.ids, rows.losses.tolist(), strict=True))
 
 
 def matched_rows(
     metric: LoadedMetric, solution: SolutionRows, submission: SubmittedRows, challenge: Challenge
-) -> ScoredRows | None:
-    """The rows that count, with their losses; None if the metric has no `losses`. Ignored rows are left out."""
+) -> ScoredRows:
+    """The rows that count, with their losses. Ignored rows are left out."""
     rows = _match(metric, solution, submission)
     if rows is not None:
         return rows
@@ -161,7 +163,7 @@ def matched_rows(
     return _frame_rows(metric, counts, guess[_among(guess, counts, challenge.submission.row_id)], challenge)
 
 
-def constant_rows(metric: LoadedMetric, solution: SolutionRows, challenge: Challenge) -> ScoredRows | None:
+def constant_rows(metric: LoadedMetric, solution: SolutionRows, challenge: Challenge) -> ScoredRows:
     """As `matched_rows`, of `CONSTANT` in every row."""
     return matched_rows(metric, solution, _Constant(solution, challenge), challenge)
 
@@ -211,30 +213,30 @@ def _summary(
     metric: LoadedMetric,
     total: SubsetScore,
     parts: dict[str, SubsetScore],
-    rows: ScoredRows | None,
+    rows: ScoredRows,
     challenge: Challenge,
 ) -> Score:
-    detailed = rows if rows is not None and len(rows.ids) <= MOST_DETAILED_ROWS else None
+    is_detailed, losses = len(rows.ids) <= MOST_DETAILED_ROWS, rows.losses
     return Score(
         value=total.value,
         displayed=total.displayed,
         rows=total.rows,
         parts=parts,
-        per_class=None if rows is None else _per_class(rows, challenge),
-        costliest=None if rows is None else _costliest(rows, challenge),
-        histogram=None if rows is None else _histogram(rows, challenge),
+        per_class=None if losses is None else _per_class(rows, losses, challenge),
+        costliest=None if losses is None else _costliest(rows, losses, challenge),
+        histogram=None if losses is None else _histogram(rows, challenge),
         metric=metric.path.name,
         metric_sha256=metric.sha256,
-        secondary=None if detailed is None else secondary_measures(detailed.labels, detailed.predicted),
-        curves=None if detailed is None else curves(detailed.labels, detailed.predicted, detailed.losses),
+        secondary=secondary_measures(rows.labels, rows.predicted) if is_detailed else None,
+        curves=curves(rows.labels, rows.predicted, losses) if is_detailed and losses is not None else None,
     )
 
 
-def _per_class(rows: ScoredRows, challenge: Challenge) -> dict[str, SubsetScore]:
+def _per_class(rows: ScoredRows, all_losses: Floats, challenge: Challenge) -> dict[str, SubsetScore]:
     columns, decimals = challenge.submission, challenge.metric.displayed_decimals
     found = {}
     for name, label in ((columns.positive, 1), (columns.negative, 0)):
-        losses = rows.losses[rows.labels == label]
+        losses = all_losses[rows.labels == label]
         if len(losses):
             value = math.fsum(losses) / len(losses)
             found[name] = SubsetScore(value=value, displayed=displayed(value, decimals), rows=len(losses))
@@ -250,20 +252,20 @@ def _histogram(rows: ScoredRows, challenge: Challenge) -> dict[str, list[int]]:
     }
 
 
-def _costliest(rows: ScoredRows, challenge: Challenge) -> list[CostlyRow]:
+def _costliest(rows: ScoredRows, losses: Floats, challenge: Challenge) -> list[CostlyRow]:
     """The rows with the highest loss; equal ones by name."""
-    total = math.fsum(rows.losses)
+    total = math.fsum(losses)
     names = (challenge.submission.negative, challenge.submission.positive)
-    threshold = np.sort(rows.losses)[-COSTLIEST:][0]
-    candidates = np.flatnonzero(rows.losses >= threshold).tolist()
-    first = sorted(candidates, key=lambda i: (-rows.losses[i], rows.ids[i]))[:COSTLIEST]
+    threshold = np.sort(losses)[-COSTLIEST:][0]
+    candidates = np.flatnonzero(losses >= threshold).tolist()
+    first = sorted(candidates, key=lambda i: (-losses[i], rows.ids[i]))[:COSTLIEST]
     return [
         CostlyRow(
             row_id=rows.ids[i],
             label=names[int(rows.labels[i] == 1)],
             predicted=float(rows.predicted[i]),
-            loss=float(rows.losses[i]),
-            share=float(rows.losses[i]) / total if total else 0.0,
+            loss=float(losses[i]),
+            share=float(losses[i]) / total if total else 0.0,
         )
         for i in first
     ]
@@ -319,20 +321,20 @@ def _among(submission: "pd.DataFrame", rows: "pd.DataFrame", row_id: str) -> "pd
 
 def _frame_rows(
     metric: LoadedMetric, truth: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
-) -> ScoredRows | None:
-    """The rows with the file's own losses; None if it has no `losses`."""
+) -> ScoredRows:
+    """The rows with the file's own losses."""
     import pandas as pd
 
     columns = challenge.submission
     losses = _call(metric, lambda: metric.losses(truth.copy(), submission.copy(), columns.row_id))
-    if losses is None:
-        return None
     labels = truth.set_index(truth[columns.row_id].astype(str))[columns.label]
     predicted = submission.set_index(submission[columns.row_id].astype(str))[columns.label].astype(float)
+    ids = labels.index
+    is_positive = labels.eq(1).to_numpy().astype(np.uint8)
+    guesses = np.asarray(predicted.reindex(ids), np.float64)
+    if losses is None:
+        return ScoredRows(list(ids), is_positive, guesses, None)
     losses = _call(metric, lambda: pd.Series(losses).rename(index=str).astype(float))
     if set(losses.index) != set(labels.index) or len(losses) != len(labels) or not losses.map(math.isfinite).all():
         raise MetricError(f"{metric.path.name}: `losses` must return one finite number for each row of the solution.")
-    ids = labels.index
-    is_positive = labels.eq(1).to_numpy().astype(np.uint8)
-    guesses, costs = (np.asarray(values.reindex(ids), np.float64) for values in (predicted, losses))
-    return ScoredRows(list(ids), is_positive, guesses, costs)
+    return ScoredRows(list(ids), is_positive, guesses, np.asarray(losses.reindex(ids), np.float64))

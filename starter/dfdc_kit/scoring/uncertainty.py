@@ -6,17 +6,32 @@ import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text
+from dfdc_kit.errors import DataError, MetricError
 from dfdc_kit.scoring.intervals import (
     FEWEST_TO_RANK,
+    RESAMPLES,
+    SLOW_RESAMPLES,
     Clusters,
     Floats,
     Interval,
     cluster_codes,
     mean_intervals,
+    percentile_interval,
+    resampled_scores,
     within_range,
 )
-from dfdc_kit.scoring.metric import LoadedMetric
-from dfdc_kit.scoring.score import Score, SolutionRows, SubmittedRows, Uncertainty, constant_rows, matched_rows
+from dfdc_kit.scoring.metric import LoadedMetric, RowScorer, is_mean
+from dfdc_kit.scoring.score import (
+    CONSTANT,
+    QUANTILES,
+    STUDENTISED,
+    Score,
+    SolutionRows,
+    SubmittedRows,
+    Uncertainty,
+    constant_rows,
+    matched_rows,
+)
 
 CALIBRATION_BINS = 10
 
@@ -29,34 +44,63 @@ def with_uncertainty(
     challenge: Challenge,
     originals: Texts | None = None,
 ) -> Score:
-    """`score` with the field `uncertainty`; unchanged where the metric has no `losses`.
+    """`score` with the field `uncertainty`.
 
     originals: (n_solution,) the original of each row of the solution, its own name for a real video; None: not known.
     Raises SubmissionError or MetricError, as `score_submission` does.
     """
     rows = matched_rows(metric, solution, submission, challenge)
-    constant = None if rows is None else constant_rows(metric, solution, challenge)
-    if rows is None or constant is None:
-        return score
     clusters = clusters_of(rows.ids, solution.ids, originals)
-    differences = rows.losses - constant.losses
-    # if each row of the constant costs the same, then both intervals have the same width: resampled once
-    columns = rows.losses if np.ptp(constant.losses) == 0 else np.column_stack([rows.losses, differences])
-    intervals = mean_intervals(columns, clusters)
-    shift = float(differences.mean() - rows.losses.mean()) if len(intervals) == 1 else 0.0
+    if rows.losses is not None and is_mean(rows.losses, score.value):
+        constant = constant_rows(metric, solution, challenge).losses
+        assert constant is not None  # noqa: S101 - of the same metric
+        difference = float((rows.losses - constant).mean())
+        intervals = _of_losses(rows.losses, constant, clusters)
+    else:
+        both = np.column_stack([rows.predicted, np.full(len(rows.ids), CONSTANT)])
+        columns = (challenge.submission.row_id, challenge.submission.label)
+        scorer = RowScorer(metric, rows.labels, both, columns)
+        value, constant_value = scorer(np.arange(len(rows.ids))).tolist()
+        difference = value - constant_value
+        intervals = _of_scores(scorer, rows.labels, clusters)
     count = len(rows.ids) if clusters is None else len(np.unique(cluster_codes(clusters, len(rows.ids))))
     return msgspec.structs.replace(
         score,
         uncertainty=Uncertainty(
-            interval=within_range(intervals[0], rows.losses),
-            constant_difference=float(differences.mean()),
-            constant_interval=_shifted(intervals[-1], shift),
+            interval=intervals[0],
+            constant_difference=difference,
+            constant_interval=intervals[1],
             clusters=count,
             clustered_by="video" if clusters is None else "original",
             too_few_to_rank=count < FEWEST_TO_RANK,
             calibration_error=calibration_error(rows.labels, rows.predicted),
+            method=intervals[2],
         ),
     )
+
+
+Intervals = tuple[Interval | None, Interval | None, str]  # of the score, of its difference to the constant; the method
+
+
+def _of_losses(losses: Floats, constant: Floats, clusters: Clusters | None) -> Intervals:
+    """From losses (n,) of the submission and of the constant."""
+    differences = losses - constant
+    # if each row of the constant costs the same, then both intervals have the same width: resampled once
+    columns = losses if np.ptp(constant) == 0 else np.column_stack([losses, differences])
+    intervals = mean_intervals(columns, clusters)
+    shift = float(differences.mean() - losses.mean()) if len(intervals) == 1 else 0.0
+    return within_range(intervals[0], losses), _shifted(intervals[-1], shift), STUDENTISED
+
+
+def _of_scores(scorer: RowScorer, labels: npt.NDArray[np.uint8], clusters: Clusters | None) -> Intervals:
+    """From scores of resampled rows: scorer returns those of the submission and of the constant, labels (n,)."""
+    if len(np.unique(cluster_codes(clusters, len(labels)))) < 2:
+        return None, None, QUANTILES
+    try:
+        drawn = resampled_scores(scorer, labels, clusters, RESAMPLES if scorer.is_fast else SLOW_RESAMPLES)
+    except (MetricError, DataError):  # the metric fails on such rows: the score itself stands
+        return None, None, QUANTILES
+    return percentile_interval(drawn[:, 0]), percentile_interval(drawn[:, 0] - drawn[:, 1]), QUANTILES
 
 
 def clusters_of(ids: list[str], solution_ids: Texts, originals: Texts | None) -> Clusters | None:
