@@ -26,6 +26,25 @@ def test_weights_survive_the_file_and_others_are_refused(cnn, tmp_path: Path):
         cnn.network.load(tmp_path / "other.npz")
 
 
+def test_network_with_the_residual_starts_like_the_pretrained_one_and_is_loaded_as_such(cnn, tmp_path: Path):
+    torch.manual_seed(0)
+    plain, wide = cnn.network.FaceNet().eval(), cnn.network.FaceNet(residual=True).eval()
+    cnn.network.save(plain.state_dict(), tmp_path / "plain.npz")
+    cnn.network.load_weights(wide, tmp_path / "plain.npz")
+    crops = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.allclose(plain(crops), wide(crops), atol=1e-2)
+    cnn.network.save(wide.state_dict(), tmp_path / "wide.npz")
+    assert cnn.network.load(tmp_path / "wide.npz").residual
+
+
+def test_upsampling_residual_is_zero_where_pixels_were_doubled(cnn):
+    small = torch.rand(1, 3, 8, 8)
+    doubled = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert cnn.network.upsampling_residual(doubled).abs().max() == 0
+    assert cnn.network.upsampling_residual(torch.rand(1, 3, 16, 16)).abs().mean() > 0.1
+
+
 def test_prediction_does_not_depend_on_the_rest_of_the_batch(cnn, monkeypatch):
     monkeypatch.setattr(cnn.predict, "SIDE", 64)
     rng = np.random.default_rng(0)

@@ -3,6 +3,8 @@
 The traces of a fake are local: a seam, noise that stops at it, a face softer than its surroundings. So the network is
 cut where the receptive field is about a fifth of the crop, and the deeper, more semantic blocks are left out: 0.26 M
 parameters of 3.5 M remain, half a megabyte in float16.
+
+Optionally the first layer also sees what upsampling leaves behind: the picture minus its own half-size copy, enlarged.
 """
 
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 SIDE = 160  # pixels, of the network's square input
 BLOCKS = (  # (expansion, channels, repeats, stride), as in the paper's table 2, up to stride 16
@@ -18,6 +21,7 @@ BLOCKS = (  # (expansion, channels, repeats, stride), as in the paper's table 2,
     (6, 32, 3, 2),
     (6, 64, 4, 2),
 )
+FIRST = "features.0.0.weight"  # (32, 3, 3, 3), or (32, 6, 3, 3) with the residual
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of ImageNet, on which the blocks were pretrained
 
 
@@ -45,11 +49,12 @@ class Block(nn.Module):
 
 
 class FaceNet(nn.Module):
-    """Maps crops of a face to the logit of FAKE."""
+    """Maps crops of a face to the logit of FAKE; `residual`: the first layer sees the upsampling residual, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, residual: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Sequential(*conv(3, 32, 3, stride=2))]  # stride 2
+        self.residual = residual
+        layers: list[nn.Module] = [nn.Sequential(*conv(6 if residual else 3, 32, 3, stride=2))]  # stride 2
         channels = 32
         for expansion, outputs, repeats, stride in BLOCKS:
             for repeat in range(repeats):
@@ -65,10 +70,17 @@ class FaceNet(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:  # (n, 3, SIDE, SIDE) RGB, uint8
         """(n,) logits of FAKE."""
         x = (crops.float() - self.mean) / self.std
+        if self.residual:
+            x = torch.cat([x, upsampling_residual(x)], dim=1)  # (n, 6, SIDE, SIDE)
         x = self.features(x)  # (n, 64, SIDE / 16, SIDE / 16)
         x = self.top(x)  # (n, 256, SIDE / 16, SIDE / 16)
         x = self.dropout(x.mean(dim=(2, 3)))  # (n, 256)
         return self.classify(x).squeeze(1)  # (n,)
+
+
+def upsampling_residual(x: Tensor) -> Tensor:  # (n, c, h, w), h and w even
+    """(n, c, h, w): the difference of each pixel to the first of its 2 x 2 block (after arXiv 2312.10461)."""
+    return x - interpolate(x[..., ::2, ::2], scale_factor=2.0, mode="nearest")
 
 
 def save(state: dict[str, Tensor], path: Path) -> None:
@@ -83,15 +95,21 @@ def save(state: dict[str, Tensor], path: Path) -> None:
 
 def load(path: Path) -> FaceNet:
     """The network with the weights of `path`, in eval mode. Raises ValueError if they are of another network."""
-    net = FaceNet()
+    with np.load(path, allow_pickle=False) as arrays:
+        net = FaceNet(residual=FIRST in arrays and arrays[FIRST].shape[1] == 6)
     load_weights(net, path)
     return net.eval()
 
 
 def load_weights(net: FaceNet, path: Path) -> None:
-    """Load the weights of `path`, which may have only the first blocks. Raises ValueError if one does not fit."""
-    with np.load(path, allow_pickle=False) as arrays:
-        known = net.state_dict()
+    """Load the weights of `path`, which may have only the first blocks. Raises ValueError if one does not fit.
+
+    A first layer of three channels fits a network with the residual: its weights of the other three are 0 then.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        arrays, known = dict(file), net.state_dict()
+        if net.residual and FIRST in arrays and arrays[FIRST].shape[1] == 3:
+            arrays[FIRST] = np.concatenate([arrays[FIRST], np.zeros_like(arrays[FIRST])], axis=1)
         unfit = [name for name in arrays if name not in known or known[name].shape != arrays[name].shape]
         if unfit:
             raise ValueError(f"{path} was made for another network (see {unfit[0]}). Run train.py again.")

@@ -14,7 +14,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import torch
-from blend import resampled, self_blend
+from blend import compressed, resampled, self_blend
 from shards import StoredCrop, VideoEntry, read_crops
 from tasks import from_jpeg
 from torch import Tensor
@@ -93,12 +93,16 @@ class Augmentation:
     brightness: np.ndarray  # (3,) grey levels
     downsampling: float  # down- and upsampling factor
     noise: float  # standard deviation, grey levels
+    blur: float  # standard deviation, pixels
+    grey: bool
+    cover: tuple[float, ...]  # left, top, right, bottom of a plain rectangle, fractions of the side; empty: none
     quality: int  # of JPEG; 0: none
     noise_seed: int
 
     @classmethod
     def random(cls, rng: np.random.Generator, side: int) -> "Augmentation":
-        """Similar to the degradations of the challenge's test set: lower resolution, noise, stronger compression."""
+        """Like the challenge's test set: lower resolution, noise, blur, no colour, shapes, stronger compression."""
+        left, top, width, height = rng.uniform((0, 0, 0.05, 0.05), (0.8, 0.8, 0.35, 0.35))
         return cls(
             side=side,
             scale=rng.uniform(0.9, 1.2),
@@ -107,9 +111,12 @@ class Augmentation:
             flip=rng.random() < 0.5,
             contrast=rng.uniform(0.8, 1.25),
             brightness=rng.uniform(-15, 15) + rng.uniform(-8, 8, 3),
-            downsampling=rng.uniform(1.0, 2.0) if rng.random() < 0.3 else 1.0,
-            noise=rng.uniform(0, 4) if rng.random() < 0.3 else 0.0,
-            quality=int(rng.integers(40, 100)) if rng.random() < 0.5 else 0,
+            downsampling=rng.uniform(1.0, 2.5) if rng.random() < 0.3 else 1.0,
+            noise=rng.uniform(0, 6) if rng.random() < 0.3 else 0.0,
+            blur=rng.uniform(0.3, 1.5) if rng.random() < 0.1 else 0.0,
+            grey=rng.random() < 0.05,
+            cover=(left, top, left + width, top + height) if rng.random() < 0.1 else (),
+            quality=int(rng.integers(30, 100)) if rng.random() < 0.5 else 0,
             noise_seed=int(rng.integers(1 << 31)),
         )
 
@@ -124,11 +131,17 @@ class Augmentation:
         picture = (picture.astype(np.float32) - 128) * self.contrast + 128 + self.brightness.astype(np.float32)
         if self.downsampling > 1:
             picture = resampled(picture, self.downsampling)
+        if self.blur:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.blur)
+        if self.grey:
+            picture = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
+        if self.cover:
+            left, top, right, bottom = (round(part * side) for part in self.cover)
+            picture[top:bottom, left:right] = 128 + 4 * self.brightness
         if self.noise:
             noise = np.random.default_rng(self.noise_seed).standard_normal(picture.shape, np.float32)
             picture = picture + self.noise * noise
         picture = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
         if self.quality:
-            _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            picture = cv2.imdecode(content, cv2.IMREAD_COLOR)  # the channel order is that of the input
+            picture = compressed(picture, self.quality)
         return np.ascontiguousarray(picture)

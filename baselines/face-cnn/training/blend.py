@@ -32,7 +32,7 @@ def self_blend(face: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
 
 
 def changed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Colours shifted, and either downsampled and upsampled or sharpened; (h, w, 3) uint8."""
+    """Colours shifted, resampled or sharpened, sometimes with noise or compressed as JPEG; (h, w, 3) uint8."""
     picture = face.astype(np.float32) + rng.uniform(-20, 20, 3).astype(np.float32)
     hsv = cv2.cvtColor(np.clip(picture, 0, 255) / 255, cv2.COLOR_RGB2HSV)  # hue 0-360, others 0-1
     hsv[..., 0] = (hsv[..., 0] + rng.uniform(-10, 10)) % 360
@@ -42,7 +42,10 @@ def changed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mean = picture.mean()
     picture = mean + (picture - mean) * rng.uniform(0.85, 1.15)
     picture = resampled(picture, rng.uniform(1.2, 4.0)) if rng.random() < 0.5 else sharpened(picture, rng)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        picture = picture + rng.uniform(1, 6) * rng.standard_normal(picture.shape, np.float32)
+    picture = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return compressed(picture, int(rng.integers(30, 95))) if rng.random() < 0.3 else picture
 
 
 def resampled(picture: np.ndarray, factor: float) -> np.ndarray:
@@ -50,6 +53,12 @@ def resampled(picture: np.ndarray, factor: float) -> np.ndarray:
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def compressed(picture: np.ndarray, quality: int) -> np.ndarray:
+    """(h, w, 3) uint8, compressed as JPEG and decoded; the channel order stays."""
+    _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 
 def sharpened(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -67,8 +76,11 @@ def face_mask(landmarks: np.ndarray, shape: tuple[int, int], rng: np.random.Gene
     wide = max(float(abs((landmarks[0] - landmarks[1]) @ across)), 0.6 * length)  # a turned face is narrower
     top, bottom = length * rng.uniform(0.25, 0.9), length * rng.uniform(0.35, 0.8)  # above the eyes, below the mouth
     half_width = wide * rng.uniform(0.75, 1.15)
-    if rng.random() < 0.15:
+    region = rng.random()
+    if region < 0.15:
         bottom = -0.35 * length  # only the upper part of the face
+    elif region < 0.3:
+        top = -0.2 * length  # only nose and mouth
     half_height = (top + length + bottom) / 2
     centre = eyes + down * (half_height - top)
     angles = np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)

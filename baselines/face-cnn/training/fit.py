@@ -50,6 +50,7 @@ class Plan:
     videos_sha256: str  # of the training videos
     held_out_sha256: str  # of the held-out videos, on which the history was evaluated
     crops: dict[str, object]  # how the crops were made, from settings.json
+    residual: bool = False  # the first layer sees the upsampling residual, too
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Training:
     def __init__(self, plan: Plan, machine: Machine) -> None:
         torch.manual_seed(plan.seed)  # initial weights of the last layer
         self.plan, self.machine = plan, machine
-        self.net = FaceNet()
+        self.net = FaceNet(residual=plan.residual)
         load_weights(self.net, PRETRAINED)
         self.net.to(machine.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)

@@ -248,7 +248,7 @@ def plan_for(entries: list[VideoEntry], machine: Machine, args: argparse.Namespa
     steps = args.steps or min(MAX_STEPS, max(MIN_STEPS, PASSES * real_crops // pairs))
     recipe = Recipe(seed=args.seed, pairs=pairs, self_blended=args.self_blended, side=SIDE)
     pretrained = hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
-    return Plan(args.seed, steps, recipe, LEARNING_RATE, pretrained, videos_sha256="", held_out_sha256="", crops=crops)
+    return Plan(args.seed, steps, recipe, LEARNING_RATE, pretrained, "", "", crops, args.residual)
 
 
 def run(args: argparse.Namespace, stop: Event) -> None:
@@ -308,6 +308,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=at_least(1), help="per training (default: by the number of real crops)")
     parser.add_argument("--pairs", type=at_least(1), help="per batch (default: by memory; the same when resumed)")
     parser.add_argument("--self-blended", type=fraction, default=SELF_BLENDED, help="fraction of the fakes, 0 to 1")
+    parser.add_argument("--residual", action="store_true", help="show the network the upsampling residual, too")
     parser.add_argument("--workers", type=at_least(0), help="processes that make batches (default: by cores)")
     parser.add_argument("--checkpoint-s", type=at_least(0.0), default=60.0, help="seconds between two checkpoints")
     parser.add_argument("--seed", type=at_least(0), default=0)
