@@ -1,8 +1,9 @@
-"""Train frame-stats and face-stats as the bundled ones were:  python docs/train_on_made.py MADE [--out DIR]
+"""Train frame-stats, face-stats and face-cnn as the bundled ones were:  python docs/train_on_made.py MADE [--out DIR]
 
 MADE is a folder of `dfdc data make --out MADE --train 600 --test 200 --seed 0`. Training uses its training clips
-without the people of the bundled sample's tests, so that nobody in those tests was seen. Regression strength, shrinkage
-and clip are chosen on the Public part: other people, partly degraded. The Private part is left for the results.
+without the people of the bundled sample's tests, so that nobody in those tests was seen. What is not fitted (regression
+strength, step to stop after, shrinkage, clip) is chosen on the Public part: other people, partly degraded. The Private
+part is left for the results. `--only face-cnn` trains that one alone.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BASELINES = ("frame-stats", "face-stats")
+STATISTICS = ("frame-stats", "face-stats")
+CNN = "face-cnn"
+CNN_OPTIONS = ("--self-blended", "0.5", "--steps", "600")
 
 
 def sample_test_people() -> set[str]:
@@ -33,25 +36,51 @@ def link_folders(made: Path, out: Path) -> dict[str, int]:
     }
     for name, clips in chosen.items():
         folder = out / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         source = made / ("train_sample_videos" if name == "train" else "test_videos")
         for row in clips:
-            (folder / row["filename"]).symlink_to((source / row["filename"]).resolve())
+            if not (folder / row["filename"]).is_symlink():
+                (folder / row["filename"]).symlink_to((source / row["filename"]).resolve())
         entries = {row["filename"]: {"label": row["label"], "original": row["original"] or None} for row in clips}
         (folder / "metadata.json").write_text(json.dumps(entries), encoding="utf-8")
     return {name: len(clips) for name, clips in chosen.items()}
+
+
+def train_statistics(name: str, out: Path) -> None:
+    """Fit a regression; writes `out`/NAME.json."""
+    command = [ROOT / "baselines" / name / "train.py", out / "train", "--calibrate", out / "Public"]
+    subprocess.run([sys.executable, *command, "--out", out / f"{name}.json"], check=True)
+
+
+def train_cnn(out: Path) -> None:
+    """Extract the faces of both parts, train on one and choose on the other; writes into `out`/face-cnn."""
+    training = ROOT / "baselines" / CNN / "training"
+    folds = {"train": out / "train", "validation": out / "Public"}
+    with (out / "split.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("filename", "fold"))
+        table.writerows((path.name, fold) for fold, folder in folds.items() for path in sorted(folder.glob("*.mp4")))
+    faces, chosen = out / "faces", ["--split", out / "split.csv", "--work", out / "work", "--out", out / CNN]
+    for command in (
+        [training / "extract.py", *folds.values(), "--out", faces],
+        [training / "train.py", faces, *chosen, *CNN_OPTIONS],
+    ):
+        subprocess.run([sys.executable, *command], check=True)
 
 
 def main() -> None:
     """Link the folders, then train each baseline into its own folder of `--out`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("made", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("trained"), help="new folder for links and models")
+    parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for links and models")
+    parser.add_argument("--only", choices=(*STATISTICS, CNN), help="train this baseline only")
     args = parser.parse_args()
     print(link_folders(args.made, args.out))
-    for name in BASELINES:
-        command = [ROOT / "baselines" / name / "train.py", args.out / "train", "--calibrate", args.out / "Public"]
-        subprocess.run([sys.executable, *command, "--out", args.out / f"{name}.json"], check=True)
+    for name in (args.only,) if args.only else (*STATISTICS, CNN):
+        if name == CNN:
+            train_cnn(args.out)
+        else:
+            train_statistics(name, args.out)
 
 
 if __name__ == "__main__":
