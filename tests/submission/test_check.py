@@ -4,6 +4,7 @@ import json
 import textwrap
 
 import pytest
+from msgspec import structs
 
 from dfdc_kit import challenge, profiles
 from dfdc_kit.submission.check import Level, OnKaggle, check_code
@@ -59,6 +60,58 @@ FOUND = {  # name -> (program, [(code, line)])
         "pd.DataFrame({'filename': f, 'label': 0.5}).to_csv('submission.csv', index=False)\n",
         [("csv-names", 4)],
     ),
+    "names in upper case": (
+        GOOD.replace('d["label"] = 0.5', 'd.filename = d.filename.str.replace(".mp4", ".MP4")'),
+        [("csv-names", 4)],
+    ),
+    "no header": (GOOD.replace("index=False", "index=False, header=False"), [("csv-format", 5)]),
+    "semicolons": (
+        GOOD.replace("index=False", "index=False, sep=';', decimal=','"),
+        [("csv-format", 5), ("csv-format", 5)],
+    ),
+    "compressed": (GOOD.replace("index=False", "index=False, compression='gzip'"), [("csv-format", 5)]),
+    "UTF-16": (GOOD.replace("index=False", "index=False, encoding='utf-16'"), [("csv-format", 5)]),
+    "other columns": (
+        "import pandas as pd\nd = pd.DataFrame({'file': [], 'probability': []})\n"
+        "d.to_csv('submission.csv', index=False)\n",
+        [("csv-columns", 3)],
+    ),
+    "columns by hand": (
+        "import pandas as pd\nd = pd.DataFrame([], columns=['filename', 'label'])\n"
+        "d.to_csv('submission.csv', index=False)\n",
+        [],
+    ),
+    "columns renamed": (
+        "import pandas as pd\nd = pd.DataFrame({'file': []})\nd['label'] = 1\nd = d.rename(columns={})\n"
+        "d.to_csv('submission.csv', index=False)\n",
+        [],
+    ),
+    "NaN as label": (GOOD.replace("0.5", "float('nan')"), [("csv-labels", 4)]),
+    "NaN as one label": (
+        GOOD.replace('d["label"] = 0.5', 'd["label"] = 0.5; d.loc[0, "label"] = None'),
+        [("csv-labels", 4)],
+    ),
+    "columns set": (GOOD.replace("d.to", "d.columns = ['file', 'fake']\nd.to"), [("csv-columns", 6)]),
+    "negative label": (GOOD.replace("0.5", "-1"), [("csv-labels", 4)]),
+    "truth value as label": (GOOD.replace("0.5", "True"), [("csv-labels", 4)]),
+    "path with dots": (GOOD.replace('"submission', '"/kaggle/working/../working/submission'), []),
+    "scratch folder": (GOOD.replace('"submission', '"/kaggle/temp/submission'), [("csv-name", 5)]),
+    "asserted 4000": ("import os\nassert len(os.listdir('x')) == 4000\n", [("fixed-count", 2)]),
+    "asserted 400": ("import os\nassert len(os.listdir('x')) == 400\n", [("fixed-count", 2)]),
+    "stays in the input": (f"import os\nos.chdir('{COMPETITION}')\n", [("write-to-input", 2)]),
+    "comes back": (f"import os\nos.chdir('{COMPETITION}')\nos.chdir('/kaggle/working')\n", []),
+    "path of Windows": ("import os\nos.listdir('D:\\\\dfdc\\\\test')\n", [("other-machine", 2)]),
+    "path of Colab": ("w = '/content/drive/My Drive/w.pth'\n", [("other-machine", 1)]),
+    "required argument": (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--weights', required=True)\n",
+        [("arguments-missing", 3)],
+    ),
+    "pretrained, by name": ("m = InceptionResnetV1(pretrained='vggface2')\n", [("internet", 1)]),
+    "pretrained, from a cache": (
+        "import os\nos.system('cp a.pt /root/.cache/torch/checkpoints/')\n"
+        "m = InceptionResnetV1(pretrained='vggface2')\n",
+        [],
+    ),
     "labels as words": (GOOD.replace("0.5", "'FAKE'"), [("csv-labels", 4)]),
     "sample values left": (GOOD.replace('d["label"] = 0.5', ""), [("sample-values", 5)]),
     "requests": ("import requests\nrequests.get('https://example.org')\n", [("internet", 2)]),
@@ -97,16 +150,21 @@ FOUND = {  # name -> (program, [(code, line)])
 }
 
 
+def without_csv_missing(found):
+    return structs.replace(found, findings=[one for one in found.findings if one.code != "csv-missing"])
+
+
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    """Check one program; no program of the system is found."""
+    """Check one program; no program of the system is found. all_of_it: with csv-missing, which most have."""
     monkeypatch.setenv("PATH", "")
 
-    def call(source: str, name: str = "program.py", profile: str = "kaggle-2020-gpu", **options):
+    def call(source, name="program.py", profile="kaggle-2020-gpu", *, all_of_it=False, **options):
         path = tmp_path / name
         path.write_text(source)
         submission = read_code_submission(path)
-        return check_code(submission, challenge.load(), profiles.load(profile), **{"gpu_here": False, **options})
+        found = check_code(submission, challenge.load(), profiles.load(profile), **{"gpu_here": False, **options})
+        return found if all_of_it else without_csv_missing(found)
 
     return call
 
@@ -181,9 +239,70 @@ def test_a_notebook_saved_as_a_program_is_read_without_its_magics(check):
     assert [(one.code, one.line) for one in found.findings] == [("internet", 3)]
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("!pip install dlib \\\n    --quiet\nx = 1\n", [("internet", 1)]),
+        ("%time x = input('a')\n", [("input", 1)]),
+        ("pip install dlib\nls -l\n", [("internet", 1)]),
+        ("%%HTML\n<b>not Python</b>", []),
+        ("%%writefile util.py\nimport no_such_thing\n", [("import-own-file", 2)]),
+        ("%%writefile util.py\nx = 1\n", []),
+        ("import argparse\nargparse.ArgumentParser().parse_args()\n", [("notebook-arguments", 2)]),
+    ],
+)
+def test_lines_of_ipython_are_understood(source, found, check):
+    findings = check(notebook(source, "import pandas\n!touch submission.csv\nimport util"), "book.ipynb").findings
+    expected = found if "writefile" in source else [*found, ("import-own-file", 3)]  # util
+    assert [(one.code, one.line) for one in findings] == expected
+
+
+def test_notebook_of_another_language_is_reported_and_works_on_kaggle(check):
+    text = json.loads(notebook("library(tidyverse)"))
+    text["metadata"] = {"kernelspec": {"name": "ir", "display_name": "R"}}
+    (finding,) = check(json.dumps(text), "book.ipynb").findings
+    assert (finding.code, finding.on_kaggle) == ("other-language", OnKaggle.WORKS)
+
+
+def test_exported_cell_magics_are_read_as_cells(check):
+    source = "x = 1\nget_ipython().run_cell_magic('time', '', \"import no_such_thing\\nx = 2\")\n"
+    assert [(one.code, one.line) for one in check(source).findings] == [("import-own-file", 2)]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_source_that_is_not_utf_8_is_an_error(encoding, check, tmp_path):
+    check(GOOD)
+    (tmp_path / "program.py").write_bytes(f"# café\n{GOOD}".encode(encoding))
+    submission = read_code_submission(tmp_path / "program.py")
+    (finding,) = check_code(submission, challenge.load(), profiles.load(), gpu_here=False).findings
+    assert (finding.code, finding.fix) == ("syntax-error", "Save the file as UTF-8.")
+
+
+@pytest.mark.parametrize(("source", "missing"), [("x = 1\n", True), ("open(path(), 'w')\n", False)])
+def test_program_that_names_no_submission_file_gets_a_warning(source, missing, check):
+    assert [one.code for one in check(source, all_of_it=True).findings] == ["csv-missing"] * missing
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("open('config.yaml')", ["own-file"]),
+        ("import sys\nsys.path.insert(0, './src')", ["own-file"]),
+        ("open('new.txt', 'w')", []),
+        ("import os\nopen(os.path.join(os.path.dirname(__file__), 'config.yaml'))", []),
+    ],
+)
+def test_own_files_are_not_in_the_current_folder(source, found, tmp_path):
+    for name, text in {"main.py": f"{source}\n{GOOD}", "config.yaml": "", "src/a.py": ""}.items():
+        (tmp_path / "sub" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sub" / name).write_text(text)
+    findings = check_code(read_code_submission(tmp_path / "sub"), challenge.load(), profiles.load(), gpu_here=True)
+    assert [one.code for one in findings.findings] == found
+
+
 def test_modules_of_the_folder_are_followed_and_are_no_missing_packages(tmp_path):
     files = {
-        "main.py": "import helper\nfrom pack.inner import f\nfrom deep_module import g\n",
+        "main.py": "c = 'submission.csv'\nimport helper\nfrom pack.inner import f\nfrom deep_module import g\n",
         "helper.py": "import no_such_thing\n",
         "pack/__init__.py": "",
         "pack/inner.py": "from . import other\n",
@@ -207,7 +326,7 @@ def test_attached_inputs_provide_paths_and_modules(tmp_path):
     (tmp_path / "weights" / "blazeface" / "blazeface.py").write_text("")
     (tmp_path / "main.py").write_text(
         "import sys\nsys.path.insert(0, '/kaggle/input/weights/blazeface')\nimport blazeface\n"
-        "w = '../input/weights/a.pth'\n"
+        "w = '../input/weights/a.pth'\nopen('submission.csv', 'w')\n"
     )
     alone = read_code_submission(tmp_path / "main.py")
     codes = [one.code for one in check_code(alone, challenge.load(), profiles.load(), gpu_here=True).findings]

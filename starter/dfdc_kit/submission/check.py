@@ -67,6 +67,7 @@ class CheckContext(Struct, frozen=True):
     """What the rules compare a program with.
 
     inputs: what is mounted below /kaggle/input besides the competition, by path there, each with its folder here.
+    entry, arguments: the entry point. alone: the program is the whole submission.
     """
 
     program: Program
@@ -75,6 +76,9 @@ class CheckContext(Struct, frozen=True):
     inputs: Mapping[str, Path | None]
     declared: frozenset[str]  # canonical names of the packages in submission.toml
     folder: Path
+    entry: str
+    arguments: list[str]
+    alone: bool
     gpu_here: bool
     gpu_wanted: bool
 
@@ -106,6 +110,9 @@ def check_code(
         },
         declared=frozenset(canonical(name) for name in distributions(submission.settings.packages)),
         folder=submission.folder,
+        entry=submission.program,
+        arguments=submission.arguments,
+        alone=submission.alone,
         gpu_here=has_gpu() if gpu_here is None else gpu_here,
         gpu_wanted=submission.settings.gpu,
     )

@@ -1,46 +1,123 @@
 """Rules of `dfdc check` about what the program writes: name and content of the CSV, rows left out or counted."""
 
 import ast
+import posixpath
 import re
 from collections.abc import Iterator
 
 from dfdc_kit.submission.check import CheckContext, CodeFinding, Level, OnKaggle, make_finding
-from dfdc_kit.submission.program import INPUT, UNKNOWN
+from dfdc_kit.submission.program import INPUT, UNKNOWN, Call, Where
 
 CSV = "submission.csv"
 NAME_LIKE = re.compile(r"^(?:my[_-]?|final[_-]?|new[_-]?)?sub(?:mission)?s?[\w.-]*\.csv(?:\.gz|\.zip)?$", re.IGNORECASE)
+
+PLAIN: dict[str, tuple[object, ...]] = {  # to_csv's options and what they may be
+    "header": (True,),
+    "sep": (",",),
+    "decimal": (".",),
+    "compression": (None, "infer"),
+    "encoding": (None, "utf-8", "utf8", "UTF-8", "ascii"),
+}
 
 
 def csv_name(context: CheckContext) -> Iterator[CodeFinding]:
     """A submission file with another name or in another folder, and no submission.csv."""
     texts = [(text.replace(UNKNOWN, "*"), where) for text, where in context.program.texts if not INPUT.search(text)]
-    if any(re.fullmatch(r"(?:\./|/kaggle/working/|\*/?)?submission\.csv", text) for text, _ in texts):
+    named = [*(text for text, _ in texts), *context.arguments]
+    if any(re.fullmatch(r"\*?/?submission\.csv", in_working_folder(text)) for text in named):
         return
+    found = False
     for text, where in texts:
-        folder, _, name = text.rpartition("/")
+        name = text.rpartition("/")[2]
         name_fits = name == CSV
         if len(name) > 80 or "\n" in text or not (name_fits or NAME_LIKE.match(name)) or "sample" in name.lower():
             continue
-        if name_fits and folder in ("", ".", "/kaggle/working"):
-            continue
-        written = text.replace("*", "...")
+        found, written = True, text.replace("*", "...")
         reason = f"The program writes {written}; Kaggle takes only submission.csv in the working folder."
         yield make_finding("csv-name", Level.ERROR, where, reason, f"Write {CSV} to the current folder.")
+    unread = any(unit.error or unit.language for unit in context.program.units)
+    if not (found or unread or context.inputs or _writes_unknown_file(context)):
+        reason = "Nothing in the source names submission.csv, the file that Kaggle takes."
+        where = context.program.units[-1].where(1) if context.program.units else Where(context.entry, 0, 1)
+        yield make_finding("csv-missing", Level.WARNING, where, reason, f"Write {CSV} to the current folder.")
 
 
-def csv_index(context: CheckContext) -> Iterator[CodeFinding]:
-    """to_csv of the submission without index=False: an unnamed first column."""
-    if any(call.method == "set_index" for call in context.program.calls):
-        return
+def _writes_unknown_file(context: CheckContext) -> bool:
+    """Whether a file is written whose name only a run would know, maybe by another program."""
     for call in context.program.calls:
-        path = context.program.text(call.node.args[0]) if call.node.args else None
+        if call.method in ("to_csv", "open", "savetxt", "run_path"):
+            path = context.program.text(call.node.args[0]) if call.node.args else None
+            if path is None or UNKNOWN in path:
+                return True
+    commands = any(re.search(r"\.py\b|>", text) for text, _ in context.program.commands)
+    return commands or any(call.method in ("write_text", "exec", "run_line_magic") for call in context.program.calls)
+
+
+def in_working_folder(path: str) -> str:
+    """A path as it is below /kaggle/working, where a program starts.
+
+    >>> [in_working_folder(path) for path in ("./a.csv", "../working/a.csv", "/kaggle/working/x/../a.csv")]
+    ['a.csv', 'a.csv', 'a.csv']
+    """
+    return posixpath.relpath(posixpath.join("/kaggle/working", path), "/kaggle/working") if path else path
+
+
+def csv_options(context: CheckContext) -> Iterator[CodeFinding]:
+    """to_csv of the submission with an index, another format, or other columns."""
+    columns = _columns(context)
+    for call in context.program.calls:
+        node = call.node.args[0] if call.node.args else call.keyword("path_or_buf")
+        path = context.program.text(node) if node else None
         if call.method != "to_csv" or not path or not re.search(r"sub\w*\.csv$", path, re.IGNORECASE):
             continue
-        index = call.keyword("index")
-        off = isinstance(index, ast.Constant) and not index.value
-        if not off and not call.keyword("index_label") and not any(one.arg is None for one in call.node.keywords):
+        if not any(one.method == "set_index" for one in context.program.calls) and _writes_index(call):
             reason = "to_csv also writes the index, as a column without a name."
             yield make_finding("csv-index", Level.ERROR, call.where, reason, "Add index=False.")
+        for option, value in _options(call).items():
+            if option in PLAIN and value not in PLAIN[option]:
+                reason = f"{option}={value!r}: Kaggle reads plain UTF-8 text with a header, commas and decimal points."
+                yield make_finding("csv-format", Level.ERROR, call.where, reason, f"Remove {option}.")
+        seen, wanted = columns.get(call.name.rpartition(".")[0]), context.challenge.submission
+        if seen and not {wanted.row_id, wanted.label} <= set(seen):
+            reason = f"The columns are {', '.join(seen)}; expected {wanted.row_id}, {wanted.label}."
+            yield make_finding("csv-columns", Level.ERROR, call.where, reason, "Rename them.")
+
+
+def _options(call: Call) -> dict[str, object]:
+    return {one.arg: one.value.value for one in call.node.keywords if one.arg and isinstance(one.value, ast.Constant)}
+
+
+def _writes_index(call: Call) -> bool:
+    index = call.keyword("index")
+    off = isinstance(index, ast.Constant) and not index.value
+    return not off and not call.keyword("index_label") and not any(one.arg is None for one in call.node.keywords)
+
+
+def _columns(context: CheckContext) -> dict[str, list[str]]:
+    """The columns of data frames that get them last by DataFrame(columns=[...]), x.columns = [...]."""
+    found: dict[str, list[list[str]]] = {}
+    for _, node in context.program.walk(ast.Assign):
+        name, value = ast.unparse(node.targets[0]), node.value
+        if name.endswith(".columns"):
+            found.setdefault(name.removesuffix(".columns"), []).append(_constants(value))
+        elif "[" in name:  # a new column, or an old one
+            found.setdefault(name.partition("[")[0], []).append([])
+        elif isinstance(value, ast.Call) and ast.unparse(value.func).endswith("DataFrame"):
+            given = next((one.value for one in value.keywords if one.arg == "columns"), None)
+            first = value.args[0] if value.args else None
+            keys = [_text(key) for key in first.keys] if isinstance(first, ast.Dict) else []
+            found.setdefault(name, []).append(_constants(given) if given else keys)
+        else:
+            found.setdefault(name, []).append([])
+    return {name: places[-1] for name, places in found.items() if all(places[-1])}
+
+
+def _constants(node: ast.expr) -> list[str]:
+    return [_text(item) for item in node.elts] if isinstance(node, ast.List | ast.Tuple) else []
+
+
+def _text(node: ast.expr | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def csv_ids(context: CheckContext) -> Iterator[CodeFinding]:
@@ -56,11 +133,10 @@ def csv_ids(context: CheckContext) -> Iterator[CodeFinding]:
         if re.search(rf"\[['\"]{row_id}['\"]\]$|\.{row_id}$", target) and re.search(
             r"replace\(['\"]\\?\.mp4['\"]|splitext|\.stem\b|\[:-4\]", value
         ):
-            reason = "File names lose their suffix .mp4; the rows would not match."
+            reason = "The suffix .mp4 of the file names is changed; the rows would not match."
             yield make_finding("csv-names", Level.ERROR, where, reason, "Keep the file names of sample_submission.csv.")
-        text = node.value.value if isinstance(node.value, ast.Constant) else None
-        if re.search(rf"\[['\"]{label}['\"]\]$|\.{label}$", target) and isinstance(text, str):
-            reason = f"The label is the text {text!r}; expected a probability from 0 to 1."
+        if re.search(rf"[\[\s]['\"]{label}['\"]\]$|\.{label}$", target) and _no_probability(node.value):
+            reason = f"The label is {value}; expected a probability from 0 to 1."
             yield make_finding("csv-labels", Level.ERROR, where, reason, "Write the probability of FAKE.")
     for unit, node in context.program.walk(ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
@@ -68,6 +144,18 @@ def csv_ids(context: CheckContext) -> Iterator[CodeFinding]:
                 reason = "File names are whole paths, from glob; the rows would not match."
                 fix = "Use os.path.basename of each."
                 yield make_finding("csv-names", Level.ERROR, unit.where(node.lineno), reason, fix)
+
+
+def _no_probability(node: ast.expr) -> bool:
+    """Whether an expression is a text, a truth value, NaN, infinite, or a number outside 0 to 1."""
+    text = ast.unparse(node)
+    if re.fullmatch(r"-?(?:np|numpy|math)\.(?:nan|NaN|NAN|inf|Inf)|-?float\(['\"].*['\"]\)|None|True|False", text):
+        return True
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, SyntaxError, TypeError):
+        return False
+    return isinstance(value, str) or (isinstance(value, int | float) and not 0 <= value <= 1)
 
 
 def sample_values(context: CheckContext) -> Iterator[CodeFinding]:
@@ -112,7 +200,14 @@ def fixed_count(context: CheckContext) -> Iterator[CodeFinding]:
     def is_400(node: ast.AST) -> bool:
         return isinstance(node, ast.Constant) and node.value == 400 and isinstance(node.value, int)
 
+    for unit, node in context.program.walk(ast.Assert):
+        if match := re.search(r"len\(.*\) == (\d\d+)\b", ast.unparse(node.test)):
+            broken = f"The assertion holds for {match[1]} videos only; the hidden rerun has another number."
+            yield make_finding("fixed-count", Level.WARNING, unit.where(node.lineno), broken, "Remove it.")
+    asserted = {id(inner) for _, node in context.program.walk(ast.Assert) for inner in ast.walk(node)}
     for unit, node in context.program.walk(ast.BinOp, ast.Call, ast.Compare):
+        if id(node) in asserted:
+            continue
         if isinstance(node, ast.BinOp):
             found = isinstance(node.op, ast.Mult) and is_400(node.right) and isinstance(node.left, ast.List)
         elif isinstance(node, ast.Call):
@@ -155,4 +250,4 @@ def training_labels(context: CheckContext) -> Iterator[CodeFinding]:
             return
 
 
-OUTPUT_RULES = (csv_name, csv_index, csv_ids, sample_values, fixed_count, head, training_labels)
+OUTPUT_RULES = (csv_name, csv_options, csv_ids, sample_values, fixed_count, head, training_labels)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from dfdc_kit.submission.check import CheckContext, CodeFinding, Level, OnKaggle, make_finding
+from dfdc_kit.submission.check_files import FILE_RULES, is_mounted, shorten, slugs_in
 from dfdc_kit.submission.check_output import OUTPUT_RULES
 from dfdc_kit.submission.packages import (
     MissingModule,
@@ -18,15 +19,19 @@ from dfdc_kit.submission.packages import (
     installed_versions,
     is_installed,
 )
-from dfdc_kit.submission.program import INPUT, UNKNOWN, Call, Where
+from dfdc_kit.submission.program import UNKNOWN, Call, Where
 
 Rule = Callable[[CheckContext], Iterator[CodeFinding]]
 
-WRITABLE = ("/kaggle/working", "/kaggle/temp", "/kaggle/tmp", "/tmp", "/root", "/home", "/dev/", "/var/tmp", "~")  # noqa: S108
-WRITERS = {  # method -> position of the path
-    **dict.fromkeys(("to_csv", "to_parquet", "to_pickle", "to_json", "to_feather", "savefig", "imsave", "makedirs"), 0),
-    **dict.fromkeys(("mkdir", "imwrite", "save", "savez", "savetxt", "write_image", "urlretrieve_to"), 0),
-    **dict.fromkeys(("copy", "copyfile", "copytree", "move", "urlretrieve"), 1),
+KERAS_MODELS = {
+    "Xception",
+    "VGG16",
+    "VGG19",
+    "ResNet50",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "MobileNet",
+    "MobileNetV2",
 }
 LOADERS = ("load_state_dict_from_url", "download_url_to_file", "load_url", "get_file", "cached_download")
 COMMAND_TOOLS = ("ffmpeg", "ffprobe", "mediainfo", "unrar", "7z", "sox", "exiftool")
@@ -37,8 +42,32 @@ def syntax(context: CheckContext) -> Iterator[CodeFinding]:
     for unit in context.program.units:
         if unit.error:
             line, message = unit.error
-            reason = f"Not valid Python: {message}."
-            yield make_finding("syntax-error", Level.ERROR, unit.where(line), reason, "Correct the line.")
+            reason = f"Not valid Python: {message.rstrip('.')}."
+            fix = (
+                "Save the file as UTF-8." if re.search("UTF-16|codec can't|encoding", message) else "Correct the line."
+            )
+            yield make_finding("syntax-error", Level.ERROR, unit.where(line), reason, fix)
+
+
+def notebooks(context: CheckContext) -> Iterator[CodeFinding]:
+    """Notebooks in another language, and what only a script can do."""
+    for unit in context.program.units:
+        if unit.language:
+            fix = "Submit it without a run here, or write it in Python."
+            yield make_finding("other-language", Level.ERROR, unit.where(1), unit.language, fix, OnKaggle.WORKS)
+    for call in context.program.calls:
+        alone = call.method == "parse_args" and not call.node.args and not call.node.keywords
+        if call.where.cell and alone and not context.arguments:
+            reason = "In a notebook, sys.argv has the arguments of the Jupyter kernel: parse_args() exits with 2."
+            fix = "Use parse_args([]) or parse_known_args()."
+            yield make_finding("notebook-arguments", Level.ERROR, call.where, reason, fix)
+        if call.method == "add_argument" and not call.where.cell and not context.arguments:
+            required = call.keyword("required")
+            named = context.program.text(call.node.args[0]) if call.node.args else None
+            if isinstance(required, ast.Constant) and required.value is True:
+                reason = f"{named} is required, and the entry point has no arguments."
+                fix = f'Add them in submission.toml: entry_point = "{call.where.file} {named} ..."'
+                yield make_finding("arguments-missing", Level.ERROR, call.where, reason, fix, OnKaggle.DEPENDS)
 
 
 def imports(context: CheckContext) -> Iterator[CodeFinding]:
@@ -95,8 +124,8 @@ def _code_folders(context: CheckContext) -> list[str]:
         if call.name in ("sys.path.append", "sys.path.insert") and call.node.args:
             found.append(context.program.text(call.node.args[-1]) or "")
     found += [text for text, _ in context.program.commands if "pip install" in text or "cp " in text]
-    slugs = [slug for text in found for slug in _slugs(text)]
-    return [f"/kaggle/input/{slug}" for slug in dict.fromkeys(slugs) if not _is_mounted(context, slug)]
+    slugs = [slug for text in found for slug in slugs_in(text)]
+    return [f"/kaggle/input/{slug}" for slug in dict.fromkeys(slugs) if not is_mounted(context, slug)]
 
 
 def _has_module(context: CheckContext, path: str, top: str) -> bool:
@@ -105,88 +134,6 @@ def _has_module(context: CheckContext, path: str, top: str) -> bool:
         return False
     names = (f"{top}.py", f"{top}/__init__.py", f"{top}*.whl")
     return any(next(folder.glob(f"{below}{name}"), None) for name in names for below in ("", "*/"))
-
-
-def _slugs(text: str) -> Iterator[str]:
-    """The data sets that paths in a text name: `../input/x/y` -> x; `/kaggle/input/datasets/o/x/y` -> datasets/o/x."""
-    for rest in re.findall(r"(?:kaggle|\.\.)/input/([\w./-]*)", text):
-        parts = [part for part in rest.split("/") if part]
-        if parts[:1] == ["competitions"]:
-            parts = parts[1:]
-        elif parts[:1] and parts[0] in ("datasets", "notebooks", "models"):
-            parts = ["/".join(parts[:3])]
-        if parts:
-            yield parts[0]
-
-
-def _is_mounted(context: CheckContext, slug: str) -> bool:
-    return slug == context.challenge.slug or any(path == slug or path.startswith(f"{slug}/") for path in context.inputs)
-
-
-def paths(context: CheckContext) -> Iterator[CodeFinding]:
-    """Paths below /kaggle/input that neither the competition nor an attached data set provides."""
-    layout = context.challenge.data
-    known = {layout.test_videos, layout.sample_submission, layout.train_videos}
-    seen = set()
-    for text, where in [*context.program.texts, *context.program.commands]:
-        for slug in _slugs(text):
-            before, _, after = text.partition(slug)
-            if UNKNOWN in before or after.startswith(UNKNOWN) or text.rstrip("/").endswith(("input", "..")):
-                continue
-            if slug == context.challenge.slug:
-                inside = text.partition(f"{slug}/")[2].split("/")[0]
-                if inside and not any(sign in inside for sign in f"*?{UNKNOWN}{{") and inside not in known:
-                    reason = f"The competition has no {inside}; it has {', '.join(sorted(known))}."
-                    yield make_finding("path-missing", Level.WARNING, where, reason, "Correct the path.")
-            elif not _is_mounted(context, slug) and slug not in seen and not re.search(r"[*?{]", slug):
-                seen.add(slug)
-                reason = f"/kaggle/input/{slug} is not attached."
-                fix = (
-                    f"If it is a data set of yours on Kaggle: --input {slug}=FOLDER, or [[inputs]] in submission.toml."
-                )
-                yield make_finding("input-not-attached", Level.ERROR, where, reason, fix, OnKaggle.DEPENDS)
-
-
-def writes(context: CheckContext) -> Iterator[CodeFinding]:
-    """Files written below the read-only input, or in folders that only Kaggle's container lets a program make."""
-    for call, path in _written(context):
-        if INPUT.search(path):
-            reason = f"{_short(path)} is below /kaggle/input, which is read-only."
-            yield make_finding(
-                "write-to-input", Level.ERROR, call.where, reason, "Write to the current folder or /kaggle/temp."
-            )
-        elif path.startswith("/") and not path.startswith(WRITABLE):
-            reason = f"{_short(path)} is outside the writable folders."
-            fix = "Write to the current folder, /kaggle/temp or /tmp."
-            yield make_finding("write-outside", Level.WARNING, call.where, reason, fix, OnKaggle.DEPENDS)
-
-
-def _written(context: CheckContext) -> Iterator[tuple[Call, str]]:
-    """Calls that write a file or make a folder, each with the path as far as it is known."""
-    for call in context.program.calls:
-        arguments = call.node.args
-        if call.name in ("open", "io.open") or call.method == "open":
-            mode = call.keyword("mode") or (arguments[1] if len(arguments) > 1 else None)
-            text = context.program.text(mode) if mode else None
-            node = arguments[0] if arguments and text and set(text) & set("wax") else None
-        elif call.method in ("write_text", "write_bytes", "touch") and isinstance(call.node.func, ast.Attribute):
-            node = call.node.func.value
-        elif call.method in WRITERS:
-            position = WRITERS[call.method]
-            keyword = call.keyword("path_or_buf") or call.keyword("path")
-            node = arguments[position] if len(arguments) > position else keyword
-            if node is None and call.method == "mkdir" and isinstance(call.node.func, ast.Attribute):
-                node = call.node.func.value
-            if call.method == "save" and len(arguments) > 1 and call.name.startswith("torch"):
-                node = arguments[1]
-        else:
-            continue
-        if node is not None and (path := context.program.text(node)):
-            yield call, path
-
-
-def _short(path: str) -> str:
-    return path.replace(UNKNOWN, "...")[:80]
 
 
 def internet(context: CheckContext) -> Iterator[CodeFinding]:
@@ -199,19 +146,25 @@ def internet(context: CheckContext) -> Iterator[CodeFinding]:
             reason = f"{call.name} downloads; the hidden rerun has no internet."
             fix = "Attach the weights as a data set and load them from there."
             yield make_finding("internet", Level.WARNING, call.where, reason, fix)
-        else:
+        elif not _fills_torch_cache(context):
             yield from _pretrained(context, call)
     for command, where in context.program.commands:
         if re.search(r"(?:^|[\s;&|])(?:wget|curl|git clone|gdown|kaggle datasets)\s", command):
-            yield _no_internet(where, f"`{_short(command)}` downloads")
+            yield _no_internet(where, f"`{shorten(command)}` downloads")
         elif re.search(r"(?:^|[\s;&|\0])(?:apt|apt-get|conda)\s+(?:-\w+\s+)*install", command):
-            yield _no_internet(where, f"`{_short(command)}` installs from the internet")
+            yield _no_internet(where, f"`{shorten(command)}` installs from the internet")
         elif "pip install" in command or "pip3 install" in command:
             local = re.search(
                 r"--no-index|--find-links|\s-f\s|/|\.whl|\.tar\.gz|\s-r\s|\{|\$|\s\.", command.partition("install")[2]
             )
             if not local:
-                yield _no_internet(where, f"`{_short(command)}` installs from the package index")
+                yield _no_internet(where, f"`{shorten(command)}` installs from the package index")
+
+
+def _fills_torch_cache(context: CheckContext) -> bool:
+    """Whether the program copies weights to where torch looks before it downloads them."""
+    texts = [text for text, _ in (*context.program.commands, *context.program.texts)]
+    return any("cache/torch" in text or "TORCH_HOME" in text for text in texts)
 
 
 def _pretrained(context: CheckContext, call: Call) -> Iterator[CodeFinding]:
@@ -219,8 +172,10 @@ def _pretrained(context: CheckContext, call: Call) -> Iterator[CodeFinding]:
     pretrained = call.keyword("pretrained")
     weights = call.keyword("weights")
     named = context.program.text(call.node.args[0]) if call.node.args else None
-    if isinstance(pretrained, ast.Constant) and pretrained.value is True:
-        what = f"{call.name}(pretrained=True)"
+    if isinstance(pretrained, ast.Constant) and pretrained.value and pretrained.value != "False":
+        what = f"{call.name}(pretrained={pretrained.value!r})"
+    elif call.method in KERAS_MODELS and weights is None and context.program.uses_module("keras", "tensorflow"):
+        what = f"{call.name} without weights=None"
     elif isinstance(weights, ast.Constant) and weights.value in ("imagenet", "DEFAULT"):
         what = f"{call.name}(weights={weights.value!r})"
     elif (
@@ -303,4 +258,14 @@ def tools(context: CheckContext) -> Iterator[CodeFinding]:
             )
 
 
-RULES: tuple[Rule, ...] = (syntax, imports, paths, writes, internet, cuda, removed_functions, tools, *OUTPUT_RULES)
+RULES: tuple[Rule, ...] = (
+    syntax,
+    notebooks,
+    imports,
+    *FILE_RULES,
+    internet,
+    cuda,
+    removed_functions,
+    tools,
+    *OUTPUT_RULES,
+)

@@ -177,6 +177,10 @@ class Program:
             for node in ast.walk(unit.tree)
         )
 
+    def uses_module(self, *names: str) -> bool:
+        """Whether one of these packages is imported."""
+        return any(imported.module.partition(".")[0] in names for imported in self.imports)
+
 
 def resolve(node: ast.expr, names: dict[str, str]) -> str | None:
     """The text of a constant, f-string, sum, `a / b`, os.path.join, Path, or known name; None for anything else."""
@@ -319,7 +323,11 @@ def _exported_magics(unit: Unit) -> Iterator[Unit]:
             parts = [resolve(argument, {}) for argument in node.args]
             if len(parts) == 3:
                 name, line, body = parts
-                yield read_unit(unit.file, unit.cell, f"%%{name} {line}\n{body}", node.lineno)
+                inner = read_unit(unit.file, unit.cell, f"%%{name} {line}\n{body}")
+                for part in ast.walk(inner.tree):
+                    if hasattr(part, "lineno"):
+                        part.lineno = node.lineno
+                yield replace(inner, commands=[(node.lineno, text) for _, text in inner.commands])
 
 
 def read_unit(file: str, cell: int, text: str, first_line: int = 1) -> Unit:
