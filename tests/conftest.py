@@ -23,6 +23,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1"}  # of a command
 
 
 # Tests of many seconds whose code other, faster parameters or tests run as well: `make test-slow`, and .ci/run.
@@ -105,34 +106,40 @@ def sample() -> Path:
 
 
 @pytest.fixture
-def dfdc(tmp_path):
-    """Run the installed command in an empty folder: `dfdc("score", "a.csv")` -> CompletedProcess with text."""
+def dfdc(tmp_path, monkeypatch, capsys):
+    """Run a command in this process, in an empty folder: `dfdc("score", "a.csv")` -> CompletedProcess with text."""
+
+    def call(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["dfdc", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**ENVIRONMENT, **environment}.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ending:
+                main()
+        return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+dfdc_here = dfdc
+
+
+@pytest.fixture
+def dfdc_process(tmp_path):
+    """As `dfdc`, in a process of its own, which takes half a second more: where the process is what is tested."""
 
     def call(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "dfdc_kit", *map(str, arguments)],
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **environment},
+            env={**os.environ, **ENVIRONMENT, **environment},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-
-    return call
-
-
-@pytest.fixture
-def dfdc_here(tmp_path, monkeypatch, capsys):
-    """As `dfdc`, in this process, which saves the start of Python."""
-
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["dfdc", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
 
     return call
 

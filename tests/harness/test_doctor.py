@@ -40,9 +40,9 @@ def test_verdict_is_the_worst_status(statuses, verdict):
     assert doctor._verdict([finding(name, status) for name, status in zip("abc", statuses, strict=False)]) == verdict
 
 
-def test_doctor_prints_the_verdict_first_and_advice_by_cause_and_strict_fails(dfdc, bwrap, tmp_path):
+def test_doctor_prints_the_verdict_first_and_advice_by_cause_and_strict_fails(dfdc_process, bwrap, tmp_path):
     path = bwrap("bwrap: setting up uid map: Permission denied")
-    done = dfdc("doctor", "--strict", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    done = dfdc_process("doctor", "--strict", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("Ready, with")
     assert "AppArmor" in done.stdout

@@ -203,13 +203,13 @@ def test_connect_uses_the_token_file(kaggle_server, monkeypatch, tmp_path, retry
         ('{"key": "planted', "is not valid JSON (cut off?)"),
     ],
 )
-def test_kaggle_json_is_used_or_its_fault_reported(kaggle_server, monkeypatch, tmp_path, dfdc, content, said):
+def test_kaggle_json_is_used_or_its_fault_reported(kaggle_server, monkeypatch, tmp_path, dfdc_process, content, said):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
     path = tmp_path / "home" / ".kaggle" / "kaggle.json"
     path.write_text(content)
     path.chmod(0o600)
-    done = dfdc("download", "sample", "--dry-run")
+    done = dfdc_process("download", "sample", "--dry-run")  # the client finds its file when it is imported
     assert done.returncode == (5 if said else 0)
     assert said in done.stderr
     assert "planted" not in (done.stdout + done.stderr).replace(str(tmp_path), "")

@@ -216,18 +216,18 @@ def test_bytes_already_here_need_no_space(competition, dfdc_here, tmp_path, monk
 
 
 @pytest.mark.parametrize("token", [False, True])
-def test_download_shows_and_writes_no_secret(competition, dfdc, tmp_path, monkeypatch, token):
+def test_download_shows_and_writes_no_secret(competition, dfdc_process, tmp_path, monkeypatch, token):
     if token:
         monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
         monkeypatch.delenv("KAGGLE_KEY")
     mine = TOKEN if token else KEY
     said = {"message": f"you sent {mine} as Bearer {mine}", "headers": {"Retry-After": "0"}}
     competition.fault("status", at="ListDataFiles", status=500, times=-1, **said)
-    runs = [dfdc("download", "sample", VERBOSE="1")]
+    runs = [dfdc_process("download", "sample", VERBOSE="1")]
     competition.faults.clear()
     competition.fault("drop", at="archive.zip", after_bytes=30_000, times=2)
     competition.fault("status", at="archive.zip", status=404, message="http://x/?X-Goog-Signature=planted")
-    runs += [dfdc("download", "sample", VERBOSE="1"), dfdc("download", "sample", "--json")]
+    runs += [dfdc_process("download", "sample", VERBOSE="1"), dfdc_process("download", "sample", "--json")]
     assert [done.returncode for done in runs] == [5, 5, 0]
     said = "".join(done.stdout + done.stderr for done in runs)
     assert not [secret for secret in SECRETS if secret in said]

@@ -71,13 +71,13 @@ def test_mount_plan_covers_hidden_files_below_a_package_folder(on_path, tmp_path
 
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "process"])
-def test_run_imports_packages_from_a_relative_pythonpath(backend, dfdc, tmp_path, sample, code_submission):
+def test_run_imports_packages_from_a_relative_pythonpath(backend, dfdc_process, tmp_path, sample, code_submission):
     for name in ("work", "listed"):
         (tmp_path / name).mkdir()
     (tmp_path / "listed" / "from_pythonpath.py").write_text("value = 1")
     source = "import shutil, from_pythonpath\nprint('value', from_pythonpath.value)\n"
     source += "shutil.copy('../input/deepfake-detection-challenge/sample_submission.csv', 'submission.csv')\n"
-    done = dfdc(
+    done = dfdc_process(
         *("run", code_submission(source), "--backend", backend, "--data", sample, "--out", tmp_path / "runs"),
         cwd=tmp_path / "work",
         PYTHONPATH="../listed",

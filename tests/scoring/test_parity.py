@@ -211,8 +211,8 @@ def test_parity_command_exits_3_for_a_missing_file(dfdc_here):
     assert "File or folder not found: nowhere.py" in done.stderr
 
 
-def test_parity_command_without_unicode(dfdc):
-    done = dfdc("parity", PYTHONIOENCODING="ascii")
+def test_parity_command_without_unicode(dfdc_process):
+    done = dfdc_process("parity", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
 

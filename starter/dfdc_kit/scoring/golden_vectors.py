@@ -5,9 +5,8 @@ Nothing here uses numpy, pandas or the metric file, so an error would have to be
 
 import math
 import struct
-from collections import Counter
 from collections.abc import Sequence
-from decimal import Context, Decimal, localcontext
+from decimal import MIN_EMIN, Context, Decimal, localcontext
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -41,10 +40,9 @@ def reference(labels: Sequence[int], predicted: Sequence[float]) -> Decimal:
     >>> print(reference([1, 0], [0.5, 0.5]))
     0.69314718055994530941723212145817656807550013436026
     """
-    with localcontext(Context(prec=DIGITS + 15)):  # the extra digits absorb the rounding of each step
-        pairs = Counter(zip(labels, predicted, strict=True))
-        total = sum((count * _loss(y, Decimal(p)) for (y, p), count in pairs.items()), Decimal(0))
-        mean = total / len(labels)
+    with localcontext(Context(prec=DIGITS + 25, Emin=MIN_EMIN)):  # the extra digits absorb the rounding of each step
+        likelihood = math.prod(_likelihood(y, Decimal(p)) for y, p in zip(labels, predicted, strict=True))
+        mean = -Decimal(likelihood).ln() / len(labels)
     return Context(prec=DIGITS).plus(mean)
 
 
@@ -54,9 +52,10 @@ def expected(vector: GoldenVector) -> Decimal:
     return reference(vector.labels, vector.predicted)
 
 
-def _loss(y: int, p: Decimal) -> Decimal:
+def _likelihood(y: int, p: Decimal) -> Decimal:
+    """The probability that the clipped prediction gives the label."""
     p = min(max(p, LOWEST), HIGHEST)
-    return -(p if y == 1 else 1 - p).ln()
+    return p if y == 1 else 1 - p
 
 
 def single(value: float) -> float:
