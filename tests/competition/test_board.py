@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from dfdc_kit.competition.board import make_board, read_judged
-from dfdc_kit.competition.field import comparable, with_originals
-from dfdc_kit.competition.results import load_results
+from dfdc_kit.competition.predictions import with_originals
+from dfdc_kit.competition.results import comparable, load_results
 from dfdc_kit.competition.rules import load
 from dfdc_kit.competition.site import to_csv, write_site
 from dfdc_kit.data.solution import read_solution
@@ -130,7 +131,7 @@ def test_board_is_the_same_bytes_whatever_machine_and_engine_judged(tmp_path, ju
             write_site(tmp_path / one.folder.name / "site", make_board(judged, part), judged.rules, judged, one.folder)
         sites.append(tmp_path / one.folder.name / "site")
     files = sorted(path.relative_to(sites[0]) for path in sites[0].rglob("*") if path.is_file())
-    assert len(files) == 2 * (3 + 4)
+    assert len(files) == 2 * (4 + 4)
     for file in files:
         assert (sites[0] / file).read_bytes() == (sites[1] / file).read_bytes(), file
 
@@ -141,7 +142,7 @@ def test_public_outputs_hold_no_private_score(judging, tmp_path):
     judged = judged_of(judging)
     public, private = make_board(judged, "public"), make_board(judged, "private")
     secrets = {row.score for row in private.rows} | {row.score_low for row in private.rows}
-    total = judged.field.scores()
+    total = judged.predictions.scores()
     secrets |= {f"{value:.5f}" for value in total} | {row.score_high for row in private.rows} | {"report of"}
     write_site(tmp_path / "site", public, judged.rules, judged, judging.folder)
     write_site(tmp_path / "site", private, judged.rules, judged, judging.folder)
@@ -176,6 +177,22 @@ def test_every_link_of_the_site_exists_and_names_are_escaped(judging, tmp_path):
     assert len(links) == 4
     assert all((index.parent / link).is_file() for link in links)
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_site_drops_pages_of_removed_submissions_and_nothing_else(judging, tmp_path):
+    for team in ("Stays", "Goes"):
+        judging.add(team, judging.predictions(1, 1))
+    judged = judged_of(judging)
+    site = write_site(tmp_path, make_board(judged, "public"), judged.rules, judged, judging.folder).parent
+    (site / "submissions" / "notes.html").write_text("of the organizers")
+    (tmp_path / "outside.txt").write_text("of the organizers")
+    with (site / "files.txt").open("a") as file:
+        file.write("../outside.txt\n")
+    shutil.rmtree(judging.folder / "results" / "goes-goes")
+    judged = judged_of(judging)
+    write_site(tmp_path, make_board(judged, "public"), judged.rules, judged, judging.folder)
+    assert {path.name for path in site.glob("submissions/*")} == {"stays-stays.html", "notes.html"}
+    assert (tmp_path / "outside.txt").is_file()
 
 
 @pytest.mark.parametrize("count", [0, 1])

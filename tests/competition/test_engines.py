@@ -16,7 +16,7 @@ from slurm_cluster import slurm_cluster, why_not
 from dfdc_kit import profiles
 from dfdc_kit.competition.engines import EngineOptions
 from dfdc_kit.competition.engines.local import split_cores, worker_count
-from dfdc_kit.competition.engines.slurm import array_parts, largest_array, resources
+from dfdc_kit.competition.engines.slurm import array_parts, jobs_in_queue, largest_array, resources
 from dfdc_kit.competition.lease import LeaseWatch
 from dfdc_kit.competition.results import load_results
 from dfdc_kit.errors import UsageError
@@ -153,3 +153,9 @@ def test_cores_are_split_between_workers():
     assert split_cores(1) == [cores]
     assert sorted(core for part in split_cores(len(cores)) for core in part) == cores
     assert [len(part) for part in split_cores(3 * len(cores))] == [1] * 3 * len(cores)
+
+
+def test_queue_gives_both_names_of_a_job_and_why_it_is_pending():
+    text = "7_0 8 RUNNING None\n7_1 9 PENDING Nodes are DOWN, or reserved\n7_2 10 COMPLETING None\n\n"
+    reason = "Nodes are DOWN, or reserved"
+    assert jobs_in_queue(text) == {"7_0": "", "8": "", "7_1": reason, "9": reason}

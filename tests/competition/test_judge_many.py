@@ -25,6 +25,9 @@ class ScriptedEngine:
         ended, self._running = self._running, []
         return [self._end(task) for task in ended]
 
+    def queued(self):
+        return {}
+
     def _end(self, task):
         kind = self.script[task].pop(0)
         if kind in ("judged", "died after the rename"):
@@ -50,6 +53,21 @@ def test_task_is_started_again_only_after_a_fault(tmp_path, script, starts, give
     assert engine.started.count("a") == starts
     assert engine.started.count("b") == 1
     assert [one.kind for one in outcomes] == ([given_up] if given_up else [])
+
+
+def test_reason_of_the_queue_is_in_progress_and_status_while_a_task_waits(submissions, planned):
+    judging, plan = planned(submissions(a=True))
+    task, seen = plan.submissions[0].key, []
+
+    class Queue(ScriptedEngine):
+        def queued(self):
+            return {task: "Resources"} if len(self.started) == 1 else {}
+
+    def note(progress):
+        seen.append((progress.queued, status(judging)[0].detail))
+
+    Coordinator(judging, Queue(judging, {task: ["died", "died"]}), retries=1).judge_all([task], note)
+    assert seen == [({task: "Resources"}, "in the queue: Resources"), ({}, "")]
 
 
 def test_judged_tasks_are_not_started_and_count_as_progress(tmp_path):

@@ -25,10 +25,10 @@ class ParticipantVisibleError(Exception):
 def score(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: str) -> float:
     """ln(wP) at recall 0.5; rows are matched by id. Raises ParticipantVisibleError, ValueError for a broken solution.
 
-    >>> truth = pd.DataFrame({"video": ["a", "b", "c", "d"], LABEL: [1, 1, 0, 0]})
-    >>> score(truth, truth.assign(fake_probability=[0.9, 0.2, 0.3, 0.1]), "video") == 0  # one fake, no real video
+    >>> labels = pd.DataFrame({"video": ["a", "b", "c", "d"], LABEL: [1, 1, 0, 0]})
+    >>> score(labels, labels.assign(fake_probability=[0.9, 0.2, 0.3, 0.1]), "video") == 0  # one fake, no real video
     True
-    >>> round(score(truth, truth.assign(fake_probability=0.5), "video"), 3)
+    >>> round(score(labels, labels.assign(fake_probability=0.5), "video"), 3)
     -4.615
     """
     predicted = submission.set_index(row_id_column_name)[LABEL].reindex(solution[row_id_column_name])
@@ -38,17 +38,17 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame, row_id_column_name: 
     return ln_weighted_precision(solution[LABEL].to_numpy(), values, RECALL)
 
 
-def score_arrays(truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float64]) -> float:
+def score_arrays(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float64]) -> float:
     """`score` of matched arrays (n,), for resampling: without tables."""
-    return ln_weighted_precision(truth, predicted, RECALL)
+    return ln_weighted_precision(labels, predicted, RECALL)
 
 
-def ln_weighted_precision(truth: npt.NDArray[np.integer], predicted: npt.NDArray[np.float64], recall: float) -> float:
-    """ln(wP) at the highest threshold with at least `recall` (0 to 1); truth (n,) of 0 and 1, predicted (n,)."""
-    fakes = np.sort(predicted[truth == 1])[::-1]
+def ln_weighted_precision(labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.float64], recall: float) -> float:
+    """ln(wP) at the highest threshold with at least `recall` (0 to 1); labels (n,) of 0 and 1, predicted (n,)."""
+    fakes = np.sort(predicted[labels == 1])[::-1]
     if not len(fakes):
         raise ValueError("the solution has no fake: recall is undefined")
     threshold = fakes[max(math.ceil(recall * len(fakes) - 1e-9), 1) - 1]
     found = int((fakes >= threshold).sum())
-    wrong = int((predicted[truth != 1] >= threshold).sum())
+    wrong = int((predicted[labels != 1] >= threshold).sum())
     return math.log(found / (found + ALPHA * wrong))

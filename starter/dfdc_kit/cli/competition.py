@@ -68,9 +68,9 @@ def board(
         dfdc competition board dfdc --judging judging -s solution.csv
         dfdc competition board dfdc --judging judging -s solution.csv --site site
     """
-    from dfdc_kit.competition.board import make_board, read_judged, similarity_note
-    from dfdc_kit.competition.field import comparable, with_originals
-    from dfdc_kit.competition.results import load_results
+    from dfdc_kit.competition.board import make_board, read_judged
+    from dfdc_kit.competition.predictions import with_originals
+    from dfdc_kit.competition.results import comparable, load_results
     from dfdc_kit.competition.rules import load
     from dfdc_kit.competition.site import to_csv, write_site
     from dfdc_kit.data.solution import read_solution
@@ -92,8 +92,6 @@ def board(
     if as_json:
         return print_json(found)
     _show_board(found)
-    if private and (note := similarity_note(judged)):
-        say(f"[dim]{plain(note)}[/]")
     for page in pages:
         out.print(f"wrote {plain(str(shown(page)))}", soft_wrap=True)
     return None
@@ -165,8 +163,8 @@ def check(
         dfdc competition check my.toml -s labels.csv --split solution.csv
     """
     from dfdc_kit.competition.check import check_competition, solution_csv, split_solution
-    from dfdc_kit.competition.field import comparable, prediction_file, read_field, with_originals
-    from dfdc_kit.competition.results import load_results
+    from dfdc_kit.competition.predictions import read_predictions, with_originals
+    from dfdc_kit.competition.results import comparable, load_results, prediction_file
     from dfdc_kit.competition.rules import load
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.files import write_bytes
@@ -185,8 +183,8 @@ def check(
         files += [(one.key, path) for one in results if (path := prediction_file(judging, one))]
     losses = None
     if files:
-        field, left_out = read_field(files, truth, metric, challenge)
-        losses = field.losses
+        read, left_out = read_predictions(files, truth, metric, challenge)
+        losses = read.losses
         for index, reason in left_out.items():
             warn(f"{files[index][0]}: {reason}")
     found = check_competition(rules, challenge, truth, losses, seed)

@@ -20,10 +20,12 @@ from dfdc_kit.cli.console import (
     wanted,
     warn,
 )
+from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.competition.engines import EngineOptions
     from dfdc_kit.competition.judge import TaskOutcome
+    from dfdc_kit.competition.judge_many import Progress
     from dfdc_kit.competition.ledger import LedgerEntry
     from dfdc_kit.competition.plan import Plan
 
@@ -118,7 +120,9 @@ def judge(
         raise UsageError("Nothing to judge.", hint="Name a folder of submissions, or a list: dfdc judge FOLDER")
     from msgspec import structs
 
-    from dfdc_kit.competition.plan import ListedSubmission, judging_rules, list_submissions, make_plan
+    from dfdc_kit.competition.plan import make_plan
+    from dfdc_kit.competition.rules import judging_rules
+    from dfdc_kit.competition.submission_list import ListedSubmission, list_submissions
     from dfdc_kit.files import bundled
     from dfdc_kit.submission.code import read_code_submission
     from dfdc_kit.submission.external_data import parse_input_options
@@ -211,7 +215,16 @@ class _Judging:
 
         with self._engine(self._judging.absolute(), plan, self._options) as engine, counting("Judged") as update:
             coordinator = Coordinator(self._judging.absolute(), engine, self._retries)
-            return coordinator.judge_all(tasks, lambda progress: update(progress.judged, progress.total))
+            shown: set[str] = set()
+
+            def show(progress: "Progress") -> None:
+                update(progress.judged, progress.total)
+                for reason in {*progress.queued.values()} - shown:
+                    shown.add(reason)
+                    jobs = sum(one == reason for one in progress.queued.values())
+                    err.print(f"{plural(jobs, 'job')} in the queue: {plain(reason)}", soft_wrap=True)
+
+            return coordinator.judge_all(tasks, show)
 
     def _end(self, given_up: "list[TaskOutcome]", names: dict[str, str]) -> None:
         for outcome in given_up:

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.competition.field import Field, Floats, prediction_file, read_field
+from dfdc_kit.competition.predictions import Floats, Predictions, read_predictions
 from dfdc_kit.competition.ranking import FEWEST_FOR_FIELD, Ranking, ladder, rank_teams, similar_pairs
-from dfdc_kit.competition.results import JudgedSubmission
+from dfdc_kit.competition.results import JudgedSubmission, prediction_file
 from dfdc_kit.competition.rules import Competition
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.files import file_sha256
@@ -79,11 +79,11 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The results of a judging folder: `scored` (m,) are the columns of `field`; the others with the reason."""
+    """The results of a judging folder: `scored` (m,) are the columns of `predictions`; the others with the reason."""
 
     rules: Competition
     challenge: Challenge
-    field: Field
+    predictions: Predictions
     scored: list[JudgedSubmission]
     unscored: list[tuple[JudgedSubmission, str]]
     paths: list[Path]  # (m,) of the predictions
@@ -101,14 +101,14 @@ def read_judged(
     solution: Solution,
     metric: LoadedMetric,
 ) -> Judged:
-    """Read the predictions of `results`, which have one profile, data set and metric (`field.comparable`)."""
+    """Read the predictions of `results`, which have one profile, data set and metric (`results.comparable`)."""
     files = [(result, path) for result in results if (path := prediction_file(judging, result))]
     named = [(f"{result.team}: {result.name}", path) for result, path in files]
-    field, left_out = read_field(named, solution, metric, challenge)
+    predictions, left_out = read_predictions(named, solution, metric, challenge)
     kept = [pair for i, pair in enumerate(files) if i not in left_out]
     unscored = [(files[i][0], reason) for i, reason in left_out.items()]
     unscored += [(one, one.reason or one.verdict) for one in results if prediction_file(judging, one) is None]
-    return Judged(rules, challenge, field, [one for one, _ in kept], unscored, [path for _, path in kept])
+    return Judged(rules, challenge, predictions, [one for one, _ in kept], unscored, [path for _, path in kept])
 
 
 def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int = 0) -> Board:
@@ -117,10 +117,10 @@ def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int
     Without a column Usage both are from all rows. Raises DataError if the solution has no row of that part.
     """
     rules, challenge = judged.rules, judged.challenge
-    field = judged.field.part(part.capitalize())
-    resampled = field.resampled(resamples, seed)
-    intervals = field.intervals(resampled, seed)
-    entries = list(_entries(judged, field.scores(), part))
+    predictions = judged.predictions.part(part.capitalize())
+    resampled = predictions.resampled(resamples, seed)
+    intervals = predictions.intervals(resampled, seed)
+    entries = list(_entries(judged, predictions.scores(), part))
     banned = {one.team: one.reason for one in rules.disqualified}
     ranked = [entry for entry in entries if not entry.is_baseline and entry.result.team not in banned]
     places = _places(ranked, resampled, rules, challenge) if ranked else {}
@@ -136,14 +136,14 @@ def make_board(judged: Judged, part: Part, resamples: int = RESAMPLES, seed: int
         challenge=challenge.title,
         metric=rules.metric,
         lower_is_better=challenge.metric.lower_is_better,
-        videos=len(field.predicted),
-        originals=None if field.solution.originals is None else len(np.unique(field.solution.originals)),
+        videos=len(predictions.predicted),
+        originals=None if predictions.solution.originals is None else len(np.unique(predictions.solution.originals)),
         resamples=len(resampled),
         teams=len(ranked),
         medal_places=list(rules.medal_places(len(ranked))),
         rows=[row for _, row in rows] + list(_unscored_rows(judged, {one.result.team for one in entries})),
         similar=list(similar_submissions(judged)) if part == "private" else [],
-        notes=list(_notes(judged, field, part, [entry.score for entry in ranked])),
+        notes=list(_notes(judged, predictions, part, [entry.score for entry in ranked])),
     )
 
 
@@ -155,7 +155,7 @@ class _Entry:
     """The submission that counts for a team, or a baseline."""
 
     result: JudgedSubmission
-    column: int  # in the field
+    column: int  # in the predictions
     score: float  # the one that ranks
     submissions: int
     is_baseline: bool
@@ -168,7 +168,7 @@ def _entries(judged: Judged, scores: Floats, part: Part) -> Iterator[_Entry]:
             yield _Entry(result, column, float(scores[column]), 1, is_baseline=True)
         else:
             teams.setdefault(result.team, []).append(column)
-    public = judged.field.part("Public").scores() if part == "private" and teams else scores
+    public = judged.predictions.part("Public").scores() if part == "private" and teams else scores
     for team, columns in sorted(teams.items()):
         in_time = sorted(columns, key=lambda i: (_when(judged.scored[i]), judged.scored[i].name, i))
         failed = sum(result.team == team for result, _ in judged.unscored)
@@ -223,7 +223,7 @@ def _best(columns: list[int], scores: Floats, challenge: Challenge) -> int:
 def _places(
     ranked: list[_Entry], resampled: Floats, rules: Competition, challenge: Challenge
 ) -> dict[int, dict[str, Any]]:
-    """The fields of a row that say its place, by column of the field; ranked: one entry at least."""
+    """The fields of a row that say its place, by column of the predictions; ranked: one entry at least."""
     medals = rules.medal_places(len(ranked))
     found = rank_teams(
         [entry.score for entry in ranked],
@@ -298,21 +298,24 @@ def _unscored_rows(judged: Judged, with_score: set[str]) -> Iterator[BoardRow]:
         )
 
 
-def _notes(judged: Judged, field: Field, part: Part, scores: list[float]) -> Iterator[str]:
+def _notes(judged: Judged, predictions: Predictions, part: Part, scores: list[float]) -> Iterator[str]:
     if not scores:
         yield "No team has a score."
     elif len(scores) == 1:
         yield "Only one team has a score: there is nobody to compare it with."
     elif len(set(scores)) == 1:
         yield "All teams have the same score: nothing can be ranked."
-    if judged.field.solution.usage is None:
+    if judged.predictions.solution.usage is None:
         yield "The solution has no column Usage: public and private boards are made from all rows."
-    if field.solution.originals is None:
+    if predictions.solution.originals is None:
         yield "Originals are not known: videos are resampled one by one, so intervals may be too narrow."
     if part == "public" and judged.rules.scores.ladder_step is not None:
         yield f"Scores are those of the Ladder, with a step of {judged.rules.scores.ladder_step:g}."
     if part == "private":
         yield from _over_quota(judged)
+        count = judged.predictions.predicted.shape[1]
+        if count < FEWEST_FOR_FIELD:
+            yield f"{plural(count, 'submission')}: too few to say which predictions are unusually close."
     if judged.rules.scores.ties == "earliest" and any(not _when(one) for one in judged.scored):
         yield "Some times of submission are not known: equal scores without one come last."
 
@@ -351,7 +354,8 @@ def similar_submissions(judged: Judged) -> Iterator[Similarity]:
             if len({result.team for result in group}) > 1:
                 seen.add(frozenset(result.key for result in group))
                 yield Similarity(submissions=[f"{result.team}: {result.name}" for result in group], evidence=what)
-    for one, other, correlation, typical in similar_pairs(judged.field.predicted, judged.field.solution.labels):
+    predicted, labels = judged.predictions.predicted, judged.predictions.solution.labels
+    for one, other, correlation, typical in similar_pairs(predicted, labels):
         pair = (judged.scored[one], judged.scored[other])
         if pair[0].team == pair[1].team or any({pair[0].key, pair[1].key} <= group for group in seen):
             continue
@@ -359,11 +363,3 @@ def similar_submissions(judged: Judged) -> Iterator[Similarity]:
             submissions=[f"{result.team}: {result.name}" for result in pair],
             evidence=f"predictions correlate at {correlation:.3f} within the classes; {typical:.3f} is usual here",
         )
-
-
-def similarity_note(judged: Judged) -> str:
-    """Why nothing is said about close predictions; empty where they were compared."""
-    count = judged.field.predicted.shape[1]
-    if count >= FEWEST_FOR_FIELD:
-        return ""
-    return f"{plural(count, 'submission')}: too few to say which predictions are unusually close."

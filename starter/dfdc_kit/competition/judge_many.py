@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,11 @@ from dfdc_kit.competition.judge import FAULTS, TaskOutcome, lease_path, result_f
 from dfdc_kit.competition.lease import LeaseWatch
 from dfdc_kit.competition.plan import Plan, load_plan
 from dfdc_kit.competition.results import RESULT, JudgedSubmission, load_result, load_results
+from dfdc_kit.errors import OutputError
 from dfdc_kit.files import write_json
 
 RETRIES = 2
+QUEUED = "queued.json"  # why tasks wait in the queue of a cluster, for `--status`
 REPLACED = "replaced"  # folder of results whose submission has changed since
 
 
@@ -24,6 +27,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     judged: int
     total: int
     eta_s: float | None  # from the pace of this command so far; None: nothing has ended yet
+    queued: dict[str, str] = {}  # why tasks wait in the queue of a cluster
 
 
 class Coordinator:
@@ -33,6 +37,7 @@ class Coordinator:
         self._judging, self._engine, self._retries = judging, engine, retries
         self._watch = LeaseWatch()
         self._faults: Counter[str] = Counter()
+        self._queued: dict[str, str] = {}
 
     def judge_all(self, tasks: list[str], on_progress: Callable[[Progress], None]) -> list[TaskOutcome]:
         """The outcome of each task that has no result at the end: a fault in every attempt, or changed files."""
@@ -42,6 +47,7 @@ class Coordinator:
         started, before, total = time.monotonic(), len(tasks) - len(waiting), len(tasks)
         running: set[str] = set()
         given_up: list[TaskOutcome] = []
+        (self._judging / QUEUED).unlink(missing_ok=True)
         while waiting or running:
             ready = [task for task in waiting if self._watch.holder(lease_path(self._judging, task)) is None]
             unjudged = [task for task in ready if not self._is_judged(task)]
@@ -58,8 +64,17 @@ class Coordinator:
                 else:
                     waiting.append(outcome.task)
             judged = total - len(waiting) - len(running) - len(given_up)
-            on_progress(Progress(judged=judged, total=total, eta_s=_eta_s(started, judged - before, total - judged)))
+            eta_s = _eta_s(started, judged - before, total - judged)
+            on_progress(Progress(judged=judged, total=total, eta_s=eta_s, queued=self._note_queued()))
         return given_up
+
+    def _note_queued(self) -> dict[str, str]:
+        """What the engine says of its queue, written down for `--status` where it is news."""
+        if (queued := self._engine.queued()) != self._queued:
+            self._queued = queued
+            with suppress(OutputError):
+                write_json(self._judging / QUEUED, queued)
+        return queued
 
     def _is_judged(self, task: str) -> bool:
         return result_folder(self._judging, task).is_dir()
@@ -116,6 +131,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
 def status(judging: Path) -> list[TaskStatus]:
     """Where each submission of the plan stands; asks no engine. Raises DataMissingError or DataError."""
     plan, watch = load_plan(judging), LeaseWatch()
+    queue = judging / QUEUED
+    queued = msgspec.json.decode(queue.read_bytes(), type=dict[str, str]) if queue.is_file() else {}
     found = []
     for one in plan.submissions:
         state, detail, score = "waiting", "", None
@@ -128,5 +145,7 @@ def status(judging: Path) -> list[TaskStatus]:
         elif fault.is_file():
             outcome = msgspec.json.decode(fault.read_bytes(), type=TaskOutcome)
             state, detail = outcome.kind, outcome.message
+        elif one.key in queued:
+            detail = f"in the queue: {queued[one.key]}"
         found.append(TaskStatus(team=one.team, name=one.name, key=one.key, state=state, detail=detail, score=score))
     return found

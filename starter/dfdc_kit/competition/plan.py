@@ -4,42 +4,26 @@
 result depends on, and the name of its result folder: what changes gets a new key and is judged, what does not is not.
 """
 
-import csv
 import hashlib
-import io
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from dfdc_kit import __version__, profiles
-from dfdc_kit import challenge as challenges
+from dfdc_kit import __version__
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.competition.rules import load as load_competition
+from dfdc_kit.competition.submission_list import ListedSubmission
 from dfdc_kit.data.dataset import Dataset, find_dataset
-from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError, suggest
+from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError
 from dfdc_kit.files import file_sha256, write_json
 from dfdc_kit.profiles import Profile
-from dfdc_kit.submission.code import RUNNABLE, CodeSubmission, files_sha256, read_code_submission
+from dfdc_kit.submission.code import CodeSubmission, files_sha256, read_code_submission
 from dfdc_kit.submission.external_data import AttachedInput
 
 SCHEMA = 1
 FILE = "plan.json"
-COLUMNS, OPTIONAL_COLUMNS = ("team", "name", "folder"), ("submitted_at", "baseline")
-TRUE = {"1", "true", "yes"}
-
-
-class ListedSubmission(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission to judge, as the organizer lists it."""
-
-    team: str
-    name: str
-    folder: Path  # or a .py or .ipynb file
-    submitted_at: str | None = None
-    baseline: bool = False
 
 
 class PlannedSubmission(ListedSubmission, frozen=True, kw_only=True):
@@ -78,35 +62,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if found is None:
             raise UsageError(f"No submission with the key {key!r} is planned.", hint="Its code may have changed since.")
         return found
-
-
-class JudgingRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules of a competition say about judging; without a competition, the current challenge alone."""
-
-    challenge: Challenge
-    profile_name: str
-    profile: Profile
-    baselines: list[str]
-
-
-def judging_rules(competition: str, phase: str, profile: str) -> JudgingRules:
-    """The rules of `competition` in its first phase of the kind `phase`; `profile` takes precedence over the phase's.
-
-    An empty `competition` means the current challenge, under the default profile. Raises KitError.
-    """
-    if not competition:
-        name = profile or profiles.DEFAULT
-        return JudgingRules(challenge=challenges.load(), profile_name=name, profile=profiles.load(name), baselines=[])
-    rules, challenge = load_competition(competition)
-    found = rules.phase(phase)
-    if found is None:
-        known = dict.fromkeys(one.kind for one in rules.phases)
-        hint = suggest(phase, known, label="Kinds of its phases")
-        raise UsageError(f"{rules.title} has no phase of the kind {phase!r}.", hint=hint)
-    name = profile or found.profile
-    if not profile and name.endswith(".toml"):
-        name = str(Path(competition).absolute().parent / name)
-    return JudgingRules(challenge=challenge, profile_name=name, profile=profiles.load(name), baselines=rules.baselines)
 
 
 def load_plan(judging: Path) -> Plan:
@@ -255,63 +210,3 @@ def _tree_digest(folder: Path) -> str:
         content = file_sha256(path) if stat.S_ISREG(mode) else str(path.readlink()) if stat.S_ISLNK(mode) else ""
         digest.update(f"{os.fsencode(path.name)!r}\0{stat.S_IFMT(mode)}\0{content!a}\n".encode())
     return digest.hexdigest()
-
-
-def list_submissions(path: Path) -> list[ListedSubmission]:
-    """The submissions in a folder, one in each sub-folder, or those of a list: a CSV file with team, name and folder.
-
-    A list may also have the columns submitted_at (ISO 8601) and baseline (yes or no); its folders are relative to it.
-    Raises UsageError or DataError.
-    """
-    if not path.exists():
-        raise UsageError(f"File or folder not found: {path}", hint="Expected: a folder of submissions, or a list.")
-    listed = _in_folder(path) if path.is_dir() else _in_list(path)
-    if not listed:
-        raise UsageError(f"{path} contains no submission.", hint="Expected: one sub-folder for each submission.")
-    twice = [pair for pair, count in Counter((one.team, one.name) for one in listed).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} lists a team's submission twice: {' / '.join(twice[0])}", hint="Give each its name.")
-    return listed
-
-
-def _in_folder(path: Path) -> list[ListedSubmission]:
-    found = []
-    for one in sorted(path.iterdir()):
-        if not one.name.startswith((".", "__")) and (one.is_dir() or one.suffix == RUNNABLE[1]):
-            name = one.name if one.is_dir() else one.stem
-            found.append(ListedSubmission(team=name, name=name, folder=one.absolute()))
-    return found
-
-
-def _in_list(path: Path) -> list[ListedSubmission]:
-    try:
-        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")))
-        header = list(rows.fieldnames or [])
-        lines = [(rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a list of submissions: {error}") from error
-    unknown = [name for name in header if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
-    if unknown or not set(COLUMNS) <= set(header):
-        seen = ", ".join(header) or "nothing"
-        raise DataError(
-            f"{path}: the header is {seen}.",
-            hint=f"Expected: {','.join(COLUMNS)}; optional: {','.join(OPTIONAL_COLUMNS)}",
-        )
-    found = []
-    for number, row in lines:
-        values = {name: (value or "").strip() for name, value in row.items() if name is not None}
-        if None in row or not all(values[name] for name in COLUMNS):
-            raise DataError(f"{path}, line {number}: expected a value for each of {', '.join(COLUMNS)}.")
-        folder = path.parent.absolute() / values["folder"]
-        if not folder.exists():
-            raise DataError(f"{path}, line {number}: folder not found: {folder}")
-        found.append(
-            ListedSubmission(
-                team=values["team"],
-                name=values["name"],
-                folder=folder,
-                submitted_at=values.get("submitted_at") or None,
-                baseline=values.get("baseline", "").lower() in TRUE,
-            )
-        )
-    return found

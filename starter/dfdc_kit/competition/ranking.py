@@ -97,7 +97,7 @@ def ladder(scores: Sequence[float], step: float, *, lower_is_better: bool) -> in
     return shown
 
 
-def similar_pairs(predicted: Floats, truth: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, float, float]]:
+def similar_pairs(predicted: Floats, labels: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int, float, float]]:
     """Pairs of columns of predictions (n_rows, n) that are closer than the field's correlation explains.
 
     Yields two columns, their correlation, and the field's median. Correlations are of the log odds within a class,
@@ -105,8 +105,8 @@ def similar_pairs(predicted: Floats, truth: npt.NDArray[np.uint8]) -> Iterator[t
     """
     clipped = np.clip(predicted, 1e-6, 1 - 1e-6)
     odds = np.log(clipped / (1 - clipped))
-    for label in np.unique(truth):
-        odds[truth == label] -= odds[truth == label].mean(axis=0)
+    for label in np.unique(labels):
+        odds[labels == label] -= odds[labels == label].mean(axis=0)
     varied = np.flatnonzero(odds.std(axis=0) > 1e-9)
     if len(varied) < FEWEST_FOR_FIELD:
         return

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.errors import DataError, DataMissingError, UsageError
 from dfdc_kit.files import translate_read_errors
+from dfdc_kit.scoring.metric import LoadedMetric
 
 SCHEMA = 1
 RESULTS, RESULT, PREDICTIONS, RUN = "results", "result.json", "predictions.csv", "run"
@@ -64,3 +65,42 @@ def load_result(path: Path) -> JudgedSubmission:
     if result.schema != SCHEMA:
         raise DataError(f"{path} has schema {result.schema}; this version of dfdc reads {SCHEMA}.", hint="Upgrade.")
     return result
+
+
+def comparable(
+    results: list[JudgedSubmission], profile: str = "", metric: LoadedMetric | None = None
+) -> list[JudgedSubmission]:
+    """The results of one profile. Raises UsageError, DataError where they differ in profile, data or metric.
+
+    metric: the one that they must have been judged with.
+    """
+    profiles = sorted({result.profile for result in results})
+    if not profile and len(profiles) > 1:
+        raise UsageError(
+            f"Results of {len(profiles)} runtime profiles: {', '.join(profiles)}.", hint="Choose one: --profile NAME"
+        )
+    chosen = [result for result in results if not profile or result.profile == profile]
+    if not chosen and results:
+        raise UsageError(f"No result under the profile {profile!r}.", hint=f"Profiles: {', '.join(profiles)}")
+    for what, digests in (
+        ("data", {result.data_digest for result in chosen}),
+        ("metric", {result.metric_digest for result in chosen}),
+    ):
+        if len(digests) > 1:
+            raise DataError(
+                f"Results of {len(digests)} versions of the {what}: scores on them cannot be compared.",
+                hint="Judge every submission again with the same data, solution and metric.",
+            )
+    if metric and chosen and chosen[0].metric_digest != metric.sha256:
+        raise DataError(
+            f"The results were judged with another metric than {metric.path.name}.",
+            hint="Is this the competition that they were judged for?",
+        )
+    return chosen
+
+
+def prediction_file(judging: Path, result: JudgedSubmission) -> Path | None:
+    """The predictions of a scored result; None for one that has no score."""
+    if result.score is None or result.predictions is None:
+        return None
+    return judging / RESULTS / result.key / result.predictions

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from dfdc_kit import challenge as challenges
+from dfdc_kit import profiles
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.errors import DataError, DataMissingError, suggest
+from dfdc_kit.errors import DataError, DataMissingError, UsageError, suggest
 from dfdc_kit.files import PACKAGE
+from dfdc_kit.profiles import Profile
 from dfdc_kit.settings import Settings, read_toml
 
 FOLDER = PACKAGE / "competitions"
@@ -173,3 +175,32 @@ def _faults(rules: Competition, challenge: Challenge) -> list[str]:
     if disclosed and ordered and disclosed > ordered[-1].end:
         found.append(f"eligibility.external_data_disclosed_by: {disclosed} is after the last phase")
     return found
+
+
+class JudgingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules of a competition say about judging; without a competition, the current challenge alone."""
+
+    challenge: Challenge
+    profile_name: str
+    profile: Profile
+    baselines: list[str]
+
+
+def judging_rules(competition: str, phase: str, profile: str) -> JudgingRules:
+    """The rules of `competition` in its first phase of the kind `phase`; `profile` takes precedence over the phase's.
+
+    An empty `competition` means the current challenge, under the default profile. Raises KitError.
+    """
+    if not competition:
+        name = profile or profiles.DEFAULT
+        return JudgingRules(challenge=challenges.load(), profile_name=name, profile=profiles.load(name), baselines=[])
+    rules, challenge = load(competition)
+    found = rules.phase(phase)
+    if found is None:
+        known = dict.fromkeys(one.kind for one in rules.phases)
+        hint = suggest(phase, known, label="Kinds of its phases")
+        raise UsageError(f"{rules.title} has no phase of the kind {phase!r}.", hint=hint)
+    name = profile or found.profile
+    if not profile and name.endswith(".toml"):
+        name = str(Path(competition).absolute().parent / name)
+    return JudgingRules(challenge=challenge, profile_name=name, profile=profiles.load(name), baselines=rules.baselines)

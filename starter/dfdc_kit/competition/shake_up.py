@@ -112,13 +112,13 @@ class Scoreboard:
     decimals: shown, truncated; step: the Ladder's, None for a plain board.
     """
 
-    truth: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
     decimals: int
     step: float | None = None
 
     def loss(self, logits: Floats) -> float:
         """The exact log loss of predictions given as log odds (n,)."""
-        return float(np.logaddexp(0, np.where(self.truth == 1, -logits, logits)).mean())
+        return float(np.logaddexp(0, np.where(self.labels == 1, -logits, logits)).mean())
 
     def shown(self, logits: Floats, best: float) -> float:
         """What is displayed for a submission of a team whose best displayed loss is `best` (infinite for the first)."""
@@ -134,7 +134,7 @@ def probe_plain(board: Scoreboard, submissions: int) -> tuple[Floats, int, int]:
     All videos are predicted at 0.5 but for k: their log odds are powers of two of the smallest visible one, so that
     every combination of their labels shows another loss. The loss of label 0 exceeds that of label 1 by the log odds.
     """
-    rows, unit = len(board.truth), 10.0**-board.decimals
+    rows, unit = len(board.labels), 10.0**-board.decimals
     smallest = 2 * unit * rows
     each = int(math.log2(MOST_LOGIT / smallest)) + 1 if smallest <= MOST_LOGIT else 0
     known = np.zeros(rows)
@@ -158,8 +158,8 @@ def probe_random(board: Scoreboard, submissions: int, seed: int) -> Floats:
     The size of the changes is the one whose best case, by chance, gains most.
     """
     random = np.random.default_rng(seed)
-    size = 2 * LUCK / math.sqrt(len(board.truth))
-    logits = np.zeros(len(board.truth))
+    size = 2 * LUCK / math.sqrt(len(board.labels))
+    logits = np.zeros(len(board.labels))
     best = board.shown(logits, math.inf)
     for _ in range(submissions - 1):
         tried = logits + size * random.choice([-1.0, 1.0], len(logits))
@@ -171,9 +171,9 @@ def probe_random(board: Scoreboard, submissions: int, seed: int) -> Floats:
 
 def probing(public: int, submissions: int, decimals: int, step: float, seed: int) -> list[Probing]:
     """What a team learns of `public` labels, half of them 1, with all its submissions: plain, and with the Ladder."""
-    truth = np.random.default_rng(seed).permutation(np.arange(public) % 2)
-    plain, ladder = Scoreboard(truth, decimals), Scoreboard(truth, decimals, step)
-    known, each, labels = probe_plain(plain, submissions)
+    labels = np.random.default_rng(seed).permutation(np.arange(public) % 2)
+    plain, ladder = Scoreboard(labels, decimals), Scoreboard(labels, decimals, step)
+    known, each, labels_known = probe_plain(plain, submissions)
     guessed = probe_random(ladder, submissions, seed)
     fixed: dict[str, Any] = {"submissions": submissions, "public_videos": public, "private_loss": round(math.log(2), 5)}
     return [
@@ -181,7 +181,7 @@ def probing(public: int, submissions: int, decimals: int, step: float, seed: int
             shown="plain",
             displayed_step=10.0**-decimals,
             labels_for_each_submission=each,
-            labels_known=labels if each else 0,
+            labels_known=labels_known if each else 0,
             public_loss=round(plain.loss(known), 5),
             **fixed,
         ),

@@ -12,12 +12,13 @@ import msgspec
 from dfdc_kit.competition.board import Board, BoardRow, Judged
 from dfdc_kit.competition.results import RESULTS
 from dfdc_kit.competition.rules import Competition
-from dfdc_kit.files import to_json, write_bytes
+from dfdc_kit.files import to_json, why_unsafe, write_bytes
 from dfdc_kit.formatting import plural
 from dfdc_kit.report.html import template
 
 TEMPLATE = Path(__file__).with_name("board.html")
 SCRIPT = Path(__file__).with_name("board.js")
+MANIFEST = "files.txt"  # of the site: what a later board replaces or removes
 FIELDS = [field.name for field in msgspec.structs.fields(BoardRow)]
 
 
@@ -41,15 +42,28 @@ def write_site(folder: Path, board: Board, rules: Competition, judged: Judged, j
     """Write `folder`/<part>/ with index.html, board.csv, board.json and a page of each submission; returns the index.
 
     On a private board the page of a submission is the report of its run, which shows scores and labels of all rows; on
-    a public one it is made from the board alone. Raises OutputError.
+    a public one it is made from the board alone. Pages of submissions that are not on the board any more are removed.
+    Raises OutputError.
     """
     site = folder / board.part
+    before = _read_manifest(site)
     pages = {row.key: _page_of(site, row, board, judged, judging) for row in board.rows}
     write_bytes(site / "board.csv", to_csv(board))
     write_bytes(site / "board.json", to_json(board))
     index = site / "index.html"
     write_bytes(index, render(board, rules, pages))
+    files = ["board.csv", "board.json", "index.html", *sorted(pages.values())]
+    for name in before - set(files):
+        (site / name).unlink(missing_ok=True)
+    write_bytes(site / MANIFEST, "".join(f"{name}\n" for name in files).encode())
     return index
+
+
+def _read_manifest(site: Path) -> set[str]:
+    """The files of an earlier board in `site`, by their names; nothing else is ever removed."""
+    path = site / MANIFEST
+    names = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return {name for name in names if not why_unsafe(name)}
 
 
 def render(board: Board, rules: Competition, pages: dict[str, str]) -> bytes:

@@ -72,18 +72,18 @@ def read_scored_submission(what: str, solution: Path | None, runs: Path, challen
         raise UsageError("The labels are not known.", hint="Name the solution: --solution PATH")
     full = read_solution(solution or Path(own), challenge)
     ids, _ = read_leniently(csv, challenge)
-    truth = full.take(np.isin(full.ids, ids))
-    if not len(truth.ids):
+    known_rows = full.take(np.isin(full.ids, ids))
+    if not len(known_rows.ids):
         raise DataError(f"{full.path} has no label for any row of {csv}.", hint="Name the solution of these videos.")
-    expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
+    expected = ExpectedRows.from_solution(known_rows.ids, known_rows.labels, f"the solution {known_rows.path}")
     validation, table = validate(csv, challenge, expected)
     if table is None:
         faults = "; ".join(error.message for error in validation.errors[:3])
         raise SubmissionError(f"{csv} is not valid: {faults}", command=f"dfdc validate {csv} --against {full.path}")
     metric = load_metric(challenge.metric_path)
-    rows = matched_rows(metric, truth, table, challenge)
-    score = score_submission(metric, truth, table, challenge).value
-    known = clusters_of(rows.ids, truth.ids, truth.originals)
+    rows = matched_rows(metric, known_rows, table, challenge)
+    score = score_submission(metric, known_rows, table, challenge).value
+    known = clusters_of(rows.ids, known_rows.ids, known_rows.originals)
     return ScoredSubmission(
         csv=csv,
         solution=full.path,

@@ -280,24 +280,22 @@ def _score_frames(
     """Score through the file's own `score`; both tables are left unchanged."""
     columns = challenge.submission
     usage = solution.get(USAGE)
-    truth = solution[[column for column in solution if column != USAGE]]
+    kept = solution[[column for column in solution if column != USAGE]]
 
-    def score(truth: "pd.DataFrame", guess: "pd.DataFrame") -> SubsetScore:
-        value = _call(metric, lambda: metric.score(truth.copy(), guess.copy(), columns.row_id))
+    def score(rows: "pd.DataFrame", guess: "pd.DataFrame") -> SubsetScore:
+        value = _call(metric, lambda: metric.score(rows.copy(), guess.copy(), columns.row_id))
         if not math.isfinite(value):
             raise MetricError(f"{metric.path.name} returned {value}, not a finite number.")
-        return SubsetScore(
-            value=value, displayed=displayed(value, challenge.metric.displayed_decimals), rows=len(truth)
-        )
+        return SubsetScore(value=value, displayed=displayed(value, challenge.metric.displayed_decimals), rows=len(rows))
 
     if usage is not None and (usage == IGNORED).any():
-        score(truth, submission)  # for its errors only: ignored rows must be present and valid, too
-        submission = submission[~_among(submission, truth[usage == IGNORED], columns.row_id)]
-        truth, usage = truth[usage != IGNORED], usage[usage != IGNORED]
-    total = score(truth, submission)
-    named = {} if usage is None else {name: truth[usage == name] for name in PARTS if (usage == name).any()}
+        score(kept, submission)  # for its errors only: ignored rows must be present and valid, too
+        submission = submission[~_among(submission, kept[usage == IGNORED], columns.row_id)]
+        kept, usage = kept[usage != IGNORED], usage[usage != IGNORED]
+    total = score(kept, submission)
+    named = {} if usage is None else {name: kept[usage == name] for name in PARTS if (usage == name).any()}
     parts = {name: score(rows, submission[_among(submission, rows, columns.row_id)]) for name, rows in named.items()}
-    return _summary(metric, total, parts, _frame_rows(metric, truth, submission, challenge), challenge)
+    return _summary(metric, total, parts, _frame_rows(metric, kept, submission, challenge), challenge)
 
 
 def _call(metric: LoadedMetric, function: Callable[[], Result]) -> Result:
@@ -320,14 +318,14 @@ def _among(submission: "pd.DataFrame", rows: "pd.DataFrame", row_id: str) -> "pd
 
 
 def _frame_rows(
-    metric: LoadedMetric, truth: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
+    metric: LoadedMetric, solution: "pd.DataFrame", submission: "pd.DataFrame", challenge: Challenge
 ) -> ScoredRows:
     """The rows with the file's own losses."""
     import pandas as pd
 
     columns = challenge.submission
-    losses = _call(metric, lambda: metric.losses(truth.copy(), submission.copy(), columns.row_id))
-    labels = truth.set_index(truth[columns.row_id].astype(str))[columns.label]
+    losses = _call(metric, lambda: metric.losses(solution.copy(), submission.copy(), columns.row_id))
+    labels = solution.set_index(solution[columns.row_id].astype(str))[columns.label]
     predicted = submission.set_index(submission[columns.row_id].astype(str))[columns.label].astype(float)
     ids = labels.index
     is_positive = labels.eq(1).to_numpy().astype(np.uint8)

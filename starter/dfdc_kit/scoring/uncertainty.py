@@ -26,10 +26,12 @@ from dfdc_kit.scoring.score import (
     QUANTILES,
     STUDENTISED,
     Score,
+    ScoredRows,
     SolutionRows,
     SubmittedRows,
     Uncertainty,
     constant_rows,
+    constant_score,
     matched_rows,
 )
 
@@ -44,63 +46,73 @@ def with_uncertainty(
     challenge: Challenge,
     originals: Texts | None = None,
 ) -> Score:
-    """`score` with the field `uncertainty`.
+    """`score` with the field `uncertainty`; unchanged where the metric fails on the constant.
 
     originals: (n_solution,) the original of each row of the solution, its own name for a real video; None: not known.
     Raises SubmissionError or MetricError, as `score_submission` does.
     """
     rows = matched_rows(metric, solution, submission, challenge)
     clusters = clusters_of(rows.ids, solution.ids, originals)
+    method = STUDENTISED
     if rows.losses is not None and is_mean(rows.losses, score.value):
         constant = constant_rows(metric, solution, challenge).losses
         assert constant is not None  # noqa: S101 - of the same metric
         difference = float((rows.losses - constant).mean())
-        intervals = _of_losses(rows.losses, constant, clusters)
+        interval, constant_interval = _of_losses(rows.losses, constant, clusters)
     else:
-        both = np.column_stack([rows.predicted, np.full(len(rows.ids), CONSTANT)])
+        try:
+            difference = score.value - constant_score(metric, solution, challenge).value
+        except MetricError:  # it refuses constant predictions: the score itself stands
+            return score
+        method = QUANTILES
         columns = (challenge.submission.row_id, challenge.submission.label)
-        scorer = RowScorer(metric, rows.labels, both, columns)
-        value, constant_value = scorer(np.arange(len(rows.ids))).tolist()
-        difference = value - constant_value
-        intervals = _of_scores(scorer, rows.labels, clusters)
+        interval, constant_interval = _of_scores(metric, rows, columns, clusters)
     count = len(rows.ids) if clusters is None else len(np.unique(cluster_codes(clusters, len(rows.ids))))
     return msgspec.structs.replace(
         score,
         uncertainty=Uncertainty(
-            interval=intervals[0],
+            interval=interval,
             constant_difference=difference,
-            constant_interval=intervals[1],
+            constant_interval=constant_interval,
             clusters=count,
             clustered_by="video" if clusters is None else "original",
             too_few_to_rank=count < FEWEST_TO_RANK,
             calibration_error=calibration_error(rows.labels, rows.predicted),
-            method=intervals[2],
+            method=method,
         ),
     )
 
 
-Intervals = tuple[Interval | None, Interval | None, str]  # of the score, of its difference to the constant; the method
-
-
-def _of_losses(losses: Floats, constant: Floats, clusters: Clusters | None) -> Intervals:
+def _of_losses(losses: Floats, constant: Floats, clusters: Clusters | None) -> tuple[Interval | None, Interval | None]:
     """From losses (n,) of the submission and of the constant."""
     differences = losses - constant
     # if each row of the constant costs the same, then both intervals have the same width: resampled once
     columns = losses if np.ptp(constant) == 0 else np.column_stack([losses, differences])
     intervals = mean_intervals(columns, clusters)
     shift = float(differences.mean() - losses.mean()) if len(intervals) == 1 else 0.0
-    return within_range(intervals[0], losses), _shifted(intervals[-1], shift), STUDENTISED
+    return within_range(intervals[0], losses), _shifted(intervals[-1], shift)
 
 
-def _of_scores(scorer: RowScorer, labels: npt.NDArray[np.uint8], clusters: Clusters | None) -> Intervals:
-    """From scores of resampled rows: scorer returns those of the submission and of the constant, labels (n,)."""
-    if len(np.unique(cluster_codes(clusters, len(labels)))) < 2:
-        return None, None, QUANTILES
+def _of_scores(
+    metric: LoadedMetric, rows: ScoredRows, columns: tuple[str, str], clusters: Clusters | None
+) -> tuple[Interval | None, Interval | None]:
+    """The intervals of the score and of its difference to the constant, from scores of resampled rows.
+
+    The latter is None where scoring from tables would take twice as long for it.
+    """
+    if len(np.unique(cluster_codes(clusters, len(rows.ids)))) < 2:
+        return None, None
+    both = np.column_stack([rows.predicted, np.full(len(rows.ids), CONSTANT)])
     try:
-        drawn = resampled_scores(scorer, labels, clusters, RESAMPLES if scorer.is_fast else SLOW_RESAMPLES)
+        scorer = RowScorer(metric, rows.labels, both, columns)
+        if not scorer.is_fast:
+            scorer = RowScorer(metric, rows.labels, both[:, :1], columns)
+            drawn = resampled_scores(scorer, rows.labels, clusters, SLOW_RESAMPLES)
+            return percentile_interval(drawn[:, 0]), None
+        drawn = resampled_scores(scorer, rows.labels, clusters, RESAMPLES)
     except (MetricError, DataError):  # the metric fails on such rows: the score itself stands
-        return None, None, QUANTILES
-    return percentile_interval(drawn[:, 0]), percentile_interval(drawn[:, 0] - drawn[:, 1]), QUANTILES
+        return None, None
+    return percentile_interval(drawn[:, 0]), percentile_interval(drawn[:, 0] - drawn[:, 1])
 
 
 def clusters_of(ids: list[str], solution_ids: Texts, originals: Texts | None) -> Clusters | None:

@@ -36,6 +36,9 @@ class Engine(Protocol):
     def ended(self) -> list[TaskOutcome]:
         """The tasks that have ended since the last call; waits a moment for one. Raises KitError."""
 
+    def queued(self) -> dict[str, str]:
+        """Why tasks are still in the queue of a cluster, such as "Resources", by task, as of the last `ended`."""
+
 
 def judge_command(judging: Path, engine: str, *arguments: str) -> list[str]:
     """The command that judges tasks of `judging` on any machine that has this kit."""

@@ -79,6 +79,10 @@ class DaskEngine:
             time.sleep(WAIT_S)
         return [self._outcome(task, self._futures.pop(task)) for task in done]
 
+    def queued(self) -> dict[str, str]:
+        """Nothing: Dask gives no reasons."""
+        return {}
+
     def _outcome(self, task: str, future: Any) -> TaskOutcome:
         if future.status == "finished":
             return decode_outcome(task, future.result(), "The worker's process ended without an answer.")

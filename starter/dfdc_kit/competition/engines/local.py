@@ -118,6 +118,10 @@ class LocalEngine:
         self._dispatch()
         return found
 
+    def queued(self) -> dict[str, str]:
+        """Nothing: the queue is this engine's own."""
+        return {}
+
     def _dispatch(self) -> None:
         while self._queue and (self._idle or self._free_cores):
             worker = self._idle.pop() if self._idle else Worker(self._judging, self._free_cores.pop())

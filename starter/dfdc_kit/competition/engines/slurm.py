@@ -35,7 +35,7 @@ class SlurmEngine:
         self._jobs: dict[str, Any] = {}
         self._executor: Any = None
         self._array = LARGEST_ARRAY
-        self._checked_s = 0.0
+        self._reasons: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -83,18 +83,37 @@ class SlurmEngine:
         alive = self._alive()
         if alive is None:  # the controller does not answer; the jobs may well run on
             return []
+        self._reasons = {task: alive[job.job_id] for task, job in self._jobs.items() if alive.get(job.job_id)}
         done = [task for task, job in self._jobs.items() if job.job_id not in alive]
         return [_outcome(task, self._jobs.pop(task)) for task in done]
 
-    def _alive(self) -> set[str] | None:
-        """The jobs that Slurm queues or runs; None if it does not answer."""
+    def queued(self) -> dict[str, str]:
+        """Slurm's reason for each pending job, by task, as `squeue` prints it."""
+        return self._reasons
+
+    def _alive(self) -> dict[str, str] | None:
+        """The jobs that Slurm queues or runs, with the reason of pending ones; None if it does not answer."""
         try:
             mine = (f"--user={getpass.getuser()}", f"--name={self._name}")
-            text = _slurm("squeue", *mine, "--noheader", "--array", "--format=%F_%K %A %T")
+            text = _slurm("squeue", *mine, "--noheader", "--array", "--format=%F_%K %A %T %r")
         except SandboxError:
             return None
-        rows = [line.split() for line in text.splitlines() if line.strip()]
-        return {name for array, job, state in rows if state != "COMPLETING" for name in (array, job)}
+        return jobs_in_queue(text)
+
+
+def jobs_in_queue(text: str) -> dict[str, str]:
+    """The ids of jobs in the output of `squeue`, in both ways of writing one, with the reason of pending ones.
+
+    >>> jobs_in_queue("7_0 8 RUNNING None\\n7_1 9 PENDING Resources\\n")
+    {'7_0': '', '8': '', '7_1': 'Resources', '9': 'Resources'}
+    """
+    rows = [line.split(maxsplit=3) for line in text.splitlines() if line.strip()]
+    return {
+        name: " ".join(reason).strip() if state == "PENDING" else ""
+        for array, job, state, *reason in rows
+        if state != "COMPLETING"
+        for name in (array, job)
+    }
 
 
 def _outcome(task: str, job: Any) -> TaskOutcome:

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.competition.results import RESULTS, JudgedSubmission
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.labels import IGNORED, read_label_rows
 from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import DataError, UsageError
+from dfdc_kit.errors import DataError
 from dfdc_kit.formatting import plural
 from dfdc_kit.scoring.intervals import LEVEL, mean_intervals, resampled_means, resampled_scores, within_range
 from dfdc_kit.scoring.metric import LoadedMetric, RowScorer, is_mean
@@ -23,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Predictions:
     """m submissions on the n rows that count.
 
     predicted (n, m); losses (n, m), or None where the metric gives no loss of a row. Originals of the solution, where
@@ -36,12 +35,12 @@ class Field:
     predicted: Floats
     losses: Floats | None
 
-    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Field":
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Predictions":
         """The same submissions on some of the rows: a mask (n,) or indices."""
         losses = None if self.losses is None else self.losses[rows]
         return replace(self, solution=self.solution.take(rows), predicted=self.predicted[rows], losses=losses)
 
-    def part(self, usage: str) -> "Field":
+    def part(self, usage: str) -> "Predictions":
         """The Public or the Private rows; all rows where the solution has no column Usage. Raises DataError if none."""
         if self.solution.usage is None:
             return self
@@ -70,7 +69,7 @@ class Field:
         return resampled_scores(self._scorer(), self.solution.labels, clusters, resamples, seed)
 
     def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
-        """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m): of this field.
+        """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m).
 
         Quantiles of the resampled scores where the metric is no mean over rows, or all rows have one original.
         """
@@ -86,9 +85,9 @@ class Field:
         return RowScorer(self.metric, self.solution.labels, self.predicted, self.solution.columns)
 
 
-def read_field(
+def read_predictions(
     files: Sequence[tuple[str, Path]], solution: Solution, metric: LoadedMetric, challenge: Challenge
-) -> tuple[Field, dict[int, str]]:
+) -> tuple[Predictions, dict[int, str]]:
     """Read prediction files, (name, path) each; and why some of them, by index, are left out.
 
     Ignored rows are dropped after their check.
@@ -108,28 +107,28 @@ def read_field(
         columns.append(column)
         names.append(name)
     predicted = np.column_stack(columns) if columns else np.empty((len(solution.ids), 0))
-    field = Field(solution, metric, names, predicted, None)
+    predictions = Predictions(solution, metric, names, predicted, None)
     if solution.usage is not None:
-        field = field.take(solution.usage != IGNORED)
-    return replace(field, losses=_losses(field)), left_out
+        predictions = predictions.take(solution.usage != IGNORED)
+    return replace(predictions, losses=_losses(predictions)), left_out
 
 
-def _losses(field: Field) -> Floats | None:
+def _losses(predictions: Predictions) -> Floats | None:
     """The loss (n, m) of each row and submission; None if the metric has none, or its score is not their mean."""
-    metric, solution = field.metric, field.solution
+    metric, solution = predictions.metric, predictions.solution
     if metric.is_official:
-        rows = [metric.module.row_losses(solution.labels, column) for column in field.predicted.T]
-        return np.column_stack(rows) if rows else np.empty_like(field.predicted)
+        rows = [metric.module.row_losses(solution.labels, column) for column in predictions.predicted.T]
+        return np.column_stack(rows) if rows else np.empty_like(predictions.predicted)
     if not hasattr(metric.module, "losses"):
         return None
     row_id, label = solution.columns
-    truth = solution.frame()[[row_id, label]]
-    found = [metric.losses(truth, truth.assign(**{label: column}), row_id) for column in field.predicted.T]
+    labelled = solution.frame()[[row_id, label]]
+    found = [metric.losses(labelled, labelled.assign(**{label: column}), row_id) for column in predictions.predicted.T]
     texts = as_text(solution.ids)
     columns: list[Floats] = [np.asarray(one.loc[texts], np.float64) for one in found if one is not None]
-    if not all(is_mean(column, score) for column, score in zip(columns, field.scores().tolist(), strict=True)):
+    if not all(is_mean(column, score) for column, score in zip(columns, predictions.scores().tolist(), strict=True)):
         return None
-    return np.asarray(np.column_stack(columns)) if columns else np.empty_like(field.predicted)
+    return np.asarray(np.column_stack(columns)) if columns else np.empty_like(predictions.predicted)
 
 
 def with_originals(solution: Solution, path: Path, challenge: Challenge) -> Solution:
@@ -148,42 +147,3 @@ def with_originals(solution: Solution, path: Path, challenge: Challenge) -> Solu
             hint=f"Expected: a {challenge.data.metadata} with `original`.",
         )
     return replace(solution, originals=np.array([known.get(name, name) for name in names], np.bytes_))
-
-
-def comparable(
-    results: list[JudgedSubmission], profile: str = "", metric: LoadedMetric | None = None
-) -> list[JudgedSubmission]:
-    """The results of one profile. Raises UsageError, DataError where they differ in profile, data or metric.
-
-    metric: the one that they must have been judged with.
-    """
-    profiles = sorted({result.profile for result in results})
-    if not profile and len(profiles) > 1:
-        raise UsageError(
-            f"Results of {len(profiles)} runtime profiles: {', '.join(profiles)}.", hint="Choose one: --profile NAME"
-        )
-    chosen = [result for result in results if not profile or result.profile == profile]
-    if not chosen and results:
-        raise UsageError(f"No result under the profile {profile!r}.", hint=f"Profiles: {', '.join(profiles)}")
-    for what, digests in (
-        ("data", {result.data_digest for result in chosen}),
-        ("metric", {result.metric_digest for result in chosen}),
-    ):
-        if len(digests) > 1:
-            raise DataError(
-                f"Results of {len(digests)} versions of the {what}: scores on them cannot be compared.",
-                hint="Judge every submission again with the same data, solution and metric.",
-            )
-    if metric and chosen and chosen[0].metric_digest != metric.sha256:
-        raise DataError(
-            f"The results were judged with another metric than {metric.path.name}.",
-            hint="Is this the competition that they were judged for?",
-        )
-    return chosen
-
-
-def prediction_file(judging: Path, result: JudgedSubmission) -> Path | None:
-    """The predictions of a scored result; None for one that has no score."""
-    if result.score is None or result.predictions is None:
-        return None
-    return judging / RESULTS / result.key / result.predictions
