@@ -74,5 +74,5 @@ def load(name: str = DEFAULT) -> Profile:
     """The profile `name` (or a path to a TOML file of your own). Raises UsageError for an unknown name."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise UsageError(f"There is no runtime profile {name!r}.", hint=suggest(name, names(), label="Profiles"))
+        raise UsageError(f"Unknown runtime profile {name!r}.", hint=suggest(name, names(), label="Profiles"))
     return read_toml(path, Profile)

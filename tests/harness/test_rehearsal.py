@@ -216,7 +216,7 @@ def test_readers_are_recognised_in_the_sources_of_a_submission(source, readers, 
 
 
 def test_error_names_the_nearest_hard_input_when_a_code_is_unknown():
-    with pytest.raises(UsageError, match="Unknown hard input: 'zero-byte'") as caught:
+    with pytest.raises(UsageError, match="Unknown hard input 'zero-byte'") as caught:
         select(["zero-byte"])
     assert "Did you mean 'zero-bytes'?" in caught.value.hint
 

@@ -124,9 +124,9 @@ def test_dry_run_prints_one_line_a_call_without_trailing_blanks(dfdc, code_submi
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
-    calls = [line.split()[1] for line in lines if re.match(r" ?\d+  \w", line)]
+    calls = [line.split()[1] for line in lines if re.match(r" *\d+  \w", line)]
     assert len(calls) == 11
-    assert "refused     This code has not been rehearsed" in done.stdout
+    assert "refused    This code has not been rehearsed" in done.stdout
     assert "refused" not in dfdc("submit", "trial", "--dry-run", "--no-rehearsal").stdout
 
 

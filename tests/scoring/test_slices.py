@@ -121,5 +121,5 @@ def test_slices_command_prints_the_worst_first(dfdc_here, guess, sample):
 def test_slices_command_names_the_known_columns_for_an_unknown_one(dfdc_here, guess, sample):
     done = dfdc_here("slices", "mine.csv", "--solution", sample, "--by", "orientatoin")
     assert done.returncode == 2
-    assert "No column orientatoin" in done.stderr
+    assert "Unknown column 'orientatoin'" in done.stderr
     assert "orientation" in done.stderr.split("hint")[1]

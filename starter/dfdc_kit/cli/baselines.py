@@ -1,15 +1,18 @@
 """`dfdc new` and `dfdc baselines`: start a submission; list, show and check the bundled baselines."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, print_rows, typed
+from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, print_rows, say, typed
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
     from dfdc_kit.submission.model_card import ModelCard
+
+RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)[^)]*\)")  # Markdown; leads nowhere on a terminal
 
 
 def baselines(
@@ -77,9 +80,9 @@ def _show_card(card: "ModelCard") -> None:
         rows.append(("constant", f"log loss {held_out['constant']:.4f} on the same videos", ""))
     if card.clip is not None:
         rows.append(("predictions", f"stay between {card.clip:g} and {1 - card.clip:g}", ""))
-    out.print(f"[bold]{plain(card.name)}[/]: {plain(card.settings.description)}", soft_wrap=True)
+    say(f"[bold]{plain(card.name)}[/]: {plain(card.settings.description)}")
     print_rows(rows)
-    text = card.readme.split("\n", 1)[-1]  # without its title
+    text = RELATIVE_LINK.sub(r"\1", card.readme.split("\n", 1)[-1])  # without its title
     out.print("\n".join(map(plain, text.splitlines())) if out.soft_wrap else Markdown(text))
     print_next(f"dfdc run {typed(card.folder)}")
 
@@ -123,6 +126,7 @@ def new(
         str,
         typer.Option("--from", metavar="BASELINE", help="Start from this bundled baseline instead of the template."),
     ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Create a code submission that runs as it is.
 
@@ -134,5 +138,8 @@ def new(
     from dfdc_kit.submission.code import start
 
     written = start(name, source)
+    if as_json:
+        return print_json({"folder": name, "files": written})
     out.print(f"created [bold]{plain(str(name))}/[/]: {', '.join(written)}", soft_wrap=True)
     out.print(f"  next: dfdc run {plain(typed(name))}", soft_wrap=True)
+    return None

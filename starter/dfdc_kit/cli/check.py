@@ -12,6 +12,7 @@ from dfdc_kit.cli.console import (
     out,
     plain,
     print_json,
+    say,
     warn,
 )
 from dfdc_kit.formatting import plural
@@ -70,11 +71,11 @@ def _show(report: "CodeCheck") -> None:
     for finding in report.findings:
         style = COLOURS[finding.level.value]
         out.print(f"[{style}]{finding.level.value}[/] [bold]{finding.code}[/] {plain(finding.where)}", soft_wrap=True)
-        out.print(f"  {plain(finding.reason)}")
-        out.print(f"  [dim]fix:[/] {plain(finding.fix)}")
-        out.print(f"  [dim]Kaggle:[/] {finding.on_kaggle.value}")
+        say(plain(finding.reason), indent=2)
+        say(f"[dim]fix:[/] {plain(finding.fix)}", indent=2)
+        say(f"[dim]Kaggle:[/] {finding.on_kaggle.value}", indent=2)
     counts = {level: sum(finding.level.value == level for finding in report.findings) for level in COLOURS}
     words = ", ".join(plural(count, level) for level, count in counts.items() if count)
     files = plural(len(report.files), "file")
     sign = "[bold red]ERRORS FOUND[/]" if counts["error"] else "[bold green]OK[/]"
-    out.print(f"{sign}: {words or 'nothing found'} in {files} ({plain(', '.join(report.files))})", soft_wrap=True)
+    say(f"{sign}: {words or 'nothing found'} in {files} ({plain(', '.join(report.files))})")

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from dfdc_kit.errors import KitError
 
-BLANKS_AT_END = re.compile(r" +(?=\n)")
+LINE_END = re.compile(r"(?:\x1b\[[0-9;]*m| )+(?=\n)")  # blanks, and codes that end a style
+PIPED_WIDTH = 10_000  # columns: no table wraps its cells
 DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ProfileOption = Annotated[
@@ -60,7 +61,7 @@ class TrimmedStream:
 
     def write(self, text: str) -> int:
         """Write without the blanks."""
-        return int(self._stream().write(BLANKS_AT_END.sub("", text)))
+        return int(self._stream().write(LINE_END.sub(lambda end: end[0].replace(" ", ""), text)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream(), name)
@@ -88,9 +89,15 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _terminal(name: str) -> Terminal:
+    """A console on sys.stdout or sys.stderr; where that is piped, lines have any length."""
+    piped = not getattr(sys, name).isatty()
+    file: Any = TrimmedStream(name)
+    return Terminal(file=file, highlight=False, soft_wrap=piped, width=PIPED_WIDTH if piped else None)
+
+
 open_streams()
-out = Terminal(file=TrimmedStream("stdout"), highlight=False, soft_wrap=not sys.stdout.isatty())  # type: ignore[arg-type]
-err = Terminal(file=TrimmedStream("stderr"), highlight=False, soft_wrap=not sys.stderr.isatty())  # type: ignore[arg-type]
+out, err = _terminal("stdout"), _terminal("stderr")
 
 
 def fail(error: KitError) -> int:
@@ -99,7 +106,7 @@ def fail(error: KitError) -> int:
     if error.hint:
         err.print(Text.assemble(("  hint: ", "bold"), error.hint))
     if error.command:
-        err.print(Text.assemble(("  next: ", "bold"), error.command))
+        err.print(Text.assemble(("  next: ", "bold"), error.command), soft_wrap=True)
     return error.exit_code
 
 
@@ -137,7 +144,9 @@ def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
     """Print (name, text, style) each on a line; long texts wrap with an indent on a terminal, and never when piped."""
     width = max((len(name) for name, _, _ in rows), default=0) + 2
     for name, text, style in rows:
-        lines = [text] if out.soft_wrap else textwrap.wrap(text, max(out.width - width - 2, 20)) or [""]
+        columns = max(out.width - width - 2, 20)
+        wrapped = textwrap.wrap(text, columns, break_on_hyphens=False, break_long_words=False)  # paths stay whole
+        lines = [text] if out.soft_wrap else wrapped or [""]
         for label, line in zip([name, *[""] * (len(lines) - 1)], lines, strict=True):
             styled = f"[{style}]{plain(line)}[/]" if style else plain(line)
             out.print(f"  {label:<{width}}{styled}", soft_wrap=True)

@@ -135,10 +135,11 @@ def _score(score: float | None) -> str:
     return "-" if score is None else displayed(score)
 
 
-def open_report(run: RunArgument = "last", runs: RunsOption = Path("runs")) -> None:
+def open_report(run: RunArgument = "last", runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """Open the report of a run in the browser.
 
-    Prints the path of the report; that is all where there is no browser.
+    Prints the path of the report; with --json, or without a browser, nothing is
+    opened.
 
     Examples:
 
@@ -155,9 +156,12 @@ def open_report(run: RunArgument = "last", runs: RunsOption = Path("runs")) -> N
     page = folder / PAGE
     if not page.is_file():
         write(load(folder), folder)
+    if as_json:
+        return print_json({"report": page})
     out.print(plain(str(page)), soft_wrap=True)
     if _has_display():
         webbrowser.open(page.resolve().as_uri())
+    return None
 
 
 def _has_display() -> bool:

@@ -164,11 +164,12 @@ def _lines(score: "Score", constant: "Score", challenge: "Challenge") -> Iterato
     if uncertainty is not None and (interval := uncertainty.constant_interval):
         between = f"{interval.low:+.3f} to {interval.high:+.3f}"
         difference = f"; difference {uncertainty.constant_difference:+.3f} ({between})"
-    yield "constant", constant.displayed, f"0.5 in every row{difference}"
+    yield "constant", constant.displayed, f"all 0.5{difference}"
     if score.secondary is not None:
         from dfdc_kit.scoring.diagnostics import describe
 
-        yield "secondary", "", describe(score.secondary)
+        for name, text in zip(("secondary", ""), describe(score.secondary), strict=False):
+            yield name, "", text
 
 
 def _costliest(rows: "list[CostlyRow]", decimals: int) -> "Table":
@@ -230,7 +231,7 @@ def slices(
     known = read_columns(scored, challenge, metadata or (), videos)
     columns = {name: known[name] for name in wanted(by) if name in known}
     if unknown := [name for name in wanted(by) if name not in known]:
-        raise UsageError(f"No column {unknown[0]}.", hint=suggest(unknown[0], list(known), label="Columns"))
+        raise UsageError(f"Unknown column {unknown[0]!r}.", hint=suggest(unknown[0], list(known), label="Columns"))
     if not by:  # a column of texts that are all different is no error where it was not asked for
         columns = {name: values for name, values in known.items() if 1 < len(set(values)) <= MOST_VALUES}
     decimals = challenge.metric.displayed_decimals

@@ -23,6 +23,8 @@ from dfdc_kit.cli.console import (
     out,
     plain,
     print_json,
+    print_rows,
+    say,
     warn,
 )
 from dfdc_kit.formatting import plural
@@ -253,26 +255,24 @@ def _local_data(attempt: "SubmitAttempt") -> str:
 
 def _show_plan(plan: "DryRun") -> None:
     """Every call in order, and what would be sent."""
-    out.print(f"{plain(plan.submission)}: nothing was sent.\n")
-    out.print(f"local run   {plain(plan.run or 'none of this code yet; made first')}", soft_wrap=True)
-    out.print(f"rehearsal   {plain(plan.rehearsal or 'none of this code yet')}", soft_wrap=True)
-    if plan.refusal:
-        out.print(f"[yellow]refused[/]     {plain(plan.refusal)}", soft_wrap=True)
-    if plan.earlier:
-        out.print(f"earlier     {plain(plan.earlier)}", soft_wrap=True)
-    for warning in plan.warnings:
-        out.print(f"[yellow]warning[/]     {plain(warning)}", soft_wrap=True)
+    out.print(f"{plain(plan.submission)}: nothing was sent.\n", soft_wrap=True)
+    rows = [("local run", plan.run or "none of this code yet; made first", "")]
+    rows.append(("rehearsal", plan.rehearsal or "none of this code yet", ""))
+    rows += [("refused", plan.refusal, "yellow")] if plan.refusal else []
+    rows += [("earlier", plan.earlier, "")] if plan.earlier else []
+    print_rows([*rows, *(("warning", warning, "yellow") for warning in plan.warnings)])
     out.print("\n[bold]calls, in this order[/] (status calls are repeated)")
-    width = max(len(call.method) for call in plan.calls)
+    calls = []
     for number, call in enumerate(plan.calls, 1):
         arguments = ", ".join(f"{name}={value}" for name, value in call.arguments.items() if value is not None)
-        out.print(f"{number:>2}  {call.method:<{width}}  {plain(arguments)}", soft_wrap=True)
+        calls.append((f"{number:>2}  {call.method}", arguments, ""))
+    print_rows(calls)
     out.print("\n[bold]kernel-metadata.json[/]")
     for name, value in plan.kernel_metadata.items():
         out.print(f"  {name}: {plain(json.dumps(value))}", soft_wrap=True)
     if plan.dataset_files:
         out.print(f"\n[bold]dataset[/], {plural(len(plan.dataset_files), 'file')} in one archive")
-        out.print(f"  {plain(', '.join(plan.dataset_files))}", soft_wrap=True)
+        say(plain(", ".join(plan.dataset_files)), indent=2)
 
 
 def _score(value: float | None) -> str:

@@ -47,7 +47,7 @@ class SplitPlan:
         if not 0 < self.holdout < 1:
             raise UsageError(f"--holdout: seen {self.holdout:g}, expected more than 0 and less than 1.")
         if self.by not in BY:
-            raise UsageError(f"--by: seen {self.by!r}.", hint=suggest(self.by, BY, label="Groups"))
+            raise UsageError(f"Unknown group {self.by!r} in --by.", hint=suggest(self.by, BY, label="Groups"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingPro
         memory=svg.curve(usage.memory_samples, usage.wall_time_s, memory_ticks[-1][0]),
         memory_ticks=memory_ticks,
         plots=list(score_plots(score)) if score else [],
-        secondary=describe(score.secondary) if score and score.secondary else "",
+        secondary=", ".join(describe(score.secondary)) if score and score.secondary else "",
         costliest=(score.costliest or []) if score else [],
         pictures=pictures,
     )

@@ -72,14 +72,14 @@ def secondary_measures(labels: Labels, predicted: Floats) -> SecondaryMeasures:
     )
 
 
-def describe(measures: SecondaryMeasures) -> str:
-    """The measures in one line: "AUC 0.750, average precision 0.833, ..."."""
+def describe(measures: SecondaryMeasures) -> list[str]:
+    """The measures in up to two phrases: "AUC 0.750, average precision 0.833, ...", and "ln(wP) ..."."""
     named = {"AUC": measures.auc, "average precision": measures.average_precision, "accuracy": measures.accuracy}
-    found = [f"{name} {value:.3f}" for name, value in named.items() if value is not None]
+    found = [", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)]
     if weighted := measures.ln_weighted_precision:
         values = ", ".join(f"{value:.3f}" for value in weighted.values())
         found.append(f"ln(wP) {values} at recall {', '.join(weighted)}")
-    return ", ".join(found)
+    return found
 
 
 def curves(labels: Labels, predicted: Floats, losses: Floats) -> Curves:

@@ -260,7 +260,7 @@ def start(folder: Path, baseline: str = "") -> list[str]:
         raise UsageError(f"{folder} exists already; nothing was changed.", hint="Choose another name.")
     known = baselines() if baseline else {}
     if baseline and baseline not in known:
-        raise UsageError(f"Baseline not found: {baseline!r}.", hint=suggest(baseline, known, label="Baselines"))
+        raise UsageError(f"Unknown baseline {baseline!r}.", hint=suggest(baseline, known, label="Baselines"))
     source = known[baseline] if baseline else read_code_submission(TEMPLATE)
     files = [file.relative_to(source.folder) for file in source.files() if file.name not in NOT_COPIED]
     part = folder.with_name(f".{folder.name}.part")

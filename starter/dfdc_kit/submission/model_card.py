@@ -29,7 +29,7 @@ def model_card(name: str) -> ModelCard:
     """The card of the bundled baseline `name`. Raises UsageError for an unknown name, DataError for a broken model."""
     known = baselines()
     if name not in known:
-        raise UsageError(f"Baseline not found: {name!r}.", hint=suggest(name, known, label="Baselines"))
+        raise UsageError(f"Unknown baseline {name!r}.", hint=suggest(name, known, label="Baselines"))
     folder = known[name].folder
     file = next((folder / model for model in MODELS if (folder / model).is_file()), None)
     try:

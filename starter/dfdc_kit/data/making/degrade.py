@@ -113,7 +113,7 @@ def select_kinds(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()] or list(KINDS)
     for name in names:
         if name not in KINDS:
-            raise UsageError(f"There is no degradation {name!r}.", hint=suggest(name, KINDS, label="Degradations"))
+            raise UsageError(f"Unknown degradation {name!r}.", hint=suggest(name, KINDS, label="Degradations"))
     return [name for name in KINDS if name in names]
 
 

@@ -117,7 +117,7 @@ def _check(options: MakeOptions) -> None:
         seen = f"--train {options.train} --test {options.test}"
         raise UsageError(f"Nothing to make: {seen}.", hint="Give at least one clip: --train 400 --test 400")
     if options.size not in MEASURED_BYTES:
-        raise UsageError(f"Unknown size {options.size}.", hint=suggest(options.size, MEASURED_BYTES, label="Sizes"))
+        raise UsageError(f"Unknown size {options.size!r}.", hint=suggest(options.size, MEASURED_BYTES, label="Sizes"))
     if find_spec("cv2") is None:
         raise DataMissingError(
             "Making clips needs OpenCV, which is not installed.",

@@ -200,7 +200,7 @@ def select(codes: list[str]) -> tuple[HardInput, ...]:
     known = [hard.code for hard in HARD_INPUTS]
     for code in codes:
         if code not in known:
-            raise UsageError(f"Unknown hard input: {code!r}.", hint=suggest(code, known, label="Hard inputs"))
+            raise UsageError(f"Unknown hard input {code!r}.", hint=suggest(code, known, label="Hard inputs"))
     return tuple(hard for hard in HARD_INPUTS if not codes or hard.code in codes)
 
 
