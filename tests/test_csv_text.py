@@ -1,4 +1,4 @@
-"""Reading a CSV as text: every byte of every value survives, and whatever is anomalies is told with its line."""
+"""Reading a CSV as text: every byte of every value survives, and every anomaly is reported with its line."""
 
 import csv
 import io

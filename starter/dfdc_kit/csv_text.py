@@ -174,7 +174,7 @@ class _Reader:
         return os.fdopen(handle, "rb")
 
     def _blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """The file in blocks of complete lines that end in LF; byte order mark and CR are noted and removed."""
+        """The file in blocks of complete lines that end in LF; byte order mark and CR are recorded and removed."""
         rest, done = b"", 0
         while chunk := file.read(BLOCK_BYTES):
             if not done:
@@ -236,7 +236,7 @@ class _Reader:
         return b""
 
     def _take_rows(self, block: bytes) -> None:
-        """Split a block into rows, their text unchanged; a line that cannot be a row is noted and left out."""
+        """Split a block into rows, their text unchanged; a line that cannot be a row is recorded and left out."""
         width = len(self.header)
         if width > MAX_COLUMNS:
             return self.note("file-format", seen=f"more than {MAX_COLUMNS} columns".encode())

@@ -21,7 +21,7 @@ ROWS = 400
 
 @dataclass
 class Judging:
-    """Writes results; predictions are the truth's log odds times `skill`, with noise."""
+    """Writes results; predictions are the true log odds times `skill`, with noise."""
 
     folder: Path
     solution: Path

@@ -1,4 +1,4 @@
-"""The data folder of a run: what stands in its sample submission, and what lies beside it."""
+"""The data folder of a run: its sample submission, and the files beside it."""
 
 import shutil
 

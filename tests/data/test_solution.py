@@ -7,7 +7,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.labels import read_label_rows
-from dfdc_kit.data.solution import holds_solution, read_solution, solution_for
+from dfdc_kit.data.solution import contains_solution, read_solution, solution_for
 from dfdc_kit.errors import DataError, DataMissingError
 
 CHALLENGE = challenges.load()
@@ -48,12 +48,12 @@ def test_csv_is_read_with_usage_and_extra_columns(write):
 @pytest.mark.parametrize("name", ["metadata.json", "solution.csv", "labels.csv", "solution/solution.csv"])
 def test_folder_with_one_solution_is_read(write, tmp_path, name):
     write(name, {"a.mp4": {"label": "FAKE"}} if name.endswith("json") else "filename,label\na.mp4,1\n")
-    assert holds_solution(tmp_path, CHALLENGE)
+    assert contains_solution(tmp_path, CHALLENGE)
     assert read_solution(tmp_path, CHALLENGE).labels.tolist() == [1]
 
 
 def test_folder_with_none_or_several_is_refused(write, tmp_path):
-    assert not holds_solution(tmp_path, CHALLENGE)
+    assert not contains_solution(tmp_path, CHALLENGE)
     with pytest.raises(DataMissingError, match="contains no solution"):
         read_solution(tmp_path, CHALLENGE)
     write("metadata.json", {"a.mp4": {"label": "FAKE"}})
@@ -132,8 +132,8 @@ def test_broken_csv_is_refused_with_line_numbers(write, content, message):
         ("filename,label\na.mp4,0.5\nb.mp4,0.5\n", False),
     ],
 )
-def test_holds_solution_distinguishes_solutions_from_samples_and_submissions(write, content, is_solution):
-    assert holds_solution(write("x.csv", content), CHALLENGE) == is_solution
+def test_contains_solution_distinguishes_solutions_from_samples_and_submissions(write, content, is_solution):
+    assert contains_solution(write("x.csv", content), CHALLENGE) == is_solution
 
 
 def test_sample_submission_is_refused_as_solution(sample, dfdc, tmp_path):

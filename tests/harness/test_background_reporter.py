@@ -1,4 +1,4 @@
-"""A slow listener never delays a run, and is told how much output it missed."""
+"""A slow listener never delays a run, and gets a note of how much output it missed."""
 
 import threading
 

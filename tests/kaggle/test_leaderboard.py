@@ -55,7 +55,7 @@ def test_leaderboard_reads_every_page_and_saves_a_copy(ask, kaggle_server, cache
 
 
 def test_leaderboard_leaves_the_data_archive_alone(ask, kaggle_server, tmp_path, monkeypatch):
-    """The client's own download writes <competition>.zip, wherever it is told to."""
+    """The client's own download writes <competition>.zip, into the folder it is given."""
     monkeypatch.chdir(tmp_path)
     bundle = tmp_path / f"{CHALLENGE.slug}.zip"
     bundle.write_bytes(b"4 GB of videos")

@@ -133,7 +133,7 @@ def test_archive_of_another_part_is_refused(server, fetch_parts, tmp_path):
     server.world.parts["dfdc_train_part_03.zip"] = zipped(part(4))
     done = fetch_parts("3")
     assert done.returncode == 3
-    assert "holds dfdc_train_part_04.zip, expected dfdc_train_part_03.zip" in done.stderr
+    assert "contains dfdc_train_part_04.zip, expected dfdc_train_part_03.zip" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_data_add_refuses_an_archive_of_something_else(server, dfdc_here, tmp_pa
     (tmp_path / "a.zip").write_bytes(zipped({"holiday/a.mp4": b"x"}))
     done = dfdc_here("data", "add", "a.zip")
     assert done.returncode == 3
-    assert "it holds holiday, expected a folder such as test_videos or dfdc_train_part_7" in done.stderr
+    assert "it contains holiday, expected a folder such as test_videos or dfdc_train_part_7" in done.stderr
     assert not (tmp_path / DATA / "holiday").exists()
 
 

@@ -131,7 +131,7 @@ def test_dry_run_prints_one_line_a_call_without_trailing_blanks(dfdc, code_submi
 
 
 def test_dry_run_lists_the_calls_of_a_real_run(dfdc, mine, kaggle_server):
-    """The server sees each listed call, in the same order, repetitions aside."""
+    """The server sees each listed call, in the same order, apart from repetitions."""
     plan = json.loads(dfdc("submit", mine, "--dry-run", "--json").stdout)
     assert dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK).returncode == 0
     planned = [name for call in plan["calls"] for name in call["service"].split(", ")]

@@ -1,4 +1,4 @@
-"""The local history: concurrent and killed writers, foreign files, older schemas; and the commands that use it."""
+"""The local history: concurrent and killed writers, files of other programs, older schemas, and its commands."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""The packages that a submission needs: what is told where one is missing or has another version."""
+"""The packages that a submission needs: what is reported where one is missing or has another version."""
 
 import json
 

@@ -83,7 +83,7 @@ def judge(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the ledger of reruns.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Count the result of the rerun from now on.")] = False,
     status: Annotated[
-        Path | None, typer.Option("--status", metavar="JUDGING", help="Show where each submission stands.")
+        Path | None, typer.Option("--status", metavar="JUDGING", help="Show the state of each submission.")
     ] = None,
     backend: BackendOption = "",
     require: RequireOption = "",
@@ -298,7 +298,7 @@ def judge_one(
     tasks: Annotated[
         list[str] | None, typer.Argument(metavar="KEY", help="Keys to judge; default: read from standard input.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="Noted in the result.")] = "command",
+    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="Recorded in the result.")] = "command",
     cores: Annotated[str, typer.Option("--cores", metavar="LIST", help="Cores to use, e.g. 0,1.")] = "",
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", help="Stop as for Ctrl-C when standard input ends.")

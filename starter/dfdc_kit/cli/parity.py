@@ -115,7 +115,7 @@ def _show_match(match: "OfficialScoreMatch") -> None:
     for variant in match.variants:
         out.print(f"would match: {plain(variant.name)} ({variant.value!r})", soft_wrap=True)
     if len(match.variants) > 1:
-        out.print("More than one variant fits; an official score with more digits, or of another file, tells which.")
+        out.print("More than one variant fits; an official score with more digits, or of another file, would decide.")
     if not match.variants and match.nearest is not None:
         name = match.nearest.name or "the official metric"
         out.print(f"No known variant matches. Nearest: {plain(name)}, {match.nearest.value!r}", soft_wrap=True)

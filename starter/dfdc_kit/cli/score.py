@@ -71,8 +71,8 @@ def score(
     check_exists(submission)
     loaded = load_metric(metric or challenge.metric_path)
     full = read_solution(solution, challenge)
-    truth = _matching_rows(submission, full, challenge, subset=subset)
-    expected = ExpectedRows.from_solution(truth.ids, truth.labels, f"the solution {truth.path}")
+    ground_truth = _matching_rows(submission, full, challenge, subset=subset)
+    expected = ExpectedRows.from_solution(ground_truth.ids, ground_truth.labels, f"the solution {ground_truth.path}")
     validation, table = validate(submission, challenge, expected)
     if table is None:
         if as_json:
@@ -80,20 +80,20 @@ def score(
         else:
             show_validation(validation)
         raise typer.Exit(1)
-    found = score_submission(loaded, truth, table, challenge)
-    found = with_uncertainty(found, loaded, truth, table, challenge, truth.originals)
-    constant = constant_score(loaded, truth, challenge)
-    event = of_score(submission, truth.path, found, lower_is_better=challenge.metric.lower_is_better)
+    found = score_submission(loaded, ground_truth, table, challenge)
+    found = with_uncertainty(found, loaded, ground_truth, table, challenge, ground_truth.originals)
+    constant = constant_score(loaded, ground_truth, challenge)
+    event = of_score(submission, ground_truth.path, found, lower_is_better=challenge.metric.lower_is_better)
     note_or_warn(runs, event, warn)
-    if len(truth.ids) < len(full.ids):
+    if len(ground_truth.ids) < len(full.ids):
         warn(
-            f"Scored the submission's {plural(len(truth.ids), 'row')} of the solution's {len(full.ids):,}."
+            f"Scored the submission's {plural(len(ground_truth.ids), 'row')} of the solution's {len(full.ids):,}."
             " Kaggle accepts a submission with all rows only."
         )
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
-    for note in truth.notes:
-        out.print(f"[dim]note:[/] {plain(str(truth.path))}: {plain(note)}", soft_wrap=True)
+    for note in ground_truth.notes:
+        out.print(f"[dim]note:[/] {plain(str(ground_truth.path))}: {plain(note)}", soft_wrap=True)
     show_violations(validation.violations)
     if validation.violations:
         out.print()

@@ -76,12 +76,12 @@ def validate(
 
 
 def _expected(path: Path, challenge: "Challenge") -> "ExpectedRows":
-    from dfdc_kit.data.solution import holds_solution, read_solution
+    from dfdc_kit.data.solution import contains_solution, read_solution
     from dfdc_kit.files import translate_read_errors
     from dfdc_kit.submission.expected_rows import ExpectedRows
 
     with translate_read_errors():
-        is_solution = path.exists() and holds_solution(path, challenge)
+        is_solution = path.exists() and contains_solution(path, challenge)
     if is_solution:
         solution = read_solution(path, challenge)
         return ExpectedRows.from_solution(solution.ids, solution.labels, f"the solution {solution.path}")

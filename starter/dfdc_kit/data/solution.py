@@ -82,7 +82,7 @@ def find_solution(path: Path, challenge: Challenge) -> Path:
     return found[0]
 
 
-def holds_solution(path: Path, challenge: Challenge) -> bool:
+def contains_solution(path: Path, challenge: Challenge) -> bool:
     """Whether `path` has labels, rather than only the rows that a submission must have.
 
     True for a folder with a solution in it, a JSON file, and a CSV with a column Usage, without the official columns,

@@ -49,7 +49,7 @@ def _check_hidden_files(request: RunRequest, runs: Path) -> None:
     for what, path in (("Data folder", request.dataset.folder), ("Folder of runs", runs)):
         if path.resolve() in {root.resolve() for root in program_roots()}:
             raise UsageError(
-                f"{what} {path} also holds the programs of the system or of Python, which a submission may read.",
+                f"{what} {path} also contains the programs of the system or of Python, which a submission may read.",
                 hint="Move it to a folder of its own.",
             )
 

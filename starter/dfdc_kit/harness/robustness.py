@@ -52,7 +52,7 @@ def robustness(
     on_step: Callable[[str, int], None] = lambda *_: None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> RobustnessReport:
-    """Run on clean videos, then on copies degraded by each of `kinds`; `runs`/<id> holds reports, page and runs.
+    """Run on clean videos, then on copies degraded by each of `kinds`; `runs`/<id> contains reports, page and runs.
 
     videos: how many of the data set's videos, drawn at random by `seed`; None: all. `on_step(kind, videos)` announces
     each run. Raises UsageError without labels, MetricError for a metric without losses of rows, and what runs raise.

@@ -49,7 +49,7 @@ def run(
     listener: RunListener,
     warn: Callable[[str], None] | None = None,
 ) -> RunReport:
-    """Run a code submission and judge it; `runs`/<run id> holds its log, CSV and `run.json` afterwards.
+    """Run a code submission and judge it; `runs`/<run id> contains its log, CSV and `run.json` afterwards.
 
     The page `report.html` and a row in the history of `runs` are written if `warn` is given, which gets a sentence
     where that fails; a rehearsal's trials have neither. Raises KitError where data, machine or harness are at fault,

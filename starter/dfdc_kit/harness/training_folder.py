@@ -1,4 +1,4 @@
-"""The training folder as a run sees it: as on Kaggle, without anything that tells the labels of the scored videos."""
+"""The training folder as a run sees it: as on Kaggle, without anything that reveals the labels of the scored videos."""
 
 from collections.abc import Iterable
 from pathlib import Path

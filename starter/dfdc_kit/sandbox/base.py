@@ -20,9 +20,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     command: list[str | Path]
     environment: dict[str, str | Path]  # the complete environment: no variable of ours is inherited
-    stage: Path  # holds read-only input and sources, and the two folders below
+    stage: Path  # contains read-only input and sources, and the two folders below
     working: Path  # the current directory, and the only folder whose content is kept
-    temporary: Path  # for temporary files, not kept; holds the folders of WRITABLE
+    temporary: Path  # for temporary files, not kept; contains the folders of WRITABLE
     hidden: tuple[Path, ...] = ()  # what it must not read, wherever that is: labels, home, credentials
     mounts: dict[Path, Path] = {}  # path below `stage` -> file or folder that is mounted there, read-only
     log: Path  # receives standard output and standard error, interleaved, up to `Limits.log_bytes`

@@ -36,7 +36,7 @@ def python_prefixes() -> set[Path]:
 def package_folders() -> list[Path]:
     """Folders (or zip files) on sys.path outside the prefixes: user site, PYTHONPATH, targets of .pth files.
 
-    Left out are those that show more than packages: this kit, the current directory, home, and whatever holds these.
+    Left out are those that show more than packages: this kit, the current directory, home, and whatever contains these.
     """
     known = [base.resolve() for base in (*python_prefixes(), *map(Path, SYSTEM))]
     private = [Path.cwd().resolve(), _home(), *([] if ROOT == PACKAGE else [ROOT])]  # of a wheel, `mount_plan` hides it
@@ -102,10 +102,10 @@ def system_mounts(hidden: Iterable[Path] = ()) -> Iterator[Mount]:
 
 
 def mount_plan(hidden: Iterable[Path]) -> list[tuple[Path, bool]]:
-    """Which paths to show (True) and to cover (False), parents first; each holds for all below it, up to the next.
+    """Which paths to show (True) and to cover (False), parents first; each applies to all below it, up to the next.
 
     Shown are the `program_roots`, without `hidden` (files and folders) and without this kit: the hosted machine does
-    not have it, and it holds labels. A root itself is never covered.
+    not have it, and it contains labels. A root itself is never covered.
     """
     roots = program_roots()
     marks = dict.fromkeys(roots, True)
@@ -125,7 +125,7 @@ def mount_plan(hidden: Iterable[Path]) -> list[tuple[Path, bool]]:
 def readable_paths(hidden: Iterable[Path]) -> tuple[list[str], list[str]]:
     """The paths below which a job may read, and the folders of which it may only list the names.
 
-    A Landlock rule holds for everything below a path, without exceptions: where something below a root is hidden, its
+    A Landlock rule applies to everything below a path, without exceptions: where something below a root is hidden, its
     siblings are named one by one.
     """
     read, list_only = [*(f"/etc/{name}" for name in ETC_FILES), *SYS_FOLDERS], []

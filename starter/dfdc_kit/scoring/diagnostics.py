@@ -78,7 +78,7 @@ def describe(measures: SecondaryMeasures) -> list[str]:
     found = [", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)]
     if weighted := measures.ln_weighted_precision:
         values = ", ".join(f"{value:.3f}" for value in weighted.values())
-        found.append(f"ln(wP) {values} at recall {', '.join(weighted)}")
+        found.append(f"ln(wP) {values} (recall {', '.join(weighted)})")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A little noise, so that nobody can probe the truth."""
+"""A little noise, so that nobody can probe the solution."""
 
 from pathlib import Path
 

@@ -66,7 +66,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RehearsalStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the rehearsal; `folder` holds its `run.json`."""
+    """One run of the rehearsal; `folder` contains its `run.json`."""
 
     what: str
     folder: str  # relative to the rehearsal's

@@ -85,7 +85,7 @@ def rehearse(
 ) -> RehearsalReport:
     """Rehearse a code submission and add one row to the history of `runs`.
 
-    Afterwards `runs`/<rehearsal id> holds `rehearsal.json`, the hard inputs and all runs. `on_step(what, videos,
+    Afterwards `runs`/<rehearsal id> contains `rehearsal.json`, the hard inputs and all runs. `on_step(what, videos,
     limit_s)` announces each run; `warn` is called if the history cannot be written. Raises KitError where data,
     machine or harness are at fault.
     """

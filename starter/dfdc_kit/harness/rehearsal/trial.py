@@ -178,7 +178,7 @@ def renamed(videos: list[TrialVideo], seed: int, *, shuffled: bool = False) -> d
 def _linked(videos: dict[str, TrialVideo], folder: Path, training: Path | None) -> Iterator[Dataset]:
     """The videos under their new names, as hard links or else as copies; removed afterwards.
 
-    The submission never sees these links: its stage holds copies.
+    The submission never sees these links: its stage has copies.
     """
     with TemporaryDirectory(prefix=".videos-", dir=folder) as temporary:
         linked: dict[Path, Path] = {}  # an original -> its first link or copy: on another disk one copy is enough

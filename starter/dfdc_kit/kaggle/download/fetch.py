@@ -155,7 +155,7 @@ class _Transfer:
                 return fetched
 
     def _receive(self) -> bool:
-        """Ask for the missing bytes and append them. True if the final name already holds this very object."""
+        """Ask for the missing bytes and append them. True if the final file is this object already."""
         have = self.partial.have_bytes
         headers = {"Range": f"bytes={have}-", "If-Range": self.partial.identity.validator} if have else {}  # type: ignore[union-attr]
         self.link = self.link or self.request.link()
@@ -248,7 +248,7 @@ class _Transfer:
         )
 
     def _is_here(self, identity: Identity) -> bool:
-        """Whether the final name holds this very object, left by a run that was killed before it was recorded."""
+        """Whether the final file is this object already, left by a run that was killed before it was recorded."""
         path = self.request.path
         if not identity.digest or not path.is_file() or path.stat().st_size != identity.size_bytes:
             return False

@@ -70,7 +70,7 @@ def ingest_archive(
     check_exists(archive)
     name = _kaggle_name(archive, challenge)
     if expected and name != expected:
-        raise DataError(f"{archive} holds {name}, expected {expected}.", command=f"rm {archive}")
+        raise DataError(f"{archive} contains {name}, expected {expected}.", command=f"rm {archive}")
     entries = unpack_with_progress(archive, folder, progress, name, undouble=True)
     problem = next(filter(None, (incomplete(folder / top, challenge) for top in _tops(entries))), "")
     size = archive.stat().st_size
@@ -164,7 +164,7 @@ def _kaggle_name(archive: Path, challenge: Challenge) -> str:
         return f"{challenge.slug}.zip"
     seen = ", ".join(sorted(tops)[:3]) or "nothing"
     known = " or ".join(filter(None, [layout.test_videos, pattern.format(7)]))
-    message = f"{archive} is not an archive of this challenge: it holds {seen}, expected a folder such as {known}."
+    message = f"{archive} is not an archive of this challenge: it contains {seen}, expected a folder such as {known}."
     raise DataError(message, hint="For the list of archives, see the parts:", command="dfdc download parts --help")
 
 
@@ -244,7 +244,7 @@ def _checked(archive: Path, file: zipfile.ZipFile, undouble: bool) -> list[zipfi
     listed = [member for member in file.infolist() if JUNK.isdisjoint(PurePosixPath(member.orig_filename).parts)]
     for member in listed:
         if problem := _problem(member):
-            message = f"{archive} is refused, nothing was unpacked: it holds {member.filename!r}, {problem}."
+            message = f"{archive} is refused, nothing was unpacked: it contains {member.filename!r}, {problem}."
             raise DataError(message, hint="Download the archive from its own page; do not trust this one.")
     files = [member for member in listed if not member.is_dir()]
     for member in files:
@@ -280,7 +280,7 @@ def _check_names(archive: Path, files: list[zipfile.ZipInfo]) -> None:
     names: set[str] = set()
     for member in files:
         if member.filename in names:
-            raise DataError(f"{archive} is refused: it holds {member.filename!r} twice.", hint=AGAIN)
+            raise DataError(f"{archive} is refused: it contains {member.filename!r} twice.", hint=AGAIN)
         names.add(member.filename)
     for name in names:
         for above in PurePosixPath(name).parents:

@@ -84,7 +84,7 @@ def plan_parts(
 ) -> PartsPlan:
     """Compare the parts `numbers` with `folder`; with `deep`, digest every file. `url` overrides the pattern.
 
-    The disk must hold what is unpacked and, beside it, one archive for each of `jobs`. Before the server has said how
+    The disk needs space for what is unpacked and for one archive for each of `jobs`. Before the server has said how
     large they are, parts count with their average size; those of another `url` count nothing.
     """
     parts = parts_of(challenge)

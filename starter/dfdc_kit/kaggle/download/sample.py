@@ -226,7 +226,7 @@ def _unpack_single(path: Path, name: str) -> Entry:
     file_name = name.rpartition("/")[2]
     packed = [member.filename for member in members(path)]
     if packed != [file_name]:
-        raise DataError(f"{path} holds {', '.join(packed[:3])}, expected only {file_name}.", command=f"rm {path}")
+        raise DataError(f"{path} contains {', '.join(packed[:3])}, expected only {file_name}.", command=f"rm {path}")
     entry = unpack(path, path.parent)[0]
     path.unlink()
     return Entry(name=name, size_bytes=entry.size_bytes, digest=entry.digest)
