@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from dfdc_kit import challenge as challenges
+from dfdc_kit import profiles
 from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import DataError
 from dfdc_kit.harness.judge import judge, rejudge
@@ -218,3 +219,22 @@ def test_run_whose_solution_is_missing_keeps_its_verdict_and_says_what_was_not_r
 def test_report_of_schema_3_is_judged_again(tmp_path):
     (tmp_path / "run.json").write_bytes((CASES / "schema-3-timeout.json").read_bytes())
     assert rejudge(tmp_path).differences == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "fix"),
+    [
+        (["main.py: error: the following arguments are required: --weights"], 'entry_point = "PROGRAM.py --weights'),
+        (["x: error: unrecognized arguments: -f /tmp/kernel.json", "SystemExit: 2"], "parse_args([])"),
+        (["OSError: [Errno 30] Read-only file system: 'submission.csv'"], "write to /kaggle/working"),
+        (["OSError: [Errno 30] Read-only file system: '/kaggle/src/a.csv'"], "write to /kaggle/working"),
+        (["PermissionError: [Errno 13] Permission denied: '/x/stage/kaggle/src/a.csv'"], "write to /kaggle/working"),
+        (["SyntaxError: Non-UTF-8 code starting with '\\xe9' in file main.py on line 1"], "as UTF-8"),
+    ],
+)
+def test_fix_fits_the_error_at_the_end_of_the_log(lines, fix):
+    saved = load(Path(__file__).parents[1] / "cases" / "reports" / "schema-3-exception.json")
+    seen = structs.replace(saved.observation, last_output=["Traceback (most recent call last):", *lines])
+    judgement = judge(seen, saved.scoring, challenges.load(), profiles.load())
+    assert judgement.verdict is Verdict.EXCEPTION
+    assert fix in judgement.fix

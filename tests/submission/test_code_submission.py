@@ -67,6 +67,21 @@ def test_folder_with_several_programs_and_no_main_lists_them(folder):
     assert "entry_point" in caught.value.hint
 
 
+def test_hint_names_the_program_that_is_meant_to_be_started(folder):
+    (folder / "main.py").rename(folder / "kernel_utils.py")
+    (folder / "predict_folder.py").write_text("if __name__ == '__main__':\n    pass\n")
+    with pytest.raises(SubmissionError) as caught:
+        read_code_submission(folder)
+    assert 'entry_point = "predict_folder.py ARGUMENTS"' in caught.value.hint
+
+
+def test_programs_in_subfolders_are_candidates_of_a_folder_without_programs(folder):
+    (folder / "src").mkdir()
+    (folder / "main.py").rename(folder / "src" / "main.py")
+    with pytest.raises(SubmissionError, match=r"Candidates: src/main\.py"):
+        read_code_submission(folder)
+
+
 def test_folder_without_a_program_is_refused(folder):
     (folder / "main.py").unlink()
     with pytest.raises(SubmissionError, match=r"contains no program"):

@@ -171,3 +171,9 @@ def test_modules_of_the_standard_library_and_of_installed_distributions_are_inst
     assert is_installed("numpy.linalg")
     assert is_installed("sklearn")
     assert not is_installed("no_such_module_at_all")
+
+
+def test_module_of_kaggles_images_only_cannot_be_installed():
+    found = explain_missing_module("kaggle_secrets", None)
+    assert (found.place, found.command) == (Place.HOSTED_IMAGE, "")
+    assert "no internet" in found.sentence

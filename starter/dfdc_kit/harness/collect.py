@@ -28,7 +28,7 @@ def collect(source: Path, target: Path, limit_bytes: int) -> str:
 
 
 def csv_files(folder: Path, wanted: str, most: int = 5) -> list[str]:
-    """Files in `folder` that may have been meant as the submission file: .csv in any case, or its name without it."""
+    """Files in `folder` that may have been meant as the submission file: .csv in any case, or its name before it."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(folders)[:100] if len(Path(root).relative_to(folder).parts) < 3 else []
@@ -36,7 +36,7 @@ def csv_files(folder: Path, wanted: str, most: int = 5) -> list[str]:
         found += [
             str(Path(root, name).relative_to(folder))
             for name in sorted(names)
-            if name.casefold().endswith((".csv", ".csv.gz", ".csv.zip")) or name.casefold() == stem
+            if name.casefold().endswith((".csv", ".csv.gz", ".csv.zip")) or name.casefold().partition(".")[0] == stem
         ]
     return [name.encode("utf-8", "backslashreplace").decode() for name in found if name != FALLBACKS][:most]
 

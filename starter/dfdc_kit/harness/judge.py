@@ -35,6 +35,10 @@ NO_INTERNET = re.compile(
     re.IGNORECASE,
 )
 FASTER = "Use fewer frames per video, larger batches, or a smaller model."
+OWN_FILE = (
+    "{name} is in the submission's folder, but the program starts in /kaggle/working: find it by "
+    "Path(__file__).parent; for a module, put that folder on sys.path, with an absolute path."
+)
 MODULE_BESIDE = (
     "{name} is next to the file that was run, but a single .py or .ipynb file is run without the files beside it: "
     "submit the whole folder, with a submission.toml whose entry_point names the program."
@@ -168,11 +172,18 @@ def _exception_fix(seen: Observation, profile: Profile) -> str:
     """What to do about the exception that a program ended with."""
     exception, last_line = failure_reason(seen.last_output)
     hosted = hosted_packages(profile)
+    text = "\n".join(seen.last_output)
+    if required := re.search(r"error: the following arguments are required: (.*)", text):
+        return f'Give it the arguments, in submission.toml: entry_point = "PROGRAM.py {required[1]} ..."'
+    if "unrecognized arguments: -f" in text:
+        return "In a notebook, sys.argv has the arguments of the kernel: use parse_args([]) or parse_known_args()."
     if not exception:
         return "No traceback; see the end of log.txt."
+    if seen.own_file:
+        return OWN_FILE.format(name=seen.own_file)
     if seen.module_beside:
         return MODULE_BESIDE.format(name=seen.module_beside)
-    offline = NO_INTERNET.search("\n".join(seen.last_output)) is not None
+    offline = NO_INTERNET.search(text) is not None
     if seen.missing_modules:
         found = explained_modules(seen, hosted)
         first = "There is no internet in the rerun." if offline else ""
@@ -185,6 +196,10 @@ def _exception_fix(seen: Observation, profile: Profile) -> str:
         return removed.sentence
     if "/kaggle/input" in exception and ("Read-only" in exception or "PermissionError" in exception):
         return "Input is read-only, on Kaggle too: write to the current directory, /kaggle/temp or /tmp."
+    if re.search(r"Read-only file system: '[^/]|(?:Read-only|PermissionError).*/kaggle/src/", exception):
+        return "It writes into a folder that is read-only: write to /kaggle/working, where it starts."
+    if "Non-UTF-8 code" in exception or ("codec can't decode" in exception and "SyntaxError" in exception):
+        return "Save the program as UTF-8."
     if last_line:
         return "See the end of log.txt: the traceback, and the output after it."
     return "The traceback is at the end of log.txt."

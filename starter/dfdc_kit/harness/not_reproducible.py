@@ -9,6 +9,7 @@ from dfdc_kit.harness.log_parser import failure_reason
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import Observation
 from dfdc_kit.submission.packages import (
+    CATCH_IMPORT_ERROR,
     HostedPackages,
     MissingModule,
     Place,
@@ -62,7 +63,7 @@ def environment_cause(seen: Observation, challenge: Challenge, profile: Profile)
 
 def explained_modules(seen: Observation, hosted: HostedPackages | None) -> list[MissingModule]:
     """What to do about each module that could not be imported."""
-    folders = [f"/kaggle/input/{path}" for path in seen.unmounted_inputs]
+    folders = list(dict.fromkeys(f"/kaggle/input/{_folder(path)}" for path in seen.unmounted_inputs))
     return [explain_missing_module(module, hosted, folders) for module in seen.missing_modules]
 
 
@@ -74,9 +75,10 @@ def _missing_modules(seen: Observation, hosted: HostedPackages | None) -> Cause 
     if all(one.place is Place.OWN_FILE for one in found) and not seen.unmounted_inputs:
         return None
     commands = [one.command.removeprefix("pip install ") for one in found if one.place is Place.HOSTED_IMAGE]
+    commands = [name for name in commands if name]
     attach = [one.sentence for one in found if one.place is Place.OWN_FILE]
     install = f"Install: pip install {' '.join(dict.fromkeys(commands))}" if commands else ""
-    return Cause(" ".join(one.sentence for one in found), install or " ".join(attach))
+    return Cause(" ".join(one.sentence for one in found), install or " ".join(attach) or CATCH_IMPORT_ERROR)
 
 
 def _gpu(seen: Observation, profile: Profile, text: str) -> Cause | None:
@@ -120,6 +122,13 @@ def how_to_mount(paths: list[str], competition: str) -> str:
     return " ".join(parts)
 
 
+def _folder(path: str) -> str:
+    """The folder of a data set (or competition) that holds a path below /kaggle/input."""
+    parts = path.split("/")
+    depth = {"competitions": 2, "datasets": 3, "notebooks": 3, "models": 3}.get(parts[0], 1)
+    return "/".join(parts[:depth])
+
+
 def _slug(path: str) -> str:
     """The data set (or competition) of a path below /kaggle/input."""
     parts = path.split("/")
@@ -152,7 +161,7 @@ def _closed_file(exception: str, text: str) -> Cause | None:
     if "out of pty devices" in text:
         return Cause("This sandbox has no pseudo-terminals; Kaggle has.", "Use another backend: dfdc doctor")
     path = QUOTED_PATH.search(exception)
-    if path is None or path[1].startswith("/kaggle/input"):  # read-only there, too
+    if path is None or re.search(r"/kaggle/(?:input|src)/", path[1]):  # read-only there, too
         return None
     if "Read-only file system" in exception or "PermissionError" in exception:
         writable = path[1].startswith(WRITABLE_HOSTED)

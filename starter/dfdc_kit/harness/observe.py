@@ -1,6 +1,7 @@
 """Run a staged submission, watch it, and collect its files: everything that is observed of a run."""
 
 import os
+import posixpath
 import queue
 import re
 import sys
@@ -140,11 +141,11 @@ def observe(
     last_output = last_lines(folder / LOG)
     submission = request.submission
     program = read_program(submission.folder, submission.program, alone=submission.alone)
-    unmounted, unshown = _missing_inputs(program, staged, last_output, shows_paths=can_mount)
+    unmounted, unshown = _missing_inputs(submission, program, staged, last_output, shows_paths=can_mount)
     failed = outcome.exit_code != 0
     same_python = not backend.uses_image
     imports = _failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
-    others = [] if csv_status == "collected" else csv_files(staged.working, request.challenge.submission.name)
+    others = [] if csv_status == "collected" else _other_csv_files(staged, request.challenge.submission.name)
     validation, table = (
         validate(folder / CSV, request.challenge, expected) if csv_status == "collected" else (None, None)
     )
@@ -234,15 +235,27 @@ def input_paths(texts: Iterable[str]) -> set[str]:
     return found
 
 
+def _other_csv_files(staged: Staged, wanted: str) -> list[str]:
+    """Files that may have been meant as the submission file: in the working folder, and by name in other folders."""
+    found = csv_files(staged.working, wanted)
+    for folder, shown in (("tmp", "/tmp"), ("home", "~"), ("kaggle/temp", "/kaggle/temp")):  # noqa: S108
+        names = csv_files(staged.temporary / folder, wanted)
+        found += [f"{shown}/{name}" for name in names if name.rpartition("/")[2].casefold().startswith("sub")]
+    return found
+
+
 def _missing_inputs(
-    program: Program, staged: Staged, last_output: list[str], *, shows_paths: bool
+    submission: CodeSubmission, program: Program, staged: Staged, last_output: list[str], *, shows_paths: bool
 ) -> tuple[list[str], list[str]]:
-    """Paths below /kaggle/input that code or log name, or that Python looked for: those that are not mounted; and those
-    that are, but that this sandbox does not show under that name (`shows_paths` False).
+    """Paths below /kaggle/input that the submission attaches, that code or log name, or that Python looked for: those
+    that are not mounted; and those that are, but that this sandbox does not show there (`shows_paths` False).
     """
     logged = input_paths(last_output) | _looked_for(staged)
-    source = [text for text, _ in (*program.texts, *program.commands)]
-    missing = {path for path in logged | input_paths(source) if staged.lacks(path)}
+    commands = [text for text, _ in program.commands]
+    texts = [text for text, _ in program.texts if text not in commands]
+    named = input_paths([*texts, *(word for command in commands for word in command.split())])
+    attached = {one.mount_points[-1] for one in submission.settings.inputs}
+    missing = {path for path in logged | named | attached if staged.lacks(path)}
     longest = {path for path in missing if not any(other.startswith(f"{path}/") for other in missing)}
     return sorted(longest), [] if shows_paths else sorted(logged - missing)
 
@@ -260,16 +273,31 @@ def _failed_imports(
     """What explains the failure of a program, as fields of an Observation: all modules that it imports and that are
     missing, and the versions of the packages that are not. same_python: it ran with the packages of this Python.
     """
+    exception = failure_reason(last_output).exception
     found: dict[str, Any] = {"package_versions": installed_versions() if same_python else {}}
-    first = MISSING_MODULE.search(failure_reason(last_output).exception)
-    if first is None:
-        return found
+    first = MISSING_MODULE.search(exception)
+    own_file = _own_file(submission, exception, first[1].partition(".")[0] if first else "")
+    if first is None or own_file:
+        return {**found, "own_file": own_file}
     names = {first[1].partition(".")[0]}
     if same_python:  # all at once, not only the first
         imported = {one.module.partition(".")[0] for one in program.imports if not one.optional}
         names |= {name for name in imported - program.local_modules if not is_installed(name)}
     neighbours = [path for name in sorted(names) if (path := _beside(submission, name))]
     return {**found, "missing_modules": sorted(names), "module_beside": neighbours[0].name if neighbours else ""}
+
+
+def _own_file(submission: CodeSubmission, exception: str, module: str) -> str:
+    """The file of the submission that a failed program looked for in another folder; `module`: that it imported."""
+    if submission.alone:
+        return ""
+    files = [path.relative_to(submission.folder).as_posix() for path in submission.files()]
+    if module:
+        wanted = (f"{module}.py", f"{module}/__init__.py")
+        return next((name for name in files if any(f"/{name}".endswith(f"/{one}") for one in wanted)), "")
+    path = re.search(r"No such file or directory: '([^'/][^']*)'", exception)
+    name = posixpath.normpath(path[1]) if path else ""
+    return name if name in files else ""
 
 
 def _beside(submission: CodeSubmission, module: str) -> Path | None:

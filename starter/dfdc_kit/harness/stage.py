@@ -172,8 +172,7 @@ class Staged:
     def _attach(self, attached: AttachedInput, submission: Path, *, can_mount: bool) -> None:
         """One attached input, at each of its paths; nothing where its folder is not known here."""
         folder = attached.folder(submission)
-        if folder is None:
-            self.notes.append(f"{attached.slug} is attached, but its folder is not known here")
+        if folder is None:  # reported as an input that is not mounted
             return
         target = self.inputs / attached.mount_points[0]
         target.mkdir(parents=True)

@@ -164,8 +164,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     hidden_inputs: list[str] = []  # such paths that are mounted, but that this sandbox cannot show under that name
     missing_modules: list[str] = []  # of a failed run: modules that it imports and that are not installed here
     module_beside: str = ""  # such a module that is a file next to a submission of one file
+    own_file: str = ""  # of a failed run: a file of the submission that it looked for in another folder
     package_versions: dict[str, str] = {}  # of a failed run: all installed distributions
-    other_csv_files: list[str] = []  # files like a CSV in the working folder, where none was collected
+    other_csv_files: list[str] = []  # files like a CSV in writable folders, where none was collected
 
 
 class Scoring(msgspec.Struct, frozen=True, kw_only=True):

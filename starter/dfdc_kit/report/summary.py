@@ -314,7 +314,7 @@ def _warning_texts(report: RunReport) -> Iterator[str]:
             yield violation.message
     if seen.unmounted_inputs:
         paths = join_names(f"/kaggle/input/{path}" for path in seen.unmounted_inputs)
-        yield f"Not mounted, but named in the code or the log: {paths}"
+        yield f"Not mounted, but attached, named or looked for: {paths}"
     yield from seen.staging_notes
     if report.unmet_requirements:
         yield f"Required packages missing or of another version: {', '.join(report.unmet_requirements)}"

@@ -94,7 +94,7 @@ def _writes_index(call: Call) -> bool:
 
 
 def _columns(context: CheckContext) -> dict[str, list[str]]:
-    """The columns of data frames that get them last by DataFrame(columns=[...]), x.columns = [...]."""
+    """The columns of data frames whose last assignment is DataFrame(columns=[...]), x.columns = [...]."""
     found: dict[str, list[list[str]]] = {}
     for _, node in context.program.walk(ast.Assign):
         name, value = ast.unparse(node.targets[0]), node.value

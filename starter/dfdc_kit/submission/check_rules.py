@@ -10,6 +10,7 @@ from dfdc_kit.submission.check import CheckContext, CodeFinding, Level, OnKaggle
 from dfdc_kit.submission.check_files import FILE_RULES, is_mounted, shorten, slugs_in
 from dfdc_kit.submission.check_output import OUTPUT_RULES
 from dfdc_kit.submission.packages import (
+    CATCH_IMPORT_ERROR,
     MissingModule,
     Place,
     canonical,
@@ -100,7 +101,8 @@ def _missing(found: MissingModule, where: Where, level: Level) -> CodeFinding:
         Place.NEEDS_WHEEL: OnKaggle.FAILS,
         Place.OWN_FILE: OnKaggle.DEPENDS,
     }[found.place]
-    fix = found.command or "Attach the data set: --input SLUG=FOLDER"
+    kaggle_only = found.place is Place.HOSTED_IMAGE
+    fix = found.command or (CATCH_IMPORT_ERROR if kaggle_only else "Attach the data set: --input SLUG=FOLDER")
     return make_finding(f"import-{found.place.value}", level, where, found.sentence, fix, on_kaggle)
 
 

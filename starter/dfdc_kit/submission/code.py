@@ -143,14 +143,26 @@ def find_entry_point(folder: Path, metadata: Mapping[str, Any]) -> str:
     if len(programs) == 1:
         return shlex.quote(programs[0])
     if not programs:
+        below = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.suffix in RUNNABLE)
+        if below:
+            raise SubmissionError(
+                f"{folder} itself contains no program. Candidates: {join_names(below[:10])}",
+                hint=_entry_point_hint(folder, below[0]),
+            )
         raise SubmissionError(
             f"{folder} contains no program (.py) and no notebook (.ipynb).",
             hint="Name the right folder, or start a submission: dfdc new my-detector",
         )
+    starts = [name for name in programs if "__main__" in (folder / name).read_text("utf-8", "replace")]
     raise SubmissionError(
         f"{folder} has no main.py. Candidates: {join_names(programs)}",
-        hint=f'Run one of them (dfdc run {folder / programs[0]}), or name it in {SETTINGS_FILE}: entry_point = "..."',
+        hint=_entry_point_hint(folder, f"{(starts or programs)[0]} ARGUMENTS"),
     )
+
+
+def _entry_point_hint(folder: Path, entry_point: str) -> str:
+    name = json.dumps(folder.resolve().name, ensure_ascii=False)
+    return f'Write {SETTINGS_FILE} with two lines: name = {name} and entry_point = "{entry_point}"'
 
 
 def _settings(folder: Path) -> SubmissionSettings:

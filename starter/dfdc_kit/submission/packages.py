@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 NOT_INSTALLED = "not installed"
+CATCH_IMPORT_ERROR = "Import it inside try: ... except ImportError: ..."
 
 
 class HostedPackages(Settings, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class KnownPackages(Settings, frozen=True, kw_only=True):
     """What is known about public packages: packages.toml."""
 
     public: list[str]
+    kaggle_only: list[str]
     distributions: dict[str, str]
     removed: list[Removed]
 
@@ -125,6 +127,9 @@ def explain_missing_module(
     `search_paths`: folders below /kaggle/input that the program adds to sys.path or installs from and that are not
     mounted: a module that no package is known for comes from there.
     """
+    if module.partition(".")[0] in _known().kaggle_only:
+        sentence = f"{module} is part of Kaggle's images only, and of no use in the rerun, which has no internet."
+        return MissingModule(module, Place.HOSTED_IMAGE, sentence)
     distribution = distribution_of(module)
     version = (hosted.packages if hosted else {}).get(distribution)
     if hosted and version is not None:

@@ -35,6 +35,7 @@ CELL_MAGIC = re.compile(r"^%%[A-Za-z]", re.MULTILINE)
 LANGUAGES = {"ir": "R", "xr": "R", "octave": "Octave", "bash": "bash"}  # of kernels, where a notebook names none
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 NO_INPUT = "raw_input was called, but this frontend does not support input requests."  # as a Jupyter kernel says it
+KERNEL_ARGUMENTS = ["ipykernel_launcher.py", "-f", "/tmp/kernel.json", "--HistoryManager.hist_file=:memory:"]  # noqa: S108
 DONE = b"."
 
 
@@ -250,6 +251,8 @@ def main(path: Path) -> int:
     beside = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(beside)  # of programs that cells start
     sys.argv = sys.argv[1:]
+    if path.suffix == ".ipynb" and len(sys.argv) == 1:
+        sys.argv = KERNEL_ARGUMENTS
     if needs_ipython(path):
         sys.path[:0] = ["", folder]
         return guard(lambda: run_ipython(path))

@@ -1,0 +1,3 @@
+"""Imports a module of a data set that Kaggle attaches."""
+
+import face_helpers_of_mine  # noqa: F401
