@@ -142,10 +142,10 @@ def test_links_resolve(page):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_a_short_summary_and_examples(name):
-    """At 80 columns `dfdc --help` has 63 for a summary; examples and text are not wrapped."""
+    """At 80 columns `dfdc --help` has 53 for a summary, that of a group 63; examples and text are not wrapped."""
     text = inspect.cleandoc(COMMANDS[name].help)
     summary = text.split("\n\n")[0]
-    assert len(summary) <= 63, summary
+    assert len(summary) <= (63 if name.count(" ") > 1 else 53), summary
     assert summary.endswith(".")
     examples = text.partition("Examples:\n\n")[2].splitlines()
     assert examples
