@@ -1,6 +1,6 @@
 """Does the 90 % interval hold the true total, and how wide is it? Programs of known cost, from 5 % of 4,000 videos.
 
-Two laws of cost, each under five conditions, are checked in every test run, with fixed seeds. The table of harder laws
+Two laws of cost, each under six conditions, are checked in every test run, with fixed seeds. The table of harder laws
 and of fewer videos: pytest tests/benchmarks/test_projection_coverage.py --benchmark-only -s
 """
 
@@ -74,8 +74,8 @@ CONDITIONS = {
     "sorted by size": Condition(mixed=True, order="rising"),
     "largest first": Condition(mixed=True, order="falling"),
     "load comes and goes": Condition(load=1.5),
+    "mixed sizes, load": Condition(mixed=True, load=1.5),
 }
-BOTH = {"mixed sizes, load": Condition(mixed=True, load=1.5)}
 
 
 def simulate(costs: np.ndarray, processes: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -103,7 +103,7 @@ def one_run(
     law: Law, processes: int, condition: Condition, part: int, leaks: bool, seed: int
 ) -> tuple[Projection, float]:
     """The projection from `part` videos, and the true total in seconds."""
-    random = np.random.default_rng([20191211, seed])
+    random = np.random.default_rng([2026, seed])  # the constants of the projection were chosen on other seeds
     sizes = random.choice(PIXELS, VIDEOS) if condition.mixed else np.ones(VIDEOS)
     if condition.order != "random":
         sizes[:part] = np.sort(sizes[:part])[:: 1 if condition.order == "rising" else -1]
@@ -150,12 +150,10 @@ def test_table(benchmark):
 
     def table() -> list[str]:
         rows = []
-        cases = [(name, condition) for name in LAWS for condition in CONDITIONS | BOTH] + [
-            (name, "") for name in HARDER
-        ]
+        cases = [(name, condition) for name in LAWS for condition in CONDITIONS] + [(name, "") for name in HARDER]
         for name, condition in cases:
             law, processes = (LAWS | HARDER)[name]
-            found = [coverage(law, processes, (CONDITIONS | BOTH)[condition], part) for part in (PART, 64)]
+            found = [coverage(law, processes, CONDITIONS[condition], part) for part in (PART, 64)]
             label = ", ".join(filter(None, (name, condition)))
             rows.append(f"| {label} | " + " | ".join(f"{share:.0%}, {factor:.2f}" for share, factor in found) + " |")
             if name.startswith("slowing"):

@@ -174,6 +174,25 @@ def test_csv_as_people_keep_them_is_read_and_assumptions_are_noted(write, conten
         assert solution.usage.tolist() == [b"Public", b"Private"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ("clip,y\na.mp4,1\nb.mp4,0\n", "expected a column label", "Rename the column 'y' to label."),
+        ("v,label\na.mp4,1\nb.mp4,0\n", "expected a column filename", "Rename the column 'v' to filename."),
+        ("filename,is_real\na.mp4,1\nb.mp4,0\n", "expected a column label", "label that is 1 where is_real is 0."),
+        ("filename,a,b\na.mp4,1,1\nb.mp4,0,1\n", "expected a column label", "Rename the column with the labels"),
+        ("filename;label\na.mp4;1\n", "columns separated by ';'", "Write it with commas: pd.read_csv(name, sep=';')"),
+        ("filename\tlabel\na.mp4\t1\n", "separated by '\\t'", "pd.read_csv(name, sep='\\t')"),
+        ("filename,label\na.mp4,0.7\nb.mp4,0.2\n", "has predictions, not labels: line 2 has 0.7", "Name the file with"),
+    ],
+)
+def test_csv_that_cannot_be_read_as_labels_says_what_to_change(write, content, message, hint):
+    with pytest.raises(DataError) as raised:
+        read_solution(write("labels.csv", content), CHALLENGE)
+    assert message in str(raised.value)
+    assert hint in raised.value.hint
+
+
 def test_originals_of_a_csv_are_read(write):
     rows = read_label_rows(write("labels.csv", "filename,label,original\na.mp4,1,b.mp4\nb.mp4,0,\n"), CHALLENGE)
     assert rows.originals.tolist() == [b"b.mp4", b""]

@@ -324,6 +324,8 @@ def test_score_command_scores_a_part_of_a_larger_solution_and_says_so(dfdc_here,
         assert done.returncode == code
         if code == 0:
             assert f"Scored the submission's {count} rows of the solution's 10" in done.stderr
+        else:
+            assert "dfdc score some.csv large.csv --subset" in done.stdout
     (tmp_path / "run.json").write_text("{}")  # as in the folder of a run, which has checked the rows
     assert dfdc_here("score", "some.csv", "large.csv").returncode == 0
 

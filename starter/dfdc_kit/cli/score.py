@@ -1,5 +1,6 @@
 """`dfdc score` and `dfdc slices`: the official score of a submission CSV, and on which videos the loss is high."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
@@ -79,6 +80,9 @@ def score(
             print_json({"validation": validation, "score": None, "constant": None})
         else:
             show_validation(validation)
+            if {found.code for found in validation.violations if found.severity == "error"} == {"id-missing"}:
+                command = shlex.join(["dfdc", "score", str(submission), str(solution), "--subset"])
+                out.print(f"next, if no more were to be predicted: {plain(command)}", soft_wrap=True)
         raise typer.Exit(1)
     found = score_submission(loaded, ground_truth, table, challenge)
     found = with_uncertainty(found, loaded, ground_truth, table, challenge, ground_truth.originals)

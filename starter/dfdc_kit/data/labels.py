@@ -5,7 +5,7 @@ such as `videoname` and `is_fake`, are accepted where only one column has one. `
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ NAME_COLUMNS = {
 }
 LABEL_COLUMNS = {"label", "labels", "isfake", "fake", "target", "class", "groundtruth", "truth"}
 BOOLEAN_COLUMNS = {"isfake", "fake"}  # `true` means FAKE in these only
+INVERTED_COLUMNS = {"isreal", "real", "isgenuine", "genuine"}  # 1 means REAL
+FEW = 0.5  # of the labels: more that are numbers from 0 to 1 make the file one of predictions
 NOT_FILE_NAMES = ("", ".", "..")
 
 
@@ -148,9 +150,18 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
         raise DataMissingError(f"File or folder not found: {path}", hint=hint)
     raise_for_faults(path, list(_file_faults(text)), hint)
     notes: list[str] = []
-    raw_names = _find_column(text, columns.row_id, NAME_COLUMNS, "file names", notes)
+    _raise_if_not_by_commas(text)
+    suffix = challenge.data.video_suffix.encode()
+    raw_names = _find_column(
+        text, columns.row_id, NAME_COLUMNS, "file names", lambda names: np.strings.endswith(names, suffix).all(), notes
+    )
     raw_labels = _find_column(
-        text, columns.label, LABEL_COLUMNS, f"labels ({columns.negative}, {columns.positive})", notes
+        text,
+        columns.label,
+        LABEL_COLUMNS,
+        f"labels ({columns.negative}, {columns.positive})",
+        lambda labels: (_label_values(labels, "", challenge) != UNKNOWN).all(),
+        notes,
     )
     usage_name = next((name for name in text.header if name.strip().lower() == USAGE.lower()), "")
     usage = text.column(usage_name) if usage_name else None
@@ -160,6 +171,11 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
     ids = _file_names(text.columns[raw_names], challenge.data.video_suffix, notes)
     labels, label_names = text.columns[raw_labels], text.header[raw_labels]
     values = _label_values(labels, label_names, challenge)
+    if len(labels) and (values == UNKNOWN).mean() > FEW and _are_probabilities(labels):
+        raise DataError(
+            f"{path} has predictions, not labels: line {text.lines[0]} has {preview(labels[0])}.",
+            hint="Name the file with the labels in its place.",
+        )
     expected = f"0 or {columns.negative}, 1 or {columns.positive}"
     faults = [
         *_row_faults(text, text.header[raw_names], ids, ids == b"", "a file name"),
@@ -203,8 +219,36 @@ def _label_values(labels: Texts, column: str, challenge: Challenge) -> npt.NDArr
     return np.array(read, np.uint8)[where] if len(labels) else np.zeros(0, np.uint8)
 
 
-def _find_column(text: CsvText, official: str, others: set[str], content: str, notes: list[str]) -> int:
-    """The index of the column with `content`. Raises DataError, naming the column to rename, if it is ambiguous."""
+def _are_probabilities(labels: Texts) -> bool:
+    try:
+        values = labels.astype(np.float64)
+    except ValueError:
+        return False
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _raise_if_not_by_commas(text: CsvText) -> None:
+    """Raise DataError for a file whose columns are separated by semicolons or tabs."""
+    separator = next((one for one in (";", "\t") if len(text.header) == 1 and one in text.header[0]), "")
+    if separator:
+        raise DataError(
+            f"{text.path}: columns separated by {separator!r}, expected commas.",
+            hint=f"Write it with commas: pd.read_csv(name, sep={separator!r}).to_csv(name, index=False)",
+        )
+
+
+def _find_column(
+    text: CsvText,
+    official: str,
+    others: set[str],
+    content: str,
+    holds_it: Callable[[Texts], np.bool_],
+    notes: list[str],
+) -> int:
+    """The index of the column with `content`. Raises DataError, naming the column to rename, if it is ambiguous.
+
+    `holds_it(column)`: whether the values of a column with another name look like that content.
+    """
     plain = [_plain_name(name) for name in text.header]
     exact = [i for i, name in enumerate(text.header) if name.strip() == official]
     found = exact or [i for i, name in enumerate(plain) if name in others]
@@ -214,9 +258,11 @@ def _find_column(text: CsvText, official: str, others: set[str], content: str, n
         return found[0]
     seen = f"{text.path}, line {text.header_line}: columns {preview(','.join(text.header).encode())!r}"
     if not found:
-        raise DataError(
-            f"{seen}, expected a column {official}.", hint=f"Rename the column with the {content} to {official}."
-        )
+        likely = [name for name, column in zip(text.header, text.columns, strict=False) if holds_it(column)]
+        hint = f"Rename the column {repr(likely[0]) if len(likely) == 1 else f'with the {content}'} to {official}."
+        if len(likely) == 1 and _plain_name(likely[0]) in INVERTED_COLUMNS:
+            hint = f"Write a column {official} that is 1 where {likely[0]} is 0."
+        raise DataError(f"{seen}, expected a column {official}.", hint=hint)
     names = " and ".join(repr(text.header[i]) for i in found)
     raise DataError(
         f"{seen}: {names} could both be {official}.", hint=f"Rename one of them: only one may be {official}."

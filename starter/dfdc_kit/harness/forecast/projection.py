@@ -33,6 +33,8 @@ SAME_SIZE = 0.05  # standard deviation over mean, below which videos count as eq
 SAME_LOAD = 0.10  # the same, of blocks of the load
 LOAD_PARTS = 12  # a load that comes and goes leaves so few independent parts of a run
 SIZE_BINS = 8
+SKEWED = 0.9  # quantile of the bootstrap over Student's, below which the costs have a long tail
+LOW_MARGIN = 1.2  # for the low end without such a tail: blocks of a changing load are not quite independent
 
 
 def per_video(
@@ -320,7 +322,9 @@ def _mean_interval(blocks: Blocks, more: int, level: float, *, slope: bool) -> t
     scaled = np.divide(missed, sigmas * unit, out=np.zeros(DRAWS), where=sigmas > 0)
     below, above = np.quantile(scaled, [(1 - level) / 2, (1 + level) / 2])
     student = t_quantile((1 + level) / 2, free)
-    low = middle - max(float(above), student) * sigma * unit
+    skewed = above < SKEWED * student and middle > 0
+    reach = max(float(above), student * (SKEWED if skewed else LOW_MARGIN)) * sigma * unit
+    low = middle * float(np.exp(-reach / middle)) if skewed else middle - reach
     high = middle - min(float(below), -student) * sigma * unit
     return low, middle, high + _unseen(blocks.means - fitted + blocks.means.mean())
 
