@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from dfdc_kit.files import lock_folder
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import KitError
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.retry import RetryPolicy
 from dfdc_kit.kaggle.submit.attempt import SubmitAttempt
 from dfdc_kit.kaggle.submit.checks import RehearsalPolicy

@@ -191,8 +191,8 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def check_room(folder: Path, needed_bytes: int, option: str = "--to") -> None:
-    """Raise OutputError if the disk of `folder`, named by `option`, has no room for `needed_bytes` more."""
+def check_free_space(folder: Path, needed_bytes: int, option: str = "--to") -> None:
+    """Raise OutputError if the disk of `folder`, named by `option`, has less than `needed_bytes` free."""
     free = free_bytes(folder)
     if needed_bytes + SPARE_BYTES > free:
         message = (

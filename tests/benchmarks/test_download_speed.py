@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch, map_threads
 from dfdc_kit.kaggle.download.sample import file_link
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from dfdc_kit import profiles
 from dfdc_kit.report import run_report
@@ -169,12 +170,14 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(dfdc_here, arguments, 
     assert "--help\n" in done.stderr.splitlines(keepends=True)[-1]
 
 
-def test_ctrl_c_ends_with_130(dfdc_here, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError, typer.Abort])  # Ctrl-C; Ctrl-D, Ctrl-C at a question
+def test_command_that_is_stopped_prints_one_line_and_exits_with_130(dfdc_here, monkeypatch, error):
     def interrupted() -> list[str]:
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(profiles, "names", interrupted)
-    assert dfdc_here("profiles").returncode == 130
+    done = dfdc_here("profiles")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
 def test_help_of_a_group_without_a_command_is_printed_once(dfdc_here):

@@ -71,9 +71,9 @@ def test_bubblewrap_fix_names_the_container_where_one_forbids_namespaces(monkeyp
 
 
 def test_gaps_name_a_full_temporary_folder_instead_of_every_limit():
-    claims = [Enforcement(limit="memory", status=NOT_ENFORCED, how="the check could not run: no room in /t (TMPDIR)")]
+    claims = [Enforcement(limit="memory", status=NOT_ENFORCED, how="the check could not run: no space in /t (TMPDIR)")]
     seen, fix = doctor._gaps(claims)
-    assert "no room in /t" in seen
+    assert "no space in /t" in seen
     assert "TMPDIR" in fix
 
 

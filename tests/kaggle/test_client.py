@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from dfdc_kit.errors import KaggleError
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.credentials import redacted, sources
 from dfdc_kit.kaggle.download.sample import bundle_link, file_link, list_files
 from dfdc_kit.kaggle.retry import RetryPolicy, retry_after_s
@@ -60,7 +60,7 @@ def test_links_are_signed(kaggle, kaggle_server):
 
 
 def test_import_and_sign_in_print_nothing_in_verbose_mode(kaggle_server, tmp_path):
-    code = "from dfdc_kit.kaggle import connect; from dfdc_kit.kaggle.download.sample import list_files\n"
+    code = "from dfdc_kit.kaggle.client import connect; from dfdc_kit.kaggle.download.sample import list_files\n"
     code += f"list_files(connect(), {kaggle_server.world.slug!r})"
     environment = {**os.environ, "VERBOSE": "1", "KAGGLE_API_TOKEN": TOKEN}
     done = subprocess.run(
@@ -264,7 +264,7 @@ def test_refused_connection_is_reported_as_offline(kaggle, monkeypatch, waits):
 def test_missing_kaggle_package_names_the_extra(kaggle_server, tmp_path):
     code = (
         "import sys; sys.modules['kaggle'] = None\n"
-        "from dfdc_kit.kaggle import connect\n"
+        "from dfdc_kit.kaggle.client import connect\n"
         "try: connect()\nexcept Exception as error: print(error.command)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -273,7 +273,7 @@ def test_missing_kaggle_package_names_the_extra(kaggle_server, tmp_path):
 
 def test_unwritable_settings_folder_is_reported(kaggle_server, tmp_path):
     (tmp_path / "file").write_text("")
-    code = "from dfdc_kit.kaggle import connect\n"
+    code = "from dfdc_kit.kaggle.client import connect\n"
     code += "try: connect()\nexcept Exception as error: print(error, error.command)"
     environment = {**os.environ, "KAGGLE_CONFIG_DIR": str(tmp_path / "file" / "below")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

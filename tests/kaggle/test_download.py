@@ -190,7 +190,7 @@ def test_download_resumes_after_ctrl_c(competition, dfdc, tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert said == "Interrupted. What has arrived is kept; run the same command again to continue.\n"
+    assert said == "Stopped. What has arrived is kept; run the same command again to continue.\n"
     competition.world.bytes_per_s = 0
     assert dfdc("download", "sample").returncode == 0
     assert "Range" in competition.gets("archive.zip")[-1].headers

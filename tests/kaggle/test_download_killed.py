@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dfdc_kit.files import lock_folder
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, fetch
 from dfdc_kit.kaggle.download.manifest import Manifest
 from dfdc_kit.kaggle.download.sample import download_sample, file_link, plan_sample

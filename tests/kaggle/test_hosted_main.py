@@ -15,7 +15,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import SubmissionError
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.submit.bundle import ARCHIVE, kernel_bundle, pack, with_first_cell
 from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 from dfdc_kit.kaggle.submit.request import request_warnings, submit_request

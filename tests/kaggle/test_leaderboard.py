@@ -7,7 +7,8 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import UsageError
-from dfdc_kit.kaggle import connect, leaderboard
+from dfdc_kit.kaggle import leaderboard
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.leaderboard import Board, LeaderboardRow, board, final_board, place
 from dfdc_kit.kaggle.retry import RetryPolicy
 

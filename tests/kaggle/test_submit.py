@@ -155,7 +155,7 @@ def test_submit_resumes_after_ctrl_c(dfdc, mine, kaggle_server, tmp_path):
         assert process.stdout is not None
         said = process.stdout.read()
     assert process.returncode == 130
-    assert "The same command continues from here" in said
+    assert "Stopped. Run the same command again to continue." in said
     assert "Traceback" not in said
     kaggle_server.world.kernels["ada/dfdc-mine"][0]["_statuses"] = ["COMPLETE"]
     done = dfdc("submit", mine, "--yes", "--no-rehearsal", *QUICK)

@@ -15,7 +15,7 @@ from dfdc_kit.data.dataset import find_dataset
 from dfdc_kit.errors import KaggleError, KitError, SubmissionError, UsageError
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.run import run
-from dfdc_kit.kaggle import connect
+from dfdc_kit.kaggle.client import connect
 from dfdc_kit.kaggle.submit.attempt import RENAMED_1, attempts
 from dfdc_kit.kaggle.submit.bundle import kernel_bundle, pack
 from dfdc_kit.kaggle.submit.checks import RehearsalPolicy

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dfdc_kit import __version__
+from dfdc_kit.cli.console import err
 
 
 class _PlainFlags:
@@ -25,6 +26,14 @@ class _PlainFlags:
 
 class Command(_PlainFlags, TyperCommand):
     """A command of `dfdc`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; one that is stopped, also while it asks, says so in one line and exits with 130."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, typer.Abort):
+            err.print("Stopped.")
+            raise typer.Exit(130) from None
 
 
 class Group(_PlainFlags, TyperGroup):

@@ -64,7 +64,7 @@ def sample(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.files import lock_folder
-    from dfdc_kit.kaggle import connect
+    from dfdc_kit.kaggle.client import connect
     from dfdc_kit.kaggle.download.fetch import new_transport
     from dfdc_kit.kaggle.download.sample import download_sample, plan_sample
 
@@ -152,7 +152,7 @@ def inputs(submission: SubmissionArgument, timeout: TimeoutOption = 60, as_json:
         dfdc download inputs my-detector
     """
     from dfdc_kit.files import cache_folder, hold_lock
-    from dfdc_kit.kaggle import connect
+    from dfdc_kit.kaggle.client import connect
     from dfdc_kit.kaggle.download.fetch import new_transport
     from dfdc_kit.kaggle.download.inputs import download_inputs
     from dfdc_kit.submission.code import read_code_submission
@@ -189,8 +189,8 @@ def _watched() -> Iterator[tuple["TransferScreen", "RetryPolicy", threading.Even
             yield screen, RetryPolicy(sleep=tenacity.sleep_using_event(stop), info=screen.info), stop
     except KeyboardInterrupt:
         stop.set()
-        err.print("Interrupted. What has arrived is kept; run the same command again to continue.")
-        raise
+        err.print("Stopped. What has arrived is kept; run the same command again to continue.")
+        raise typer.Exit(130) from None
 
 
 def _show_sample_plan(plan: "SamplePlan") -> None:

@@ -10,7 +10,7 @@ from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json,
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dfdc_kit.kaggle import Kaggle
+    from dfdc_kit.kaggle.client import Kaggle
     from dfdc_kit.kaggle.leaderboard import Board, BoardPlace, LeaderboardRow
 
 
@@ -46,7 +46,7 @@ def leaderboard(
     from dfdc_kit.kaggle.leaderboard import board, place
 
     def connect() -> "Kaggle":
-        from dfdc_kit.kaggle import connect
+        from dfdc_kit.kaggle.client import connect
 
         return connect()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Self
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -113,7 +114,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             yield update
     except KeyboardInterrupt:
         err.print("Stopped. Run the same command again to continue.")
-        raise
+        raise typer.Exit(130) from None
 
 
 @contextmanager

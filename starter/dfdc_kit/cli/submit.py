@@ -125,8 +125,8 @@ def submit(
             services = _services(request, data, backend, runs, poll, screen)
             attempt = submit_code(request, runs, policy, services, again=again)
         except KeyboardInterrupt:
-            screen.info("Stopped. The same command continues from here.")
-            raise
+            screen.info("Stopped. Run the same command again to continue.")
+            raise typer.Exit(130) from None
     return print_json(attempt) if as_json else _show(attempt)
 
 
@@ -147,7 +147,7 @@ def _services(
     from dfdc_kit.sandbox import choose
 
     def host() -> Host:
-        from dfdc_kit.kaggle import connect
+        from dfdc_kit.kaggle.client import connect
         from dfdc_kit.kaggle.retry import RetryPolicy
         from dfdc_kit.kaggle.submit.kaggle_host import KaggleHost
 

@@ -203,22 +203,22 @@ def _folder(out: Path, challenge: Challenge) -> Iterator[Path]:
     _check_ours(out, challenge)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
         raise OutputError(
             f"Cannot write {out}: {error.strerror}.", hint="Choose a writable folder: --out DIR"
         ) from error
     try:
-        part = room / "new"
+        part = temporary / "new"
         part.mkdir()
         yield part
-        _swap(out, part, room / "old")
+        _swap(out, part, temporary / "old")
     except OSError as error:
         raise OutputError(
             f"Cannot write {out}: {error.strerror}.", hint="Free some space or choose another folder: --out DIR"
         ) from error
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_ours(out: Path, challenge: Challenge) -> None:

@@ -175,7 +175,7 @@ def _disk() -> Iterator[DoctorFinding]:
     free = shutil.disk_usage(here).free
     writable = os.access(here, os.W_OK)
     seen = f"{free / GIB:.0f} GiB free in {here}" + ("" if writable else ", which is not writable")
-    fix = "Run from a writable folder with room, or give --out DIR"
+    fix = "Run from a writable folder with free space, or give --out DIR"
     yield _required("Machine", "disk", seen, fix if not writable or free < GIB else "")
 
 
@@ -222,7 +222,7 @@ def _gaps(limits: list[Enforcement]) -> tuple[str, str]:
         return "", ""
     if unchecked := next((limit.how for limit in missing if COULD_NOT_RUN in limit.how), ""):
         reason = unchecked.partition(f"{COULD_NOT_RUN}: ")[2]
-        fix = "Free space there, or set TMPDIR to a folder with room" if "TMPDIR" in reason else "See the reason"
+        fix = "Free space there, or set TMPDIR to a folder with free space" if "TMPDIR" in reason else "See the reason"
         return f"works, but its limits could not be checked: {reason}", fix
     names = ", ".join(limit.limit for limit in missing)
     return f"works, but does not enforce: {names}", "Run only programs that you trust, or fix a better backend"

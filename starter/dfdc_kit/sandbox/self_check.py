@@ -142,9 +142,9 @@ def failed_limits(backend: SandboxBackend) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    """The error, with the cause that the user can remove: no room for temporary files."""
+    """The error, with the cause that the user can remove: no space for temporary files."""
     full = free_bytes(Path(tempfile.gettempdir())) < NEEDED_BYTES
-    return f"no room in {tempfile.gettempdir()} (TMPDIR)" if full else str(error)
+    return f"no space in {tempfile.gettempdir()} (TMPDIR)" if full else str(error)
 
 
 def _exceeds(backend: SandboxBackend, place: Path, limit: str) -> set[str]:

@@ -287,7 +287,7 @@ def start(folder: Path, baseline: str = "") -> list[str]:
         part.rename(folder)
     except OSError as error:
         raise OutputError(
-            f"Cannot write {folder}: {error.strerror}.", hint="Choose a folder that can be written and has room."
+            f"Cannot write {folder}: {error.strerror}.", hint="Choose a folder that can be written and has free space."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

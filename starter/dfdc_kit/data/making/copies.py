@@ -14,7 +14,7 @@ import msgspec
 
 from dfdc_kit.data.making.degrade import degrade_clip, random_for
 from dfdc_kit.errors import DataError, DataMissingError, UsageError
-from dfdc_kit.files import OURS, check_room, hold_lock, translate_read_errors, write_bytes, write_json
+from dfdc_kit.files import OURS, check_free_space, hold_lock, translate_read_errors, write_bytes, write_json
 
 VIDEO = ".mp4"
 TABLES = {".json", ".csv", ".toml", ".md", ".txt"}  # copied unchanged; anything else is left out
@@ -170,7 +170,7 @@ def _make(
 ) -> tuple[list[DegradedCopy], int]:
     """Make what is missing, one clip per thread (the codecs release the interpreter); all copies, and how many now."""
     missing = [task for task in tasks if not _is_done(task)]
-    check_room(out, int(GROWTH * sum(task.source.stat().st_size for task in missing)), "--out")
+    check_free_space(out, int(GROWTH * sum(task.source.stat().st_size for task in missing)), "--out")
     to_make = {task.target for task in missing}
     copies = {task.target: _existing(task, out) for task in tasks if task.target not in to_make}
     progress(len(copies), len(tasks))

@@ -16,7 +16,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.inspection import cores
 from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError, suggest
-from dfdc_kit.files import OURS, check_room, hold_lock, write_json
+from dfdc_kit.files import OURS, check_free_space, hold_lock, write_json
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def make_challenge(
         total = sum(2 if fake else 1 for _, _, fake in tasks)
         missing = [task for task in tasks if not all(path.exists() for path in task[1:] if path)]
         left = sum(not path.exists() for task in missing for path in task[1:] if path)
-        check_room(out, left * MEASURED_BYTES[options.size], "--out")
+        check_free_space(out, left * MEASURED_BYTES[options.size], "--out")
         progress(total - left, total)
         done = total - left
         count = workers or default_workers(options.size)

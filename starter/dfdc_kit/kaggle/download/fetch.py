@@ -13,7 +13,7 @@ import msgspec
 import tenacity
 
 from dfdc_kit.errors import KaggleError, OutputError
-from dfdc_kit.files import check_room
+from dfdc_kit.files import check_free_space
 from dfdc_kit.kaggle.download.partial import Identity, Partial, file_digest, is_digest_of
 from dfdc_kit.kaggle.download.session import new_session
 from dfdc_kit.kaggle.errors import is_unreachable, translate
@@ -181,7 +181,7 @@ class _Transfer:
                     return True
                 if have:
                     self._info("has changed on the server; fetching it from the start")
-                check_room(self.request.path.parent, identity.size_bytes or 0)
+                check_free_space(self.request.path.parent, identity.size_bytes or 0)
                 self.partial.begin(identity)
             else:
                 raise BadResponseError(f"status {status}")

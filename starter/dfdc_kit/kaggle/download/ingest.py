@@ -12,7 +12,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.integrity import missing_videos
 from dfdc_kit.errors import DataError, DataMissingError, OutputError
-from dfdc_kit.files import check_room, why_unsafe
+from dfdc_kit.files import check_free_space, why_unsafe
 from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.kaggle.download.fetch import FetchRequest, TransferProgress, Transport, fetch
 from dfdc_kit.kaggle.download.manifest import Entry, Manifest
@@ -198,7 +198,7 @@ def unpack(
     with opened(archive) as file:
         files = _checked(archive, file, undouble)
         missing = [member for member in files if not _has_size(folder / member.filename, member)]
-        check_room(folder, sum(member.file_size for member in missing))
+        check_free_space(folder, sum(member.file_size for member in missing))
         entries = []
         for member in files:
             path = folder / member.filename

@@ -11,7 +11,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge, Parts
 from dfdc_kit.errors import KaggleError, UsageError
-from dfdc_kit.files import check_room, free_bytes
+from dfdc_kit.files import check_free_space, free_bytes
 from dfdc_kit.kaggle.download.fetch import FetchRequest, Transport, map_threads
 from dfdc_kit.kaggle.download.ingest import IngestResult, fetch_and_ingest, incomplete, ingest_archive
 from dfdc_kit.kaggle.download.manifest import Entry, Manifest
@@ -131,7 +131,7 @@ def download_parts(
     The caller holds the folder's lock (`lock_folder`).
     """
     started_s = time.monotonic()
-    check_room(plan.folder, plan.needed_bytes)
+    check_free_space(plan.folder, plan.needed_bytes)
     transport = replace(transport, session=lambda: new_session(cookies))  # the jar keeps cookies from other hosts
     if not keep_zip:  # left by a process that was killed after unpacking
         for step in plan.steps:

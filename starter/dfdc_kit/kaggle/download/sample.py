@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dfdc_kit.errors import DataError, UsageError, suggest
-from dfdc_kit.files import check_room, free_bytes, why_unsafe
+from dfdc_kit.files import check_free_space, free_bytes, why_unsafe
 from dfdc_kit.kaggle.client import Kaggle
 from dfdc_kit.kaggle.download.fetch import Fetched, FetchRequest, TransferProgress, Transport, fetch, map_threads
 from dfdc_kit.kaggle.download.ingest import fetch_and_ingest, members, unpack, unpack_with_progress
@@ -163,7 +163,7 @@ def download_sample(
     The caller holds the folder's lock (`lock_folder`).
     """
     started_s = time.monotonic()
-    check_room(plan.folder, plan.needed_bytes)
+    check_free_space(plan.folder, plan.needed_bytes)
     manifest = Manifest(plan.folder)
     left, transferred, unverified = plan.missing, 0, 0
     if plan.as_archive:

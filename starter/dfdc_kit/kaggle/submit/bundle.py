@@ -133,10 +133,10 @@ def kernel_bundle(submission: CodeSubmission, competition: str, accelerator: str
 def default_slug(name: str) -> str:
     """`dfdc-<name>` in Kaggle's alphabet; a name that is too long, or loses characters, gets a digest of its own."""
     slug = "dfdc-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    room = MOST_CHARACTERS - len(FILES)
-    if len(slug) <= room and re.fullmatch(r"[A-Za-z0-9-]+", name):
+    most = MOST_CHARACTERS - len(FILES)
+    if len(slug) <= most and re.fullmatch(r"[A-Za-z0-9-]+", name):
         return slug
-    return f"{slug[: room - 7].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{slug[: most - 7].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def pack(bundle: KernelBundle, owner: str, folder: Path) -> tuple[Path, Path | None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dfdc_kit.errors import KaggleError
-from dfdc_kit.kaggle import Kaggle
+from dfdc_kit.kaggle.client import Kaggle
 from dfdc_kit.kaggle.submit.context import HostedRun, KaggleDataset, KaggleSubmission, PushedKernel, Quota
 
 PAGE_SIZE = 100  # submissions; a team makes two a day

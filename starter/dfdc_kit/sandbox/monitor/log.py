@@ -23,13 +23,13 @@ class Log:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
     def write(self, data: bytes) -> None:
-        """Keep `data` while there is room, then only the latest."""
-        room = len(data) if self._limit is None else max(0, self._limit - self.seen_bytes)
+        """Keep `data` below the limit, then only the latest."""
+        kept = len(data) if self._limit is None else max(0, self._limit - self.seen_bytes)
         self.seen_bytes += len(data)
-        self._write(data[:room])
-        if data[room:]:
-            self._tail.append(data[room:])
-            self._tail_bytes += len(data[room:])
+        self._write(data[:kept])
+        if data[kept:]:
+            self._tail.append(data[kept:])
+            self._tail_bytes += len(data[kept:])
             while self._tail_bytes - len(self._tail[0]) >= TAIL_BYTES:
                 self._tail_bytes -= len(self._tail.popleft())
 
