@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import browser
-from dfdc_kit.report import html, run_report
+from dfdc_kit import challenge as challenges
+from dfdc_kit.report import comparison, html, run_report
+from dfdc_kit.scoring.compare import Losses, compare
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="Chromium is not installed")
 CASES = Path(__file__).parents[1] / "cases" / "reports"
@@ -21,6 +24,23 @@ def test_pages_have_no_fault_at_any_width(report, large_report, tmp_path):
         "4,000 videos": html.render(large_report, {name: [PICTURE] * 3 for name in names}),
     }
     pages |= {path.stem: html.render(run_report.load(path)) for path in CASES.glob("*.json")}  # failed runs, too
+    assert browser.problems(pages, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_comparison_pages_have_no_fault_at_any_width(tmp_path):
+    random, labels = np.random.default_rng(0), np.arange(300, dtype=np.uint8) % 2
+    odds = (2.0 * labels - 1)[:, None] * np.linspace(1.5, 0.5, 20) + random.normal(size=(300, 20))
+    predictions = 1 / (1 + np.exp(-odds))
+    losses = -np.log(np.where(labels[:, None] == 1, predictions, 1 - predictions))
+    names = [f"submission-with-a-long-name-{i}" if i % 2 else f"<b>{i}" for i in range(20)]
+    constant, pages = np.full(300, np.log(2)), {}
+    for count in (2, 20):
+        scoring = Losses(losses[:, :count], constant)
+        found = compare(names[:count], labels, predictions[:, :count], scoring)
+        pages[f"{count} submissions"] = comparison.render(found, ["A note."], challenges.load())
+    same = compare(names[:2], labels, np.full((300, 2), 0.5), Losses(np.full((300, 2), np.log(2)), constant))
+    pages["equal submissions"] = comparison.render(same, [], challenges.load())
     assert browser.problems(pages, tmp_path) == []
 
 

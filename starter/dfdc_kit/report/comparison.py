@@ -23,6 +23,7 @@ PAGE = "comparison.html"
 TEMPLATE = Path(__file__).with_name("comparison.html")
 MOST_PLOTTED = 45  # pairs; of more, those with the best submission
 SHOWN_TIES = 5
+NEGLIGIBLE = 1e-9  # a span of rounding errors only
 MOST = 40  # submissions; all pairs are tested
 
 
@@ -171,7 +172,7 @@ class Axis:
     """A linear axis with round ticks; positions are percent of its width."""
 
     def __init__(self, low: float, high: float) -> None:
-        span = high - low or 1.0
+        span = high - low if high - low > NEGLIGIBLE else 1.0
         power = 10.0 ** np.floor(np.log10(span))
         step = next(power * times for times in (0.2, 0.5, 1, 2, 5) if span / (power * times) <= 5)
         first, last = int(np.floor(low / step)), int(np.ceil(high / step))
