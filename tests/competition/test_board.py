@@ -219,6 +219,18 @@ def test_identical_predictions_everywhere_tie_and_are_evidence(judging, tmp_path
     assert board_of(judging, "public").similar == []
 
 
+def test_board_of_few_videos_says_that_nothing_can_be_ranked(competition_folder, tmp_path):
+    few = competition_folder(tmp_path, 60)
+    for i in range(2):
+        few.add(f"T{i}", few.predictions(1, i))
+    assert any(note.startswith("Too few to rank anything: ") for note in board_of(few).notes)
+    (tmp_path / "many").mkdir()
+    many = competition_folder(tmp_path / "many", 1000)
+    for i in range(2):
+        many.add(f"T{i}", many.predictions(1, i))
+    assert not any("Too few" in note for note in board_of(many).notes)
+
+
 def test_ladder_shows_the_last_real_gain_only_on_the_public_board(judging, tmp_path):
     base = judging.predictions(1.0, 1)
     judging.add("A", base, "v1", submitted_at="2020-01-01")

@@ -61,7 +61,7 @@ def test_folder_that_is_no_submission_gets_a_result_of_its_own(judge_first, subm
     (folder / "team" / "submission.toml").write_text("nonsense")
     _, [result], _ = judge_first(folder)
     assert (result.verdict, result.score, result.report) == ("invalid-submission", None, None)
-    assert "submission.toml" in result.reason
+    assert result.reason.startswith("submission.toml")  # without the folder, which is of this machine
 
 
 def test_program_that_fails_has_a_verdict_and_no_predictions(judge_first, submissions):

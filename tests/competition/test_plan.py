@@ -111,6 +111,7 @@ def test_list_gives_team_name_date_and_baseline(submissions, tmp_path):
         ("team,name,folder\nA,a,submissions/a,more\n", "line 2: expected a value"),
         ("team,name,folder\nA,a,nowhere\n", "line 2: folder not found"),
         ("team,name,folder\nA,a,submissions/a\nA,a,submissions/a\n", "twice: A / a"),
+        ('team,name,folder\n"A\nB",a,submissions/a\n', "control character"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit.data.solution import Solution, read_solution
+from dfdc_kit.report.summary import rank_warning
 from dfdc_kit.scoring.intervals import FEWEST_TO_RANK, Interval, mean_interval
 from dfdc_kit.scoring.metric import load_metric
 from dfdc_kit.scoring.score import score_submission
@@ -26,7 +27,7 @@ def made(rows, seed=0):
     random = np.random.default_rng(seed)
     ids = np.array([f"v{i:05}.mp4".encode() for i in range(rows)])
     labels = random.integers(0, 2, rows).astype(np.uint8)
-    predicted = 1 / (1 + np.exp(-1.5 * ((2 * labels - 1) + random.normal(0, 1.5, rows))))
+    predicted = 1 / (1 + np.exp(-1.5 * ((2.0 * labels - 1) + random.normal(0, 1.5, rows))))
     return Solution(Path("solution.csv"), ids, labels, None, COLUMNS), SubmissionTable(ids, predicted, COLUMNS)
 
 
@@ -65,6 +66,19 @@ def test_very_few_rows_have_no_wrong_interval(rows):
     found = uncertainty(OFFICIAL, solution, submission)
     assert found.too_few_to_rank
     assert (found.interval is None) == (rows == 1)
+
+
+def test_few_videos_that_carry_the_loss_are_a_caution():
+    solution, submission = made(400)
+    usual = uncertainty(OFFICIAL, solution, submission)
+    assert usual.dominating_share is None
+    assert rank_warning(usual) == ""
+    labels = submission.labels.copy()
+    labels[:2] = 1 - solution.labels[:2]  # sure, and wrong
+    found = uncertainty(OFFICIAL, solution, SubmissionTable(submission.ids, labels, COLUMNS))
+    losses = np.sort(OFFICIAL.module.row_losses(solution.labels, labels))
+    assert found.dominating_share == pytest.approx(losses[-3:].sum() / losses.sum())
+    assert rank_warning(found).startswith("3 of 400 videos carry ")
 
 
 def test_constant_submission_differs_by_nothing_from_the_constant():

@@ -22,6 +22,7 @@ from dfdc_kit.competition.rules import Competition
 from dfdc_kit.data.solution import Solution
 from dfdc_kit.files import file_sha256
 from dfdc_kit.formatting import plural
+from dfdc_kit.scoring.intervals import FEWEST_TO_RANK
 from dfdc_kit.scoring.metric import LoadedMetric, displayed
 
 Part = Literal["public", "private"]
@@ -305,6 +306,13 @@ def _notes(judged: Judged, predictions: Predictions, part: Part, scores: list[fl
         yield "Only one team has a score: there is nobody to compare it with."
     elif len(set(scores)) == 1:
         yield "All teams have the same score: nothing can be ranked."
+    originals = predictions.solution.originals
+    units = len(predictions.predicted) if originals is None else len(np.unique(originals))
+    if len(scores) > 1 and units < FEWEST_TO_RANK:
+        what = plural(units, "video" if originals is None else "original")
+        yield f"Too few to rank anything: {what} ({FEWEST_TO_RANK} needed)."
+    if predictions.losses is None:
+        yield f"{judged.rules.metric} is no mean over videos: it was computed anew on each draw of videos."
     if judged.predictions.solution.usage is None:
         yield "The solution has no column Usage: public and private boards are made from all rows."
     if predictions.solution.originals is None:

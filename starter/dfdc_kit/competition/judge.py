@@ -103,7 +103,7 @@ class Judge:
             try:
                 report = self._run(planned, dataset, work)
             except (SubmissionError, _InvalidSubmissionError) as error:
-                result = self._result(planned, INVALID, str(error))
+                result = self._result(planned, INVALID, str(error).replace(f"{planned.folder}/", ""))
             else:
                 if report.submission_sha256 != planned.code_digest:
                     return self._ended(task, "changed", "Its files changed while it was judged.")

@@ -33,6 +33,10 @@ def list_submissions(path: Path) -> list[ListedSubmission]:
     if not path.exists():
         raise UsageError(f"File or folder not found: {path}", hint="Expected: a folder of submissions, or a list.")
     listed = _in_folder(path) if path.is_dir() else _in_list(path)
+    for one in listed:
+        if not (one.team + one.name).isprintable():
+            hint = "Rename it: names are shown on boards and in terminals."
+            raise DataError(f"{path}: the name {one.team + '/' + one.name!r} has a control character.", hint=hint)
     if not listed:
         raise UsageError(f"{path} contains no submission.", hint="Expected: one sub-folder for each submission.")
     twice = [pair for pair, count in Counter((one.team, one.name) for one in listed).items() if count > 1]

@@ -20,7 +20,7 @@ from dfdc_kit.report.run_report import (
     TimeForecast,
 )
 from dfdc_kit.report.verdicts import Verdict
-from dfdc_kit.scoring.intervals import FEWEST_TO_RANK
+from dfdc_kit.scoring.intervals import COSTLIEST, FEWEST_TO_RANK
 from dfdc_kit.scoring.score import CONSTANT, Uncertainty
 
 NOISE_FACTOR = 1.1  # disturbances that change times by less are not mentioned
@@ -138,10 +138,15 @@ def uncertainty_texts(uncertainty: Uncertainty) -> tuple[str, str]:
 
 def rank_warning(uncertainty: Uncertainty | None) -> str:
     """Why a score is no basis to rank submissions; empty if it may be."""
-    if uncertainty is None or not uncertainty.too_few_to_rank:
+    if uncertainty is None:
         return ""
-    units = plural(uncertainty.clusters, uncertainty.clustered_by)
-    return f"Too few to rank anything: {units} ({FEWEST_TO_RANK} needed)."
+    if uncertainty.too_few_to_rank:
+        units = plural(uncertainty.clusters, uncertainty.clustered_by)
+        return f"Too few to rank anything: {units} ({FEWEST_TO_RANK} needed)."
+    if uncertainty.dominating_share is not None:
+        units = f"{COSTLIEST} of {plural(uncertainty.clusters, uncertainty.clustered_by)}"
+        return f"{units} carry {uncertainty.dominating_share:.0%} of the loss: the interval may be too narrow."
+    return ""
 
 
 def _usage(report: RunReport) -> Iterator[Figure]:

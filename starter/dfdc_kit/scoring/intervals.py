@@ -23,6 +23,8 @@ MOST_CHUNKS = 4
 FEW_CLUSTERS = 256  # fewer are drawn one by one
 COUNT_STEPS = (94, 188, 237, 250, 255)  # of a byte: counts 0 to 5 in 94, 94, 49, 13, 5 and 1 of 256 cases
 MOST_CLUSTERS = 8_000  # for one interval; more are merged at random, which hardly changes the variance
+FEWEST_EFFECTIVE = 15  # effective clusters; from fewer an interval is too narrow: it covers 85 to 89 % of the time
+COSTLIEST = 3  # clusters whose share of the loss is stated then
 PAIRED_SD = 0.45  # of the difference of two good detectors' losses of one video (other detectors' public predictions)
 POWER_FACTOR = 1.959964 + 0.841621  # normal quantiles: 5 % level, two-sided, and 80 % power
 RANKABLE_DIFFERENCE = 0.1  # rows that cannot show even this difference rank nothing
@@ -191,6 +193,22 @@ def within_range(interval: Interval | None, values: Floats) -> Interval | None:
 def smallest_difference(standard_error: float) -> float:
     """The smallest true difference that is found with 80 % power at the 5 % level, from its standard error."""
     return POWER_FACTOR * standard_error
+
+
+def effective_clusters(values: npt.ArrayLike, clusters: Clusters | None = None) -> float:
+    """How many clusters of values (n_rows,) the standard error comes from: all of them alike, or a few very large ones.
+
+    The squared sum of squared residuals by the sum of their fourth powers; infinite where no value varies.
+    """
+    sums, sizes = cluster_sums(values, cluster_codes(clusters, len(np.asarray(values))))
+    squares = _residuals(sums, sizes)[:, 0] ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else float("inf")
+
+
+def costliest_share(values: npt.ArrayLike, clusters: Clusters | None = None, count: int = COSTLIEST) -> float:
+    """The share, 0 to 1, of the sum of values (n_rows,), 0 or more, that the `count` clusters with most of it have."""
+    sums = np.sort(cluster_sums(values, cluster_codes(clusters, len(np.asarray(values))))[0][:, 0])
+    return float(sums[-count:].sum() / sums.sum()) if sums.sum() else 0.0
 
 
 def _merged(sums: Floats, sizes: Floats, seed: int) -> tuple[Floats, Floats]:

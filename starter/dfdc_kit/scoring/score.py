@@ -84,6 +84,7 @@ class Uncertainty(msgspec.Struct, frozen=True, kw_only=True):
     clustered_by: str  # "original" or "video"
     too_few_to_rank: bool  # fewer clusters than show a difference of 0.1 between two good detectors
     calibration_error: float  # expected calibration error, 0 to 1
+    dominating_share: float | None = None  # of all losses, of the 3 costliest clusters, where few decide the interval
     method: str = STUDENTISED  # how intervals are made: STUDENTISED, or QUANTILES where the score is no mean over rows
 
 

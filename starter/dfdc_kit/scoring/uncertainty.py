@@ -8,6 +8,7 @@ from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import Texts, as_text
 from dfdc_kit.errors import DataError, MetricError
 from dfdc_kit.scoring.intervals import (
+    FEWEST_EFFECTIVE,
     FEWEST_TO_RANK,
     RESAMPLES,
     SLOW_RESAMPLES,
@@ -15,6 +16,8 @@ from dfdc_kit.scoring.intervals import (
     Floats,
     Interval,
     cluster_codes,
+    costliest_share,
+    effective_clusters,
     mean_intervals,
     percentile_interval,
     resampled_scores,
@@ -53,12 +56,14 @@ def with_uncertainty(
     """
     rows = matched_rows(metric, solution, submission, challenge)
     clusters = clusters_of(rows.ids, solution.ids, originals)
-    method = STUDENTISED
+    method, dominating_share = STUDENTISED, None
     if rows.losses is not None and is_mean(rows.losses, score.value):
         constant = constant_rows(metric, solution, challenge).losses
         assert constant is not None  # noqa: S101 - of the same metric
         difference = float((rows.losses - constant).mean())
         interval, constant_interval = _of_losses(rows.losses, constant, clusters)
+        if effective_clusters(rows.losses, clusters) < FEWEST_EFFECTIVE:
+            dominating_share = costliest_share(rows.losses, clusters)
     else:
         try:
             difference = score.value - constant_score(metric, solution, challenge).value
@@ -78,6 +83,7 @@ def with_uncertainty(
             clustered_by="video" if clusters is None else "original",
             too_few_to_rank=count < FEWEST_TO_RANK,
             calibration_error=calibration_error(rows.labels, rows.predicted),
+            dominating_share=dominating_share,
             method=method,
         ),
     )

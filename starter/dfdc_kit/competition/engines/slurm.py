@@ -170,7 +170,9 @@ def _slurm(*command: str) -> str:
             f"Slurm is not installed here: {command[0]} is missing.", hint="Run this on a login node of the cluster."
         ) from error
     except subprocess.CalledProcessError as error:
-        raise SandboxError(f"{command[0]} failed: {error.stderr.strip()}") from error
+        reason = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+        hint = "Is this a machine of the cluster? SLURM_CONF names another configuration."
+        raise SandboxError(f"{command[0]} failed: {reason}", hint=hint) from error
     except subprocess.TimeoutExpired as error:
         raise SandboxError(f"{command[0]} does not answer.", hint="Is the Slurm controller up?") from error
     return done.stdout
