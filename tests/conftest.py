@@ -26,37 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1"}  # of a command
 
 
-# Tests of many seconds whose code other, faster parameters or tests run as well: `make test-slow`, and .ci/run.
-SLOW = (
-    "test_baseline_passes_when_rehearsed_on_all_hard_inputs[frame-stats]",
-    "test_baseline_passes_when_rehearsed_on_a_few_hard_inputs[face-cnn]",
-    "test_baseline_passes_when_rehearsed_on_a_few_hard_inputs[face-stats]",
-    "test_hard_inputs_cost_a_row_each_and_never_the_run[face-cnn]",
-    "test_hosted_main_gives_the_expected_predictions_of_a_baseline[face-cnn]",
-    "test_hosted_main_gives_the_expected_predictions_of_a_baseline[face-stats]",
-    "test_bundled_model_can_be_made_again[face-stats]",
-    "test_stopped_and_killed_training_ends_with_the_same_weights",
-    "test_script_finds_its_files_and_data_in_kaggle_layout[face-cnn-2020]",
-    "test_script_finds_its_files_and_data_in_kaggle_layout[face-stats-2020]",
-    "test_model_of_the_fast_mode_reads_test_videos_in_the_fast_mode[face-cnn]",
-    "test_hard_inputs_cost_a_row_each_and_never_the_run[face-stats]",
-    "test_predictions_on_the_sample_are_the_expected_ones[face-cnn]",
-    "test_pip_installs_wheels_and_sources_offline_and_fails_on_the_index[process]",
-    "test_every_command_block_runs[docs/tutorial.md]",
-    "test_dask_cluster_extracts_the_same_faces",
-    "test_dask_scheduler_that_goes_away_ends_the_run_with_a_message",
-    "test_killed_extraction_resumes_and_repeats_no_finished_video",
-)
-
-
-@pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of SLOW."""
-    for item in items:
-        if item.name in SLOW:
-            item.add_marker(pytest.mark.slow)
-
-
 def ignores_permissions() -> bool:
     """Whether this process may open what file permissions close: root, unless it gave up CAP_DAC_OVERRIDE (bit 1)."""
     if os.geteuid():

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1] / "sample_data"
 TRAIN, TEST = ROOT / "train_sample_videos", ROOT / "test_videos"
 SIZE_LIMIT_BYTES = 5_000_000
 FACE_RATE = 0.95  # fraction of sampled frames in which YuNet must find a face
-FRAME_STEP = 6
+FRAME_STEP = 15
 REMAKE_TOLERANCE = 2.0  # mean absolute difference, grey levels; other encoder builds differ a little
 REAL_PEOPLE = {"astronaut", "hopper"}
 
@@ -157,7 +157,8 @@ def test_clips_include_the_variations_of_real_data() -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_clip_decodes_to_the_listed_frames(path: Path) -> None:
     expected = int(CLIPS[path.name]["frames"])
-    assert len(frames(path)) == expected == facts(path)["frames"]
+    with av.open(str(path)) as box:
+        assert sum(1 for _ in box.decode(video=0)) == expected == facts(path)["frames"]
     with av.open(str(path)) as box:
         keys = [packet.is_keyframe for packet in box.demux(video=0) if packet.size]
     assert keys == [True] + [False] * (expected - 1)

@@ -36,9 +36,19 @@ SYNC = ROOT / "baselines/_shared/sync.py"
 MAX_FOLDER_BYTES = 3_000_000  # the face mesh alone has 2.4 MB
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # import names that differ from the distribution
 
-each_baseline = pytest.mark.parametrize("folder", BASELINES, ids=lambda path: path.name)
-each_statistical = pytest.mark.parametrize("folder", [FRAME_STATS, FACE_STATS], ids=lambda path: path.name)
-each_submission = pytest.mark.parametrize("folder", [*BASELINES, TEMPLATE], ids=lambda path: path.name)
+
+def each(folders: list[Path], slow: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """A test for each folder; those named in `slow` run their faces through a detector for many seconds."""
+    return pytest.mark.parametrize(
+        "folder",
+        [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in slow)) for path in folders],
+    )
+
+
+FACES = ("face-stats", "face-cnn")
+each_baseline = each(BASELINES)
+each_statistical = each([FRAME_STATS, FACE_STATS])
+each_submission = each([*BASELINES, TEMPLATE])
 
 
 def sources(folder: Path) -> list[Path]:
@@ -189,7 +199,7 @@ def test_both_copies_of_the_face_detector_are_the_same():
 
 
 @pytest.mark.runs_submission
-@each_baseline
+@each(BASELINES, slow=FACES)  # of these, the layout tests check two videos
 def test_predictions_on_the_sample_are_the_expected_ones(folder: Path, sample_input: Path, run_main, tmp_path: Path):
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     assert expected["sample_sha256"] == sample_sha256(), "the sample has changed: make expected.json again"
@@ -302,8 +312,18 @@ def on_hard_input(hard_input: Path, run_main, tmp_path_factory: pytest.TempPathF
     return functools.cache(lambda folder: run_main(folder, hard_input, tmp_path_factory.mktemp(folder.name) / "work"))
 
 
+@pytest.fixture
+def few_hard_inputs(hard_input: Path, stage_input, tmp_path: Path) -> Path:
+    """Each kind of fallback once, and the sample video."""
+    names = ("garbage.mp4", "missing.mp4", "one-frame.mp4", "renamed.mp4", "stamp-sized.mp4", "zero-byte.mp4")
+    data = stage_input(tmp_path / "few", names)
+    (data / "test_videos").rmdir()
+    (data / "test_videos").symlink_to(hard_input / "test_videos")
+    return data
+
+
 @pytest.mark.runs_submission
-@each_submission
+@each([*BASELINES, TEMPLATE], slow=FACES)
 def test_hard_inputs_cost_a_row_each_and_never_the_run(folder: Path, hard_input: Path, on_hard_input):
     predictions, fallbacks = on_hard_input(folder)
     rows = (hard_input / "sample_submission.csv").read_text().splitlines()[1:]
@@ -326,20 +346,22 @@ def test_frame_stats_gives_reasons_and_predicts_the_other_hard_inputs(on_hard_in
 
 @pytest.mark.runs_submission
 @pytest.mark.parametrize("folder", [FACE_STATS], ids=lambda path: path.name)
-def test_face_stats_gives_reasons_and_predicts_the_video_with_a_face(folder: Path, on_hard_input):
-    """All but one of these videos show a gradient and no person."""
-    predictions, fallbacks = on_hard_input(folder)
-    broken = {name: reason for name, reason in REASONS.items() if reason != "too-short"}
-    assert broken.items() <= fallbacks.items()
-    faceless = [fallbacks[name] for name in ("plain.mp4", "one-frame.mp4", "portrait-by-flag.mp4")]
-    assert all(re.fullmatch(r"no-face \(best score 0\.\d\d below 0\.70\)", reason) for reason in faceless)
-    assert {predictions[name] for name in fallbacks} == {0.5}
+def test_face_stats_gives_reasons_and_predicts_the_video_with_a_face(
+    folder: Path, few_hard_inputs: Path, run_main, tmp_path: Path
+):
+    """All but one of these videos show no person."""
+    predictions, fallbacks = run_main(folder, few_hard_inputs, tmp_path / "work")
+    assert fallbacks.keys() == predictions.keys() - {"renamed.mp4"}
+    faceless = fallbacks.pop("one-frame.mp4")
+    assert re.fullmatch(r"no-face \(best score 0\.\d\d below 0\.70\)", faceless)
+    assert fallbacks.items() <= REASONS.items()
+    assert {predictions[name] for name in predictions.keys() - {"renamed.mp4"}} == {0.5}
     expected, tolerance = expected_predictions(folder)
     assert predictions["renamed.mp4"] == pytest.approx(expected[min(expected)], abs=tolerance)
 
 
 @pytest.mark.runs_submission
-@pytest.mark.parametrize("folder", [FACE_STATS, FACE_CNN], ids=lambda path: path.name)
+@each([FACE_STATS, FACE_CNN], slow=("face-cnn",))
 def test_model_of_the_fast_mode_reads_test_videos_in_the_fast_mode(folder: Path, two_videos: Path, run_main, tmp_path):
     """Only the sampled frames differ; so, by a little, do the predictions."""
     changed = tmp_path / "changed"
@@ -396,9 +418,16 @@ def run_in_kaggle_layout(
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare command for mount namespaces")
-@pytest.mark.parametrize("year", MOUNTS)
+@pytest.mark.parametrize(
+    ("folder", "year"),
+    [
+        pytest.param(folder, year, id=f"{folder.name}-{year}", marks=[pytest.mark.slow] * slow)
+        for year in MOUNTS
+        for folder in (*BASELINES, TEMPLATE)
+        for slow in [folder.name in FACES and year == "2020"]
+    ],
+)
 @pytest.mark.runs_submission
-@each_submission
 def test_script_finds_its_files_and_data_in_kaggle_layout(
     folder: Path, two_videos: Path, read_outputs, tmp_path: Path, year: str
 ):

@@ -88,6 +88,7 @@ def interrupt(process: subprocess.Popen[str], when: Callable[[], object], signum
     return process.communicate(timeout=120)[0]
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_training_ends_with_the_same_weights(
     cnn, few_faces: Path, tmp_path: Path, start_script, call_main
 ):

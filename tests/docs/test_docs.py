@@ -71,7 +71,7 @@ def checkout(tmp_path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/tutorial.md", marks=pytest.mark.slow)])
 def test_every_command_block_runs(page, checkout):
     """In order, as one session; `make test` runs one empty test here. Python blocks are edits of `predict`."""
     session = re.findall(r"^```(sh|python)\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)

@@ -1,16 +1,20 @@
 """docs/results.py: the table comes from run reports only, and never from training videos."""
 
+import contextlib
 import csv
+import io
 import json
 import math
-import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dfdc_kit.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sample_data"
@@ -23,13 +27,24 @@ pathlib.Path("submission.csv").write_text("\\n".join(["filename,label", *lines])
 
 
 def table(*arguments: object, script: Path = ROOT / "docs/results.py") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-B", script, *map(str, arguments)], capture_output=True, text=True)
+    """Run the script in this process."""
+    printed, code = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code or 0
+    text = code if isinstance(code, str) else ""
+    return subprocess.CompletedProcess(arguments, int(bool(code)), printed.getvalue(), text)
 
 
 def run(folder: Path, *arguments: object) -> Path:
     """`dfdc run` in `folder`; the run's report."""
-    command = [sys.executable, "-m", "dfdc_kit", "run", *map(str, arguments), "--backend", "process"]
-    subprocess.run(command, cwd=folder, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, check=False)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["dfdc", "run", *map(str, arguments), "--backend", "process"])
+        main()
     (report,) = (folder / "runs").glob("*/run.json")
     return report
 

@@ -21,11 +21,40 @@ from dfdc_kit.sandbox import BACKENDS, choose
 from dfdc_kit.submission.code import read_code_submission
 
 CASES = sorted(path.parent for path in (Path(__file__).parents[1] / "cases" / "code").glob("*/expect.toml"))
+IN_EVERY_BACKEND = {  # what the stage, the mounts and the network decide; the others only in the first, or -m slow
+    "absolute-output-path",
+    "attached-input-is-read-only",
+    "calls-ffprobe",
+    "data-set-not-attached",
+    "file-in-a-subfolder",
+    "looks-for-labels",
+    "missing-data-set-swallowed",
+    "module-in-an-attached-data-set",
+    "needs-a-gpu",
+    "notebook-shell-commands",
+    "notebook-without-metadata",
+    "paths-of-2026",
+    "pip-installs-from-the-index",
+    "relative-input-path",
+    "repository-with-packages",
+    "walks-the-input",
+}
 WORKING = [name for name in ("bubblewrap", "process") if not BACKENDS[name].unavailable()]
 
 
-@pytest.mark.parametrize("backend", WORKING)
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("case", "backend"),
+    [
+        pytest.param(
+            case,
+            backend,
+            id=f"{case.name}-{backend}",
+            marks=[pytest.mark.slow] * (backend != WORKING[0] and case.name not in IN_EVERY_BACKEND),
+        )
+        for case in CASES
+        for backend in WORKING
+    ],
+)
 def test_program_has_the_expected_verdict_and_explanation(case, backend, tmp_path, sample):
     expected = tomllib.loads((case / "expect.toml").read_text())
     for package in expected.get("needs", []):

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CASES = sorted(path.parent for path in ROOT.glob("tests/cases/rehearsals/*/expect.toml"))
 GOOD = ROOT / "tests/cases/rehearsals/good"
 BASELINES = sorted(path.parent for path in ROOT.glob("baselines/*/submission.toml"))
-ON_ALL_INPUTS = ("container-metadata", "frame-stats")  # the others open no video, or take minutes: pytest -m slow
+FACES = ("face-cnn", "face-stats")
 A_FEW_INPUTS = ("zero-bytes", "truncated-half", "audio-only", "one-frame", "no-face")
 
 
@@ -104,20 +104,16 @@ def assert_passes(cli, *arguments: object, codes: list[str]) -> None:
 
 
 @pytest.mark.runs_submission
-@pytest.mark.parametrize(
-    "folder",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] * (path.name not in ON_ALL_INPUTS), id=path.name)
-        for path in BASELINES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", BASELINES, ids=lambda path: path.name)
 def test_baseline_passes_when_rehearsed_on_all_hard_inputs(folder, cli):
     assert_passes(cli, folder, codes=[hard.code for hard in HARD_INPUTS])
 
 
 @pytest.mark.runs_submission
 @pytest.mark.parametrize(
-    "folder", [path for path in BASELINES if path.name not in ON_ALL_INPUTS], ids=lambda path: path.name
+    "folder",
+    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in FACES)) for path in BASELINES],
 )
 def test_baseline_passes_when_rehearsed_on_a_few_hard_inputs(folder, cli, tmp_path):
     clips = tmp_path / "clips" / "test_videos"

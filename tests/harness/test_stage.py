@@ -39,7 +39,7 @@ def write_sdist(folder: Path, name: str, source: str) -> None:
             archive.addfile(entry, io.BytesIO(text.encode()))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["bubblewrap", pytest.param("process", marks=pytest.mark.slow)])
 def test_pip_installs_wheels_and_sources_offline_and_fails_on_the_index(run, code_submission, backend):
     folder = code_submission(f"{PROGRAM.read_text()}\n{GOOD}\nwrite(tinydet.VALUE)")
     write_wheel(folder / "packages", "tinydet", "VALUE = 0.25\n")

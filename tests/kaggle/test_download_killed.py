@@ -17,6 +17,9 @@ from killed import SLUG, NoProgress, compare
 KILLER = Path(__file__).parents[1] / "killed.py"
 
 
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
+
+
 def kill(mode: str, folder: Path, right: Path, seed: int, longest_s: float) -> None:
     """End ten downloads by a kill at a random moment; those that finish before are compared with `right`."""
     command = [sys.executable, KILLER, mode, folder, right, "10", str(seed), str(longest_s)]
@@ -31,7 +34,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_fetch_completes_after_kills_at_random_moments(kaggle_server, tmp_path, seed):
     """While 2 MB come at 5 MB/s; then one download to the end."""
     files = {"a.bin": random.Random(seed).randbytes(2_000_000)}
@@ -46,7 +49,7 @@ def test_fetch_completes_after_kills_at_random_moments(kaggle_server, tmp_path, 
     assert any(seen.headers.get("Range") for seen in kaggle_server.gets("a.bin"))  # a killed download was resumed
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_download_completes_after_kills_at_random_moments(kaggle_server, tmp_path, seed):
     """Kills during listing, transfer, unpacking and recording; then one download to the end."""
     chance = random.Random(seed)

@@ -23,7 +23,7 @@ from dfdc_kit.submission.code import read_code_submission
 
 ROOT = Path(__file__).resolve().parents[2]
 SLUG = challenges.load().slug
-QUICK = {"constant", "face-stats"}  # the others only with -m slow
+QUICK = {"constant", "frame-stats"}  # the others only with -m slow
 BASELINES = [
     pytest.param(path.parent, id=path.parent.name, marks=() if path.parent.name in QUICK else pytest.mark.slow)
     for path in sorted(ROOT.glob("baselines/*/submission.toml"))

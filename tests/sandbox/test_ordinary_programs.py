@@ -21,10 +21,10 @@ from dfdc_kit.sandbox.oci import OciBackend
 PROGRAMS = Path(__file__).parents[1] / "cases" / "ordinary"
 KINDS = sorted(path.parent.name for path in PROGRAMS.glob("*/main.py"))
 LIMITS = Limits(wall_time_s=120, memory_bytes=4 << 30, cpu_cores=2, processes=512, output_bytes=1 << 30)
-SANDBOXES = ["bubblewrap", "process", "process-without-namespaces", pytest.param("oci", marks=pytest.mark.container)]
+SANDBOXES = {"bubblewrap": [], "process": [], "process-without-namespaces": [], "oci": [pytest.mark.container]}
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture
 def sandbox(request, monkeypatch):
     """The name of a kind of sandbox, and its backend."""
     if request.param == "oci":
@@ -42,7 +42,16 @@ def sandbox(request, monkeypatch):
     return request.param, backend
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("sandbox", "kind"),
+    [
+        pytest.param(name, kind, id=f"{name}-{kind}", marks=marks + [pytest.mark.slow] * slow)
+        for name, marks in SANDBOXES.items()
+        for kind in KINDS
+        for slow in [kind == "packages" and name != "bubblewrap"]  # it loads a dozen large packages
+    ],
+    indirect=["sandbox"],
+)
 def test_ordinary_program_runs_in_every_sandbox(kind, sandbox, tmp_path, sample):
     name, backend = sandbox
     failed, output = run_checks(kind, backend, tmp_path, sample)
