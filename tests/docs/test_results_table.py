@@ -41,10 +41,11 @@ def table(*arguments: object, script: Path = ROOT / "docs/results.py") -> subpro
 
 def run(folder: Path, *arguments: object) -> Path:
     """`dfdc run` in `folder`; the run's report."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["dfdc", "run", *map(str, arguments), "--backend", "process"])
-        main()
+        with pytest.raises(SystemExit):
+            main()
     (report,) = (folder / "runs").glob("*/run.json")
     return report
 
