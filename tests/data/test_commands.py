@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_kit import challenge as challenges
+from dfdc_kit.data.split import SplitPlan
+from dfdc_kit.data.split_files import make_split
+from dfdc_kit.errors import KitError
+
 CASES = Path(__file__).parents[1] / "cases"
 
 
@@ -99,6 +104,27 @@ def test_split_of_labels_without_originals_works_by_video_and_warns(dfdc_here, t
     done = dfdc_here("data", "split", "labels.csv", "--by", "video", "--holdout", "0.4", "--nearest", "--seed", "1")
     assert done.returncode == 0, done.stderr
     assert "a fake and its original may be in both folds" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["one part", "no originals"])
+def test_split_that_fails_prints_a_command_that_works(tmp_path, kind):
+    """One part of the training set, or FAKE rows without an original; the audit of the part names it, too."""
+    if kind == "one part":
+        entries = {f"{i}.mp4": {"label": "REAL"} for i in range(30)}
+        entries |= {f"f{i}.mp4": {"label": "FAKE", "original": f"{i}.mp4"} for i in range(30)}
+        source = tmp_path / "dfdc_train_part_3" / "metadata.json"
+        source.parent.mkdir()
+        source.write_text(json.dumps(entries))
+    else:
+        source = tmp_path / "labels.csv"
+        source.write_text("filename,label\n" + "".join(f"{i}.mp4,{i % 2}\n" for i in range(60)))
+    with pytest.raises(KitError) as raised:
+        make_split([source], tmp_path / "split", SplitPlan(), challenges.load())
+    words = shlex.split(raised.value.command)
+    assert words[:5] == ["dfdc", "data", "split", str(source), "--out"]
+    assert words[words.index("--by") + 1] == ("original" if kind == "one part" else "video")
+    plan = SplitPlan(by=words[words.index("--by") + 1])
+    assert make_split([source], tmp_path / "split", plan, challenges.load()).folds["validation"].videos > 0
 
 
 def test_split_with_one_class_in_validation_is_refused_with_a_plan_that_works(dfdc_here, tmp_path):

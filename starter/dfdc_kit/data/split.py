@@ -105,12 +105,22 @@ def split(
 
 
 def find_working_plan(make: Callable[[SplitPlan], Split], plan: SplitPlan) -> SplitPlan | None:
-    """The first plan like `plan`, with other seeds and then larger fractions, that gives both classes in both folds."""
+    """The first plan like `plan` that gives both classes in both folds.
+
+    Tried are other seeds, then larger fractions, and, where the way to split was left open, by original and by video.
+    """
+    ways = (plan.by, "original", "video") if plan.by == "auto" else (plan.by,)
+    return next((found for by in ways if (found := _find_seed(make, replace(plan, by=by)))), None)
+
+
+def _find_seed(make: Callable[[SplitPlan], Split], plan: SplitPlan) -> SplitPlan | None:
     for holdout in sorted({plan.holdout, *(larger for larger in (0.3, 0.4, 0.5) if larger > plan.holdout)}):
         for seed in range(SEEDS_TRIED):
             tried = replace(plan, holdout=holdout, seed=seed)
             try:
                 found = make(tried)
+            except DataError:  # of the labels: the seed does not matter
+                return None
             except KitError:
                 continue
             if all(len(found.classes(fold)) == 2 for fold in (TRAIN, VALIDATION)):

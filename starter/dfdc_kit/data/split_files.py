@@ -18,7 +18,7 @@ from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue, samp
 from dfdc_kit.data.inspection import find_copies, list_videos
 from dfdc_kit.data.labels import raise_for_faults
 from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, Split, SplitPlan, find_working_plan, split
-from dfdc_kit.errors import DataMissingError, OutputError, UsageError
+from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
 
@@ -71,7 +71,12 @@ def make_split(paths: list[Path], out: Path, plan: SplitPlan, challenge: Challen
     def make(plan: SplitPlan) -> Split:
         return split(catalogue, plan, challenge, public_test, copies)
 
-    found = make(plan)
+    try:
+        found = make(plan)
+    except KitError as error:
+        if other := find_working_plan(make, plan):
+            error.command = split_command(paths, out, other)
+        raise
     warnings = [*_one_class_warnings(found, plan, make, paths, out)]
     if found.by == "video":
         warnings.append("Each video was split on its own: a fake and its original may be in both folds.")
@@ -122,7 +127,7 @@ def _one_class_warnings(
     faulty = [FOLDS[fold] for fold in (TRAIN, VALIDATION) if len(found.classes(fold)) < 2]
     if not faulty:
         return
-    what = f"The {' and the '.join(faulty)} fold has one class only"
+    what = f"The {' and the '.join(faulty)} {'fold has' if len(faulty) == 1 else 'folds have'} one class only"
     if len(set(found.catalogue.fake.tolist())) == 2 and (other := find_working_plan(make, plan)):
         raise UsageError(
             f"{what}; a score on it says nothing about the other.", command=split_command(paths, out, other)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.errors import DataError
+from dfdc_kit.formatting import plural
 from dfdc_kit.scoring.intervals import Interval, cluster_codes, mean_interval
 
 Floats = npt.NDArray[np.float64]
@@ -100,7 +101,7 @@ def calibration_report(
     codes = cluster_codes(list(clusters), len(labels))
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < 2 or len(np.unique(labels)) < 2:
-        seen = f"{count} {clustered_by}(s), {len(np.unique(labels))} class(es)"
+        seen = f"{plural(count, clustered_by)} of {plural(len(np.unique(labels)), 'class', 'classes')}"
         raise DataError(f"Calibration needs two or more originals or videos, and both classes; seen {seen}.")
     folds = fold_of_cluster(count)[codes]  # (n,)
     gains = [cross_validated(method, labels, predicted, codes, folds) for method in METHODS]
