@@ -15,6 +15,7 @@ from dfdc_kit.harness.judge import judge, rejudge
 from dfdc_kit.harness.stage import Staged
 from dfdc_kit.report.run_report import Scoring, load
 from dfdc_kit.report.verdicts import Verdict
+from dfdc_kit.sandbox import enforcement, process, supervise
 from dfdc_kit.submission.code import read_code_submission
 
 GOOD = (Path(__file__).parent / "programs" / "good.py").read_text()
@@ -238,3 +239,38 @@ def test_fix_fits_the_error_at_the_end_of_the_log(lines, fix):
     judgement = judge(seen, saved.scoring, challenges.load(), profiles.load())
     assert judgement.verdict is Verdict.EXCEPTION
     assert fix in judgement.fix
+
+
+@pytest.mark.parametrize(
+    ("last_line", "hidden", "rejection"),
+    [
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/input/x/a'", "x/a", ""),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/working/a'", "/kaggle/working/a", ""),
+        ("", "x/a", "rows are missing"),
+    ],
+)
+def test_verdict_is_not_reproducible_when_the_sandbox_cannot_show_a_path(last_line, hidden, rejection):
+    saved = load(CASES / ("schema-4-complete.json" if rejection else "schema-3-exception.json"))
+    output = ["Traceback (most recent call last):", last_line] if last_line else []
+    scoring = structs.replace(saved.scoring, rejection=rejection)
+    seen = structs.replace(saved.observation, last_output=output, hidden_inputs=[hidden], reads=[])
+    judgement = judge(seen, scoring, challenges.load(), profiles.load())
+    assert judgement.verdict is Verdict.NOT_REPRODUCIBLE
+    assert f"{hidden}" in judgement.why
+    seen = structs.replace(seen, hidden_inputs=[])
+    assert judge(seen, scoring, challenges.load(), profiles.load()).verdict is not Verdict.NOT_REPRODUCIBLE
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("open('/kaggle/working/submission.csv', 'w')", "cannot show /kaggle/working/submission.csv"),
+        ("import glob; f = glob.glob('/kaggle/input/*/test_videos'); open('submission.csv', 'w')", "cannot show"),
+    ],
+)
+def test_paths_of_kaggle_are_not_blamed_on_a_program_without_namespaces(run, source, why, monkeypatch):
+    real = enforcement.why_unavailable
+    for module in (process, supervise, enforcement):
+        monkeypatch.setattr(module, "why_unavailable", lambda name: "off" if name == "namespaces" else real(name))
+    judgement = run(source, backend="process").judgement
+    assert (judgement.verdict, why in judgement.why) == (Verdict.NOT_REPRODUCIBLE, True), judgement

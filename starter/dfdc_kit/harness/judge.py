@@ -13,7 +13,7 @@ from dfdc_kit.errors import DataError
 from dfdc_kit.files import file_sha256
 from dfdc_kit.formatting import plural
 from dfdc_kit.harness.log_parser import failure_reason, sentences, summarize_failure, syntax_error_place
-from dfdc_kit.harness.not_reproducible import environment_cause, explained_modules
+from dfdc_kit.harness.not_reproducible import environment_cause, explained_modules, hidden_input
 from dfdc_kit.profiles import Limits, Profile
 from dfdc_kit.report.run_report import CSV, Judgement, Observation, RunReport, Scoring, load
 from dfdc_kit.report.verdicts import MEANINGS, Verdict
@@ -53,7 +53,10 @@ def judge(observation: Observation, scoring: Scoring, challenge: Challenge, prof
     may_be_ours = verdict is Verdict.NO_CSV or (
         verdict is Verdict.EXCEPTION and observation.outcome.ending is Ending.EXIT
     )
-    if may_be_ours and (cause := environment_cause(observation, challenge, profile)):
+    cause = environment_cause(observation, challenge, profile) if may_be_ours else None
+    if verdict is Verdict.SCORING_ERROR and not observation.reads:  # no video was found
+        cause = hidden_input(observation)
+    if cause:
         verdict, why, fix = Verdict.NOT_REPRODUCIBLE, sentences(cause.what, why), cause.fix
     return Judgement(verdict=verdict, kaggle=MEANINGS[verdict].kaggle, why=why, fix=fix)
 

@@ -53,6 +53,7 @@ def environment_cause(seen: Observation, challenge: Challenge, profile: Profile)
     return (
         _missing_modules(seen, hosted)
         or _gpu(seen, profile, text)
+        or hidden_input(seen, exception)
         or _unmounted(seen, exception, challenge.slug)
         or _optional_part(exception)
         or _program(exception, text)
@@ -91,14 +92,22 @@ def _gpu(seen: Observation, profile: Profile, text: str) -> Cause | None:
     )
 
 
+def hidden_input(seen: Observation, exception: str = "") -> Cause | None:
+    """A path below /kaggle/input that this sandbox cannot show there: the exception names it, or there is none."""
+    hidden = [path for path in seen.hidden_inputs if not exception or path in exception]
+    if not hidden or (exception and "No such file" not in exception):
+        return None
+    if hidden[0].startswith("/"):
+        what = f"This sandbox cannot show {hidden[0]}, which is writable on Kaggle."
+        return Cause(what, "Use a backend that can (dfdc doctor), or write to the current folder by a relative path.")
+    return Cause(
+        f"This sandbox cannot show /kaggle/input, where {hidden[0]} is on Kaggle.",
+        "Use a backend that can (dfdc doctor), or read the folder from the environment variable DFDC_INPUT_DIR.",
+    )
+
+
 def _unmounted(seen: Observation, exception: str, competition: str) -> Cause | None:
     """A path of the input that is not provided here, by name."""
-    hidden = [path for path in seen.hidden_inputs if path in exception]
-    if hidden and "No such file" in exception:
-        return Cause(
-            f"This sandbox cannot show /kaggle/input, where {hidden[0]} is on Kaggle.",
-            "Use a backend that can (dfdc doctor), or read the folder from the environment variable DFDC_INPUT_DIR.",
-        )
     named = [path for path in seen.unmounted_inputs if path in exception]
     if exception and not named:
         return None
@@ -164,7 +173,7 @@ def _closed_file(exception: str, text: str) -> Cause | None:
     if path is None or re.search(r"/kaggle/(?:input|src)/", path[1]):  # read-only there, too
         return None
     if "Read-only file system" in exception or "PermissionError" in exception:
-        writable = path[1].startswith(WRITABLE_HOSTED)
+        writable = path[1].startswith(WRITABLE_HOSTED) or path[1] == "/kaggle"  # which it wanted to make
         what = "writable" if writable else "readable"
         if writable or not path[1].startswith("/kaggle"):
             return Cause(

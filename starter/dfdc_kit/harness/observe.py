@@ -32,6 +32,7 @@ CSV_LIMIT_BYTES = 1 << 30
 MISSING_INPUT_LIMIT_BYTES = 1 << 16
 ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # passed on: no tokens, no home
 INPUT_PATH = re.compile(r"(?:/kaggle/input|(?:^|(?<=['\"\s:=(]))(?:\.\./)+input)/([\w.@+ -]+(?:/[\w.@+ -]+)*)(.?)")
+WRITABLE_PATH = re.compile(r"'(/kaggle/(?:working|temp|tmp)\b[^']*)'")
 PATTERN_SIGNS = ("*", "?", "[", "{", "%", "$", "\0")  # after these a name is only a beginning
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named ['\"]([\w.]+)['\"]")
 
@@ -257,14 +258,16 @@ def _missing_inputs(
     attached = {one.mount_points[-1] for one in submission.settings.inputs}
     missing = {path for path in logged | named | attached if staged.lacks(path)}
     longest = {path for path in missing if not any(other.startswith(f"{path}/") for other in missing)}
-    return sorted(longest), [] if shows_paths else sorted(logged - missing)
+    written = {path for line in last_output for path in WRITABLE_PATH.findall(line)}
+    return sorted(longest), [] if shows_paths else sorted(logged - missing | written)
 
 
 def _looked_for(staged: Staged) -> set[str]:
     """Paths below /kaggle/input that the run's Python did not find; the submission could have written the file."""
     content = read_regular_file(staged.temporary / "home" / OWN_PYTHON / MISSING_INPUT, MISSING_INPUT_LIMIT_BYTES)
     lines = [] if isinstance(content, str) else content.decode("utf-8", "backslashreplace").splitlines()
-    return {path for line in lines if len(line) < 500 for path in input_paths([f"/kaggle/input/{line}"])}
+    lines = [staged.input.name if line == "." else line for line in lines if len(line) < 500]  # ".": the input itself
+    return {path for line in lines for path in input_paths([f"/kaggle/input/{line}"])}
 
 
 def _failed_imports(

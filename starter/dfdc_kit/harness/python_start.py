@@ -45,6 +45,7 @@ def _watch() -> None:
 
     def note(path: "str | bytes") -> None:
         full = os.path.abspath(os.fsdecode(path))
+        full = f"{full}/." if f"{full}/" in inputs else full
         name = next((full[len(folder) :] for folder in inputs if len(folder) > 1 and full.startswith(folder)), "")
         if name and name not in seen and len(seen) < MOST_PATHS and "\n" not in name:
             seen.add(name)

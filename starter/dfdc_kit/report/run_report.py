@@ -161,7 +161,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     withheld: list[str] = []  # names of training videos and metadata rows that were not mounted: they are scored
     staging_notes: list[str] = []  # what could not be provided as on Kaggle
     unmounted_inputs: list[str] = []  # paths below /kaggle/input that code or log name and that are not mounted
-    hidden_inputs: list[str] = []  # such paths that are mounted, but that this sandbox cannot show under that name
+    hidden_inputs: list[str] = []  # such paths, and absolute ones below /kaggle, that this sandbox cannot show there
     missing_modules: list[str] = []  # of a failed run: modules that it imports and that are not installed here
     module_beside: str = ""  # such a module that is a file next to a submission of one file
     own_file: str = ""  # of a failed run: a file of the submission that it looked for in another folder
