@@ -54,9 +54,9 @@ def test_set(folder: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     with (folder / "solution/solution.csv").open(newline="", encoding="utf-8") as file:
         labels = {row["filename"]: int(row["label"]) for row in csv.DictReader(file)}
     pair = {name: name for name in labels}
-    if (folder / "sources/clips.csv").is_file():
-        with (folder / "sources/clips.csv").open(newline="", encoding="utf-8") as file:
-            pair |= {row["filename"]: row["pair"] for row in csv.DictReader(file)}
+    if (folder / "provenance/clips.csv").is_file():
+        with (folder / "provenance/clips.csv").open(newline="", encoding="utf-8") as file:
+            pair |= {row["filename"]: row["original"] or row["filename"] for row in csv.DictReader(file)}
     results = zip(labels, map_in_order(features, (folder / "test_videos" / name for name in labels)), strict=True)
     kept = {name: values for name, values in results if not isinstance(values, UnusableVideoError)}
     return list(kept.values()), np.array([labels[name] for name in kept]), np.array([pair[name] for name in kept])

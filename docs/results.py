@@ -1,7 +1,7 @@
 """Make the results table of baselines/README.md from run reports:  python docs/results.py runs/*/run.json [--write].
 
 One row per run of `dfdc run`: log loss with a 95 % interval, AUC, time, memory, fallbacks, date. The interval resamples
-pairs of a REAL video and the FAKE one made from it, as listed in sample_data/sources/clips.csv; other videos singly.
+pairs of a REAL video and the FAKE one made from it, as listed in sample_data/provenance/clips.csv; other videos singly.
 Runs over training videos are refused: they do not show what was learned.
 """
 
@@ -20,7 +20,7 @@ from dfdc_kit.report.run_report import CSV, RunReport, load
 from dfdc_kit.report.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
-PAIRS = ROOT / "sample_data/sources/clips.csv"
+PAIRS = ROOT / "sample_data/provenance/clips.csv"
 PAGE = ROOT / "baselines/README.md"
 BEGIN, END = "<!-- results: made by docs/results.py -->\n", "<!-- end of results -->\n"
 RESAMPLES = 10_000
@@ -51,7 +51,7 @@ def scores(report: RunReport, folder: Path) -> tuple[float, float, float, float]
 def groups(names: list[str]) -> np.ndarray:
     """(n,) group numbers: that of the video's pair if it is known, else one of its own."""
     with PAIRS.open(newline="", encoding="utf-8") as file:
-        pair_of = {row["filename"]: row["pair"] for row in csv.DictReader(file)}
+        pair_of = {row["filename"]: row["original"] or row["filename"] for row in csv.DictReader(file)}
     return np.unique([pair_of.get(name, name) for name in names], return_inverse=True)[1]
 
 

@@ -1,9 +1,9 @@
 """Train frame-stats, face-stats and face-cnn as the bundled ones were:  python docs/train_on_made.py MADE [--out DIR]
 
-MADE is a folder of `dfdc data make --out MADE --train 600 --test 200 --seed 0`. Training uses its training clips
-without the people of the bundled sample's tests, so that nobody in those tests was seen. What is not fitted (regression
-strength, step to stop after, shrinkage, clip) is chosen on the Public part: other people, partly degraded. The Private
-part is left for the results. `--only face-cnn` trains that one alone.
+MADE is a folder of `dfdc data make --out MADE --train 600 --test 200 --seed 0`. Clips with people of the sample's
+tests are left out, so that nobody in those tests was seen. What is not fitted (regression strength, step to stop after,
+shrinkage, clip) is chosen on the Public part: other people, partly degraded. The Private part is left for the results.
+`--only face-cnn` trains that one alone.
 """
 
 import argparse
@@ -21,8 +21,8 @@ CNN_OPTIONS = ("--self-blended", "0.5", "--steps", "600")
 
 def sample_test_people() -> set[str]:
     """Everyone whose face is in a test clip of the bundled sample."""
-    with (ROOT / "sample_data/sources/clips.csv").open(newline="", encoding="utf-8") as file:
-        return {name for row in csv.DictReader(file) if "test" in row["folder"] for name in row["people"].split()}
+    with (ROOT / "sample_data/provenance/clips.csv").open(newline="", encoding="utf-8") as file:
+        return {name for row in csv.DictReader(file) if row["part"] != "train" for name in row["people"].split()}
 
 
 def link_folders(made: Path, out: Path) -> dict[str, int]:
@@ -30,10 +30,8 @@ def link_folders(made: Path, out: Path) -> dict[str, int]:
     with (made / "provenance/clips.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     unseen = sample_test_people()
-    chosen = {
-        "train": [row for row in rows if row["part"] == "train" and not unseen & set(row["people"].split())],
-        "Public": [row for row in rows if row["part"] == "Public"],
-    }
+    usable = [row for row in rows if not unseen & set(row["people"].split())]
+    chosen = {part: [row for row in usable if row["part"] == part] for part in ("train", "Public")}
     for name, clips in chosen.items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)

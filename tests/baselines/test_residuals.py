@@ -99,7 +99,7 @@ def test_large_face_is_subsampled(modules, measure, monkeypatch):
 def frame_and_face(modules):
     """One frame of a sample clip, and its largest face."""
     frames, faces, _, _ = modules
-    clip = FOLDER.parents[1] / "sample_data/test_videos/bmpjwbbcfx.mp4"
+    clip = FOLDER.parents[1] / "sample_data/test_videos/csjgbjbvpc.mp4"
     frame = next(iter(frames.sample_frames(clip, 1)))
     return frame, faces.detect_faces(frame)[0]
 

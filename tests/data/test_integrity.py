@@ -21,7 +21,7 @@ from dfdc_kit.files import file_sha256
 
 CHALLENGE = challenges.load()
 TRAIN = "train_sample_videos"
-CLIP = "jqpffawjff.mp4"  # with sound
+CLIP = "bvynulvsuv.mp4"  # with sound
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_verify_finds_damage_inside_only_with_deep(data):
     assert verify(data, CHALLENGE).problems == []
     report = verify(data, CHALLENGE, deep=True)
     assert problems(report) == [(f"{TRAIN}/{CLIP}", "damaged")]
-    assert "of 60 frames" in report.problems[0].reason
+    assert "of 30 frames" in report.problems[0].reason
 
 
 def test_read_header_reports_missing_frames(tmp_path):
@@ -118,9 +118,9 @@ def test_verify_deep_finds_the_bundled_sample_intact(sample, tmp_path):
 
 def test_verify_names_missing_and_unlisted_videos(data):
     (data / TRAIN / CLIP).rename(data / TRAIN / "other.mp4")
-    (data / "test_videos" / "bmpjwbbcfx.mp4").unlink()
+    (data / "test_videos" / "csjgbjbvpc.mp4").unlink()
     assert problems(verify(data, CHALLENGE)) == [
-        ("test_videos/bmpjwbbcfx.mp4", "missing"),
+        ("test_videos/csjgbjbvpc.mp4", "missing"),
         (f"{TRAIN}/{CLIP}", "missing"),
         (f"{TRAIN}/other.mp4", "unlisted"),
     ]
@@ -137,7 +137,7 @@ def test_verify_reports_a_folder_without_videos_once(data):
 
 def test_verify_compares_size_and_digest_with_the_download(data):
     train = (data / TRAIN).resolve()
-    good, longer, other, gone = (train / name for name in (CLIP, "bftuvirbrb.mp4", "blwipflbbh.mp4", "gone.mp4"))
+    good, longer, other, gone = (train / name for name in (CLIP, "ctgsmwmfcz.mp4", "dektzioxxq.mp4", "gone.mp4"))
     size = other.stat().st_size
     expected = {
         good: ExpectedFile(size_bytes=good.stat().st_size, sha256=file_sha256(good)),
@@ -152,8 +152,8 @@ def test_verify_compares_size_and_digest_with_the_download(data):
     for _ in range(2):  # the second time as remembered
         found = problems(verify(data, CHALLENGE, expected=expected))
         assert found == [
-            (f"{TRAIN}/bftuvirbrb.mp4", "wrong-size"),
-            (f"{TRAIN}/blwipflbbh.mp4", "wrong-content"),
+            (f"{TRAIN}/ctgsmwmfcz.mp4", "wrong-size"),
+            (f"{TRAIN}/dektzioxxq.mp4", "wrong-content"),
             (f"{TRAIN}/gone.mp4", "missing"),
         ]
 
@@ -311,7 +311,7 @@ def test_ranges_of_numbers(numbers, text):
 def test_verify_and_status_commands(dfdc, data):
     intact = dfdc("data", "verify", data)
     assert (intact.returncode, intact.stderr) == (0, "")
-    assert "32 videos, 2.8 MiB, 32 of them read now" in intact.stdout
+    assert "32 videos, 1.8 MiB, 32 of them read now" in intact.stdout
     assert intact.stdout.endswith("\nOK\n")
     (data / TRAIN / CLIP).write_bytes(b"")
     broken = dfdc("data", "verify", ".", cwd=data)

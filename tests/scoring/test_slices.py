@@ -96,7 +96,7 @@ def guess(tmp_path, sample):
 
 
 def test_slices_command_reads_headers_and_other_columns(dfdc_here, guess, sample):
-    (guess / "more.csv").write_text("filename,actor\nbmpjwbbcfx.mp4,Ada\netcubgmdvy.mp4,Bo\n")
+    (guess / "more.csv").write_text("filename,actor\ncsjgbjbvpc.mp4,Ada\ndsbsgjdjmw.mp4,Bo\n")
     done = dfdc_here("slices", "mine.csv", "--solution", sample, "--metadata", "more.csv", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

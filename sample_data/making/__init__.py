@@ -1,1 +1,0 @@
-"""The steps that make the sample clips: portrait, scene, manipulation, encoding."""
