@@ -16,9 +16,11 @@ from dfdc_kit.competition.shake_up import (
     probing,
     shake_up_of_losses,
     shake_up_of_model,
+    shake_up_of_scores,
 )
 from dfdc_kit.data.solution import Solution, read_solution
 from dfdc_kit.errors import UsageError
+from dfdc_kit.scoring.metric import RowScorer, load_metric
 
 
 def solution_of(labels, originals, usage=None) -> Solution:
@@ -138,3 +140,17 @@ def test_command_says_what_a_solution_without_usage_needs(dfdc_here, tmp_path):
     done = dfdc_here("competition", "check", "dfdc", "--solution", "s.csv")
     assert done.returncode == 3
     assert "the solution has no column Usage: write one with --split FILE" in done.stdout
+
+
+def test_shake_up_from_scores_agrees_with_that_from_losses():
+    random, labels = np.random.default_rng(5), np.arange(600, dtype=np.uint8) % 2
+    odds = (2.0 * labels - 1)[:, None] * np.linspace(1.2, 1.0, 6) + random.normal(size=(600, 6))
+    metric = load_metric(challenges.load().metric_path)
+    predicted = 1 / (1 + np.exp(-odds))
+    losses = np.column_stack([metric.module.row_losses(labels, column) for column in predicted.T])
+    scorer = RowScorer(metric, labels, predicted, ("filename", "label"))
+    ours, theirs = shake_up_of_scores(scorer, 1, 200, 400, 0), shake_up_of_losses(losses, 200, 400, 500, 0)
+    assert ours.paired_sd == pytest.approx(theirs.paired_sd, rel=0.1)
+    assert ours.rank_correlation == pytest.approx(theirs.rank_correlation, abs=0.08)
+    with pytest.raises(UsageError, match="needs two"):
+        shake_up_of_scores(RowScorer(metric, labels, predicted[:, :1], ("filename", "label")), 1, 200, 400, 0)

@@ -122,7 +122,8 @@ def _cells(row: "BoardRow") -> tuple[str, ...]:
     from dfdc_kit.competition.site import percent
 
     name = row.team if row.team == row.submission else f"{row.team}: {row.submission}"
-    score = f"{row.score_low}-{row.score_high}" if row.score else ""
+    between = " to " if row.score_low.startswith("-") else "-"
+    score = f"{row.score_low}{between}{row.score_high}" if row.score else ""
     if row.rank is None:
         status = {"baseline": "base", "disqualified": "disq.", "not scored": "none"}.get(row.status, "")
         return status, "", plain(name), row.score, score, "", "", ""
@@ -181,13 +182,12 @@ def check(
     if judging:
         results = comparable(load_results(judging), metric=metric)
         files += [(one.key, path) for one in results if (path := prediction_file(judging, one))]
-    losses = None
+    read = None
     if files:
         read, left_out = read_predictions(files, truth, metric, challenge)
-        losses = read.losses
         for index, reason in left_out.items():
             warn(f"{files[index][0]}: {reason}")
-    found = check_competition(rules, challenge, truth, losses, seed)
+    found = check_competition(rules, challenge, truth, read, seed)
     if as_json:
         print_json(found)
     else:

@@ -12,19 +12,20 @@ import numpy as np
 
 from dfdc_kit import profiles
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.competition.predictions import Predictions
 from dfdc_kit.competition.rules import Competition
 from dfdc_kit.competition.shake_up import (
-    Floats,
     Probing,
     ShakeUp,
     probing,
     shake_up_of_losses,
     shake_up_of_model,
+    shake_up_of_scores,
 )
 from dfdc_kit.csv_text import as_text
 from dfdc_kit.data.labels import IGNORED, USAGE
 from dfdc_kit.data.solution import Solution
-from dfdc_kit.errors import KitError, UsageError
+from dfdc_kit.errors import KitError, MetricError, UsageError
 from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.scoring.intervals import PAIRED_SD, smallest_difference
 
@@ -56,10 +57,10 @@ def check_competition(
     rules: Competition,
     challenge: Challenge,
     solution: Solution,
-    losses: Floats | None = None,
+    predictions: Predictions | None = None,
     seed: int = 0,
 ) -> CompetitionCheck:
-    """Check rules and solution; losses (n_rows, n_teams) of real predictions, or None."""
+    """Check rules and solution, with real predictions or None. Raises UsageError for those of one team."""
     findings = [*_rule_findings(rules), *_split_findings(rules, solution)]
     usage = solution.usage
     counted = len(solution.ids) if usage is None else int((usage != IGNORED).sum())
@@ -67,11 +68,17 @@ def check_competition(
     private = counted - public
     is_log_loss = challenge.metric.is_log_loss
     shake = None
-    if public and private and (losses is not None or is_log_loss):
-        if losses is None:
-            shake = shake_up_of_model(public, private, SIMULATIONS, seed)
+    if public and private and predictions is not None:
+        if predictions.losses is not None:
+            shake = shake_up_of_losses(predictions.losses, public, private, SIMULATIONS, seed)
         else:
-            shake = shake_up_of_losses(losses, public, private, SIMULATIONS, seed)
+            sign = 1 if challenge.metric.lower_is_better else -1
+            try:
+                shake = shake_up_of_scores(predictions.scorer(), sign, public, private, seed)
+            except MetricError as error:
+                findings.append(RuleFinding(level="warning", what=f"the shake-up could not be simulated: {error}"))
+    elif public and private and is_log_loss:
+        shake = shake_up_of_model(public, private, SIMULATIONS, seed)
     step = rules.scores.ladder_step or PAIRED_SD / math.sqrt(max(public, 1))
     submissions = _public_submissions(rules)
     probed = []

@@ -54,7 +54,7 @@ class Predictions:
 
     def scores(self) -> Floats:
         """The official score (m,) of each submission."""
-        return self._scorer()(np.arange(len(self.predicted)))
+        return self.scorer()(np.arange(len(self.predicted)))
 
     def resampled(self, resamples: int, seed: int) -> Floats:
         """The scores (at most resamples, m) on rows drawn again, whole originals at a time.
@@ -66,7 +66,7 @@ class Predictions:
             return resampled_means(self.losses, clusters, resamples, seed)
         if not self.names:
             return np.empty((resamples, 0))
-        return resampled_scores(self._scorer(), self.solution.labels, clusters, resamples, seed)
+        return resampled_scores(self.scorer(), self.solution.labels, clusters, resamples, seed)
 
     def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
         """The 95 % interval of each score (m,), as `dfdc score` prints it; resampled (resamples, m).
@@ -81,7 +81,8 @@ class Predictions:
         edges = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
         return list(zip(*edges.tolist(), strict=True))
 
-    def _scorer(self) -> RowScorer:
+    def scorer(self) -> RowScorer:
+        """The official scores (m,) of any rows."""
         return RowScorer(self.metric, self.solution.labels, self.predicted, self.solution.columns)
 
 

@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from dfdc_kit.competition.ranking import DIGITS
 from dfdc_kit.errors import UsageError
-from dfdc_kit.scoring.intervals import PAIRED_SD
+from dfdc_kit.scoring.intervals import PAIRED_SD, SLOW_RESAMPLES
+from dfdc_kit.scoring.metric import RowScorer
 from dfdc_kit.scoring.ranks import resampled_ranks
 
 Floats = npt.NDArray[np.float64]
 TEAMS = 100  # of a simulated field
 SPREAD = 0.02  # standard deviation of true log losses: the top 100 of the DFDC were 0.428 to 0.506
 MOST_LOGIT = 34.0  # of a prediction; beyond it log loss is clipped
+SCORE_SIMULATIONS = 500  # where each score is computed anew
 LUCK = 2.8  # standard deviations: the best of about 200 random changes
 
 
@@ -64,6 +66,25 @@ def shake_up_of_losses(losses: Floats, public: int, private: int, simulations: i
     spread = np.cov(losses.T)
     variance = (np.diag(spread)[:, None] + np.diag(spread)[None, :] - 2 * spread)[pairs]
     return _summary(draws[0], draws[1], public, private, "predictions", float(np.sqrt(np.median(variance))))
+
+
+def shake_up_of_scores(scorer: RowScorer, sign: int, public: int, private: int, seed: int) -> ShakeUp:
+    """As `shake_up_of_losses`, where the score is no mean over rows; sign: -1 where higher is better.
+
+    Raises UsageError for fewer than two teams, MetricError where the metric fails on rows drawn again.
+    """
+    random, rows = np.random.default_rng(seed), scorer.rows
+    simulations = SCORE_SIMULATIONS if scorer.is_fast else SLOW_RESAMPLES
+    draws = [
+        sign * np.array([scorer(random.integers(0, rows, size)) for _ in range(simulations)])
+        for size in (public, private)
+    ]
+    teams = draws[0].shape[1]
+    if teams < 2:
+        raise UsageError(f"{teams} submission with a score: a shake-up needs two.")
+    first, second = np.triu_indices(teams, 1)
+    spread = (draws[0][:, first] - draws[0][:, second]).std(axis=0) * math.sqrt(public)
+    return _summary(draws[0], draws[1], public, private, "predictions", float(np.median(spread)))
 
 
 def shake_up_of_model(public: int, private: int, simulations: int, seed: int) -> ShakeUp:

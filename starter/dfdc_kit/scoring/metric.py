@@ -94,6 +94,11 @@ class RowScorer:
             self._check_arrays()
 
     @property
+    def rows(self) -> int:
+        """How many rows there are to draw from."""
+        return len(self._labels)
+
+    @property
     def is_fast(self) -> bool:
         """Whether scores come from arrays, without tables."""
         return self._arrays is not None
