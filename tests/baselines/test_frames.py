@@ -92,7 +92,7 @@ def test_sampled_frames_equal_plain_decoding_for_every_codec(kind: str, tmp_path
         assert (frame.decoded.to_ndarray(format="yuv420p") == all_frames[frame.index]).all()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 2)) for seed in range(8)])
 def test_sampled_frames_equal_plain_decoding_for_random_encoder_settings(seed: int, tmp_path: Path):
     """Encoder settings drawn at random: which frames refer to which differs from file to file."""
     rng = random.Random(seed)
@@ -196,7 +196,9 @@ def test_unneeded_frames_are_not_decoded(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("as_scheduled_before")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind not in ("h264", "h264-open-gop"))) for kind in KINDS]
+)
 def test_fast_mode_returns_exact_frames_of_the_first_third(kind: str, tmp_path: Path):
     """Other frames than exact mode, but each bit for bit, with a third of the packets."""
     codec, suffix, options = KINDS[kind]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # they detect faces for 10 seconds, and only make tables of the documentation
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, TRAIN = ROOT / "docs", ROOT / "sample_data/train_sample_videos"
 SCRIPTS = {

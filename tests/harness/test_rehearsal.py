@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CASES = sorted(path.parent for path in ROOT.glob("tests/cases/rehearsals/*/expect.toml"))
 GOOD = ROOT / "tests/cases/rehearsals/good"
 BASELINES = sorted(path.parent for path in ROOT.glob("baselines/*/submission.toml"))
-FACES = ("face-cnn", "face-stats")
+SLOW = ("constant", "face-cnn", "face-stats")  # two take minutes; constant opens no video, nor does class-prior
 A_FEW_INPUTS = ("zero-bytes", "truncated-half", "audio-only", "one-frame", "no-face")
 
 
@@ -124,7 +124,7 @@ def test_baseline_passes_when_rehearsed_on_all_hard_inputs(folder, cli):
 @pytest.mark.runs_submission
 @pytest.mark.parametrize(
     "folder",
-    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in FACES)) for path in BASELINES],
+    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in SLOW)) for path in BASELINES],
 )
 def test_baseline_passes_when_rehearsed_on_a_few_hard_inputs(folder, cli, tmp_path):
     clips = tmp_path / "clips" / "test_videos"
