@@ -272,7 +272,7 @@ def test_split_refuses_labels_without_clear_originals():
 
 @pytest.mark.parametrize("options", [{"holdout": 0}, {"holdout": 1}, {"holdout": float("nan")}, {"by": "person"}])
 def test_split_plan_refuses_values_out_of_range(options):
-    with pytest.raises(UsageError, match="seen|Unknown group"):
+    with pytest.raises(UsageError, match=r"seen|Unknown group"):
         SplitPlan(**options)
 
 

@@ -205,3 +205,11 @@ def test_ctrl_c_leaves_a_report_and_no_process(code_submission, tmp_path):
     assert sorted(path.name for path in run_folder.iterdir()) == ["log.txt", "report.html", "run.json"]
     assert run_report.load(run_folder).judgement.verdict is Verdict.INTERRUPTED
     assert not [line for line in subprocess.getoutput("ps -eo args").splitlines() if str(run_folder) in line]
+
+
+def test_program_that_looks_through_all_data_sets_is_not_said_to_miss_one(run):
+    """As the bundled baselines do, whose weights may be attached in the layout of 2020 or that of 2026."""
+    source = (
+        "from pathlib import Path\nfor place in ('*', 'datasets/*/*'): len(list(Path('/kaggle/input').glob(place)))"
+    )
+    assert run(source).observation.unmounted_inputs == []

@@ -90,6 +90,8 @@ class Staged:
             layout = self._challenge.data
             return parts[1:2] == [layout.train_videos] and not self.provides(f"{parts[0]}/{parts[1]}")
         owned = parts[0] in ("datasets", "notebooks", "models")  # the layout of 2026: kind, owner, name
+        if parts == ["competitions"] or (owned and len(parts) < 3):  # a program looks through all data sets
+            return False
         return not self.provides("/".join(parts[:3] if owned else parts[:1]))
 
     def provides(self, path: str) -> bool:
