@@ -113,7 +113,7 @@ def test_final_board_gives_the_evidence_of_each_row():
     assert [row.place for row in final.rows][:10] == list(range(1, 11))
     assert {row.evidence for row in final.rows} == {"confirmed by the team", "reported"}
     assert [row.score for row in final.rows] == sorted(row.score for row in final.rows)
-    assert "no official copy" in final.source
+    assert "not an official copy" in final.source
 
 
 ROWS = [LeaderboardRow(place=at, team="", score=score) for at, score in ((1, 0.1), (2, 0.2), (3, 0.2), (10, 0.5))]
@@ -162,7 +162,7 @@ def test_leaderboard_offline_sends_no_request(dfdc, kaggle_server, cache):
     done = dfdc("leaderboard", "--offline", "--place", "0.46", XDG_CACHE_HOME=str(cache.parent))
     assert (done.returncode, done.stderr) == (0, "")
     assert kaggle_server.requests == []
-    assert "no official copy" in done.stdout
+    assert "not an official copy" in done.stdout
     assert "0.46 would rank at about place 14 to 15, behind 0.45149 (place 10), ahead of 0.46099 (place 15)" in (
         done.stdout
     )

@@ -75,7 +75,7 @@ def history(
 
 
 def _show(events: "list[Event]") -> None:
-    """A line per event, and its message on a line below. Where a terminal is too narrow, the id has its own line."""
+    """A line per event, and its message on a line below. On a terminal, an id that is too long has its own line."""
     columns = [
         ["id", *map(_name, events)],
         ["outcome", *map(_outcome, events)],
@@ -86,12 +86,15 @@ def _show(events: "list[Event]") -> None:
     if any(event.official_score is not None for event in events):
         columns.append(["Kaggle", *(_score(event.official_score) for event in events)])
     widths = [max(map(len, column)) for column in columns]
-    own_line = out.is_terminal and sum(widths) + 2 * (len(widths) - 1) > out.width
+    if out.is_terminal:
+        fits = max(out.width - sum(widths[1:]) - 2 * (len(widths) - 1), len("id"))
+        widths[0] = max(len(name) for name in columns[0] if len(name) <= fits)
     for row, event in zip(zip(*columns, strict=True), [None, *events], strict=True):
         cells = [
             f"{cell:<{w}}" if at < 3 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(row, widths, strict=True))
         ]
-        lines = [row[0], "  " + "  ".join(cells[1:])] if own_line else ["  ".join(cells)]
+        own_line = len(row[0]) > widths[0]
+        lines = [row[0], "  ".join([" " * widths[0], *cells[1:]])] if own_line else ["  ".join(cells)]
         for line in lines:
             out.print(f"[bold]{plain(line)}[/]" if event is None else plain(line), soft_wrap=True)
         if event is not None and event.message:
@@ -108,11 +111,8 @@ def _name(event: "Event") -> str:
 
 
 def _outcome(event: "Event") -> str:
-    from dfdc_kit.report.history import Kind
-
-    if event.kind is Kind.RUN:
-        return event.outcome
-    return event.kind.value if event.kind is Kind.SCORE else f"{event.kind.value} {event.outcome}"
+    """How it ended; of a score, that it is one: the ids of all others show what they are."""
+    return "score" if event.kind.value == "score" else event.outcome
 
 
 def _data(event: "Event") -> str:

@@ -95,7 +95,7 @@ def _show(board: "Board", top: int, rank: "BoardPlace | None") -> None:
     of = f"{high:,}" if low == high else f"{low:,} to {high:,}"
     out.print(f"\n{len(rows)} of {of} teams")
     if rank is not None:
-        out.print(_rank_sentence(rank), soft_wrap=True)
+        say(_rank_sentence(rank))
         if rank.interval is not None:
             ends = " to ".join(displayed(end) for end in rank.interval)
             say(f"95 % interval of the score: {ends}; the places contain it")

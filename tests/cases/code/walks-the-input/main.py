@@ -17,4 +17,5 @@ import os
 paths = [os.path.join(folder, name) for folder, _, names in os.walk("/kaggle/input") for name in names]
 assert len(paths) == len(set(map(os.path.realpath, paths)))
 assert sum("test_videos" in path for path in paths) == len(ROWS)
+assert not list(pathlib.Path("/kaggle/input").glob("datasets/*/*"))
 write("submission.csv")
