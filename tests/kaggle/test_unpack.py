@@ -222,3 +222,26 @@ def test_doubled_top_folder_is_unpacked_as_one_on_request(tmp_path):
     assert everything_in(tmp_path / "once") == ["part", "part/a.mp4", "part/b.json"]
     unpack(zip_path, tmp_path / "as-is")
     assert "part/part/a.mp4" in everything_in(tmp_path / "as-is")
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (b"<!DOCTYPE html>", "an HTML page"),
+        (b"Rar!\x1a\x07", "a RAR archive"),
+        (b"a".ljust(257, b"\0") + b"ustar", "a tar archive"),
+        (b"\x1f\x8b\x08", "a gzip file"),
+    ],
+)
+def test_other_kind_of_file_with_the_name_of_a_zip_is_named(content, seen, tmp_path):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DamagedArchiveError, match=seen):
+        members(tmp_path / "a.zip")
+
+
+def test_last_part_of_a_split_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("a/b.mp4", b"x" * 1000)
+    (tmp_path / "last.zip").write_bytes((tmp_path / "whole.zip").read_bytes()[500:])
+    with pytest.raises(DamagedArchiveError, match="part of a split archive"):
+        members(tmp_path / "last.zip")

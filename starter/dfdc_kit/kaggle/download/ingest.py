@@ -25,7 +25,15 @@ GROWTH_FREE_BYTES = 16 << 20  # small archives may grow more
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ"}
 JUNK = {"__MACOSX", ".DS_Store"}  # what macOS adds
+OTHER_KINDS = {  # first bytes -> what it is instead of a zip archive
+    b"<": "it is an HTML page, perhaps of a sign-in",
+    b"Rar!": "it is a RAR archive",
+    b"7z\xbc\xaf": "it is a 7z archive",
+    b"\x1f\x8b": "it is a gzip file, perhaps .tar.gz",
+    b"\xfd7zXZ": "it is an XZ file, perhaps .tar.xz",
+}
 REPACK = "It is not damaged: unpack it with 7-Zip or unzip, and zip it again."
+ZIP_IT = "Unpack it, and zip its folder."
 AGAIN = "Download it again; it may be cut off or damaged."
 Result = TypeVar("Result")
 
@@ -165,6 +173,8 @@ def _kaggle_name(archive: Path, challenge: Challenge) -> str:
     seen = ", ".join(sorted(tops)[:3]) or "nothing"
     known = " or ".join(filter(None, [layout.test_videos, pattern.format(7)]))
     message = f"{archive} is not an archive of this challenge: it contains {seen}, expected a folder such as {known}."
+    if any(top.endswith(".zip") for top in tops):
+        raise DataError(message, hint="Unpack it, and add the archive that is in it.")
     raise DataError(message, hint="For the list of archives, see the parts:", command="dfdc download parts --help")
 
 
@@ -181,9 +191,19 @@ def opened(archive: Path) -> zipfile.ZipFile:
     except NotImplementedError as error:
         raise DataError(f"{archive} cannot be unpacked by Python: {error}.", hint=REPACK) from error
     except (zipfile.BadZipFile, ValueError) as error:
-        raise DamagedArchiveError(f"{archive} is not a complete zip archive: {error}.", hint=AGAIN) from error
+        seen = _other_kind(archive)
+        hint = ZIP_IT if "archive" in seen or "file" in seen else AGAIN
+        raise DamagedArchiveError(f"{archive} is not a complete zip archive: {seen or error}.", hint=hint) from error
     except OSError as error:
         raise DataError(f"Cannot read {archive}: {error.strerror}.") from error
+
+
+def _other_kind(archive: Path) -> str:
+    with archive.open("rb") as file:
+        start = file.read(512).lstrip()
+    if start[257:262] == b"ustar":
+        return "it is a tar archive"
+    return next((kind for sign, kind in OTHER_KINDS.items() if start.startswith(sign)), "")
 
 
 def unpack(
@@ -248,6 +268,11 @@ def _checked(archive: Path, file: zipfile.ZipFile, undouble: bool) -> list[zipfi
             raise DataError(message, hint="Download the archive from its own page; do not trust this one.")
     files = [member for member in listed if not member.is_dir()]
     for member in files:
+        if member.header_offset < 0:
+            message = f"The beginning of {archive} is missing: it may be the last part of a split archive."
+            raise DamagedArchiveError(
+                message, hint="Join its parts (7-Zip), or download it in one piece."
+            )
         if member.compress_type not in METHODS:
             method = METHOD_NAMES.get(member.compress_type, f"method {member.compress_type}")
             raise DataError(f"{archive} is compressed with {method}, which Python cannot unpack.", hint=REPACK)
