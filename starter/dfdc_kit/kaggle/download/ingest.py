@@ -270,9 +270,7 @@ def _checked(archive: Path, file: zipfile.ZipFile, undouble: bool) -> list[zipfi
     for member in files:
         if member.header_offset < 0:
             message = f"The beginning of {archive} is missing: it may be the last part of a split archive."
-            raise DamagedArchiveError(
-                message, hint="Join its parts (7-Zip), or download it in one piece."
-            )
+            raise DamagedArchiveError(message, hint="Join its parts (7-Zip), or download it in one piece.")
         if member.compress_type not in METHODS:
             method = METHOD_NAMES.get(member.compress_type, f"method {member.compress_type}")
             raise DataError(f"{archive} is compressed with {method}, which Python cannot unpack.", hint=REPACK)
