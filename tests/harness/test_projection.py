@@ -344,13 +344,13 @@ def stopped_after(costs: np.ndarray, sizes: dict[str, float]) -> int:
 
 
 def test_early_stop_ends_ten_hopeless_programs():
-    assert {name: stopped_after(costs, sizes) > 0 for name, costs, sizes in programs(3.0)} == dict.fromkeys(
-        [name for name, _, _ in programs(3.0)], True
+    assert {name: stopped_after(costs, sizes) > 0 for name, costs, sizes in programs(2.0)} == dict.fromkeys(
+        [name for name, _, _ in programs(2.0)], True
     )
 
 
 def test_early_stop_ends_none_of_ten_programs_that_fit():
-    assert [name for name, costs, sizes in programs(0.85) if stopped_after(costs, sizes)] == []
+    assert [name for name, costs, sizes in programs(0.95) if stopped_after(costs, sizes)] == []
 
 
 def test_video_sizes_come_from_the_headers(sample, tmp_path):
