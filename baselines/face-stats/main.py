@@ -1,8 +1,9 @@
-"""Noise residuals inside a face, on its rim and around it, in 32 frames; a logistic regression of 27 features.
+"""Noise residuals inside a face, on its rim and around it, in 32 frames: 27 features, a logistic regression.
 
 `frames.py` reads the video, `faces.py` detects and tracks the main face, `mesh.py` finds its outline, `residuals.py`
 computes the features at full resolution, `combine.py` makes one probability of those of the frames. `train.py` measures
-on held-out originals how far predictions may move away from 0.5 (`calibrate.py`). Only pixels are used.
+on held-out originals how far predictions may move away from 0.5 (`calibrate.py`), and can add boosted trees to the
+regression. Only pixels are used.
 """
 
 import csv
@@ -63,10 +64,27 @@ def standardise(values: np.ndarray, model: dict) -> np.ndarray:
 
 
 def logit(values: np.ndarray, model: dict) -> float:
-    """Logit of a video with the features `values` (n, n_features) of its frames, before shrinkage."""
+    """Logit of a video with the features `values` (n, n_features) of its frames, before shrinkage.
+
+    With boosted trees in the model: the mean of the regression's logit and of the trees' on the median of the frames.
+    """
     frame_logits = standardise(values, model) @ np.array(model["coefficients"]) + model["intercept"]  # (n,)
     p = mean(1 / (1 + np.exp(-frame_logits)))
-    return float(np.log(p / (1 - p)))
+    regression = float(np.log(p / (1 - p)))
+    trees = model.get("trees")
+    return (regression + tree_logit(np.median(values, axis=0), trees)) / 2 if trees else regression
+
+
+def tree_logit(values: np.ndarray, trees: list[dict]) -> float:
+    """Sum over the trees of the value of the leaf that `values` (n_features,) reach."""
+    total = 0.0
+    for tree in trees:
+        node = 0
+        while tree["left"][node] >= 0:  # -1: a leaf
+            below = np.float32(values[tree["feature"][node]]) <= tree["threshold"][node]
+            node = tree["left" if below else "right"][node]
+        total += tree["value"][node]
+    return total
 
 
 def load_model() -> dict:

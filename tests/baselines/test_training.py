@@ -69,6 +69,19 @@ def test_calibrate_chooses_strength_and_shrinkage_on_other_videos(folder: Path, 
     assert noise.clip == train.SAFE_CLIP
 
 
+@pytest.mark.parametrize("folder", [FACE_STATS], ids=lambda path: path.name)
+def test_trees_in_the_model_file_predict_like_those_of_scikit_learn(folder: Path, train: ModuleType):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = [row[None] for row in rng.normal(y[:, None], 2.0, (60, len(train.FEATURES)))]
+    fitted = train.fit_trees(x, y, 5)
+    model = train.boosting(5).fit(np.concatenate(x), y, sample_weight=train.weights(y) * len(y))
+    regression = train.logits(x, {name: value for name, value in fitted.items() if name != "trees"})
+    trees = 2 * train.logits(x, fitted) - regression  # the prediction is the mean of both
+    assert trees == pytest.approx(model.decision_function(np.concatenate(x)), abs=1e-4)
+    assert np.ptp(trees) > 0.1
+
+
 @pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
 def test_validation_folder_of_a_split_is_read_with_its_originals(folder: Path, train: ModuleType, tmp_path: Path):
     (tmp_path / "solution").mkdir()
