@@ -322,3 +322,14 @@ def test_audit_shows_five_examples_and_all_with_all(dfdc_here, tmp_path):
     assert "r8.mp4" in every
     report = json.loads(dfdc_here("audit", tmp_path, "--metadata-only", "--json").stdout)
     assert len(next(one for one in report["findings"] if one["code"] == "missing-original")["examples"]) == 9
+
+
+def test_copies_of_two_videos_are_no_evidence_of_a_container_leak(sample, tmp_path):
+    videos = sorted((sample / "train_sample_videos").glob("*.mp4"))[:2]
+    rows = [(f"{i}.mp4", i % 2) for i in range(24)]
+    for name, label in rows:
+        shutil.copy(videos[label], tmp_path / name)
+    (tmp_path / "labels.csv").write_text("filename,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    report = audit([tmp_path], CHALLENGE)
+    assert report.leak is None
+    assert next(rule for rule in report.rules if rule.rule == "container leak").outcome == "not tested"

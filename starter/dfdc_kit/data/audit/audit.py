@@ -134,10 +134,11 @@ def _container_tests(
     catalogue: Catalogue, videos: Mapping[Path, Inspection]
 ) -> tuple[ContainerLeak | None, list[ExactTest]]:
     """The two-field model of all labelled videos with a readable header; exact tests where there are too few."""
-    headers, rows = [], []
+    headers, rows, contents = [], [], set()
     for i in range(len(catalogue)) if videos else ():
         seen = videos.get(catalogue.path(i))
-        if seen and seen.header:
+        if seen and seen.header and not (seen.sha256 and seen.sha256 in contents):  # copies are no further evidence
+            contents.add(seen.sha256)
             headers.append(seen.header)
             rows.append(i)
     if not rows:
