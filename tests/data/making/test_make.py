@@ -110,6 +110,18 @@ def test_options_that_make_no_challenge_are_refused(tmp_path: Path, options: dic
     assert not (tmp_path / "out").exists()
 
 
+def test_negative_number_of_workers_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match="--workers -1: expected at least 1"):
+        make_challenge(tmp_path / "out", OPTIONS, challenges.load(), lambda *_: None, pytest.fail, workers=-1)
+
+
+def test_people_are_in_the_same_part_with_every_seed_and_number_of_people():
+    parts = layout.split_people(MakeOptions(train=2, test=2))
+    assert layout.split_people(MakeOptions(train=2, test=2, seed=7)) == parts
+    for part, members in layout.split_people(MakeOptions(train=2, test=2, people=16)).items():
+        assert set(members) <= set(parts[part])
+
+
 def test_folder_of_another_challenge_is_refused(made: Path):
     with pytest.raises(UsageError, match="another made challenge: --train 2 --test 4 --seed 3"):
         make(made, seed=4)
@@ -152,6 +164,21 @@ def test_missing_opencv_is_reported_with_the_extra_to_install(tmp_path: Path, mo
 def test_workers_that_die_again_and_again_end_the_command():
     with pytest.raises(KitError, match="Workers died 3 times in a row"):
         list(run_in_processes([9], 1, os._exit))
+
+
+def test_stop_while_progress_is_shown_cancels_the_pending_clips(tmp_path: Path):
+    def stop(done: int, _: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    options = MakeOptions(train=40, test=0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make_challenge(tmp_path, options, challenges.load(), stop, pytest.fail, workers=1)
+    assert caught.traceback  # keeps the frames alive, as an interpreter does that prints it
+    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    assert len(list(tmp_path.rglob("*.mp4"))) < 40
 
 
 def test_full_disk_in_a_worker_is_an_output_error(tmp_path: Path):

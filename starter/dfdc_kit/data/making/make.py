@@ -3,9 +3,10 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dfdc_kit.data.making.clips import Pair
 
 MEASURED_BYTES = {"640": 200_000, "1080p": 6_000_000}  # of a clip with its tables, with some to spare
-WORKER_BYTES = {"640": 500 << 20, "1080p": 2500 << 20}  # memory of a worker, measured, with some to spare
+WORKER_BYTES = {"640": 500 << 20, "1080p": 900 << 20}  # memory of a worker, measured, with some to spare
 PLAN = Path(OURS) / "make.json"
 MOST_DEATHS = 3  # of workers in a row, without a clip in between
 FEWEST_PEOPLE = 6  # two for each of train, Public and Private: a swap needs a donor
@@ -69,6 +70,8 @@ def make_challenge(
     same folder. Raises UsageError, DataMissingError (a package is missing), OutputError.
     """
     _check(options)
+    if workers < 0:
+        raise UsageError(f"--workers {workers}: expected at least 1.", hint="For example: --workers 2")
     started = time.monotonic()
     with hold_lock(out / OURS / "lock", f"Another `dfdc data make` into {out} is running", "--out", warn):
         _check_plan(out, options)
@@ -87,9 +90,10 @@ def make_challenge(
         done = total - left
         count = workers or default_workers(options.size)
         runner = _on_dask(missing, dask) if dask else run_in_processes(missing, count, run_task)
-        for made in runner:
-            done += made
-            progress(min(done, total), total)
+        with closing(runner):  # Ctrl-C may come in here: the pending clips are cancelled, not made before the exit
+            for made in runner:
+                done += made
+                progress(min(done, total), total)
         size_bytes, fakes = write_tables(layout, pairs, options, people)
     return MakeReport(
         folder=str(out),
@@ -182,7 +186,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_in_processes(tasks: Iterable[T], workers: int, run: Callable[[T], int]) -> Iterator[int]:
+def run_in_processes(tasks: Iterable[T], workers: int, run: Callable[[T], int]) -> Generator[int, None, None]:
     """Results of `run` in the order in which they are ready. A pool whose worker died is replaced.
 
     Raises OutputError for an OSError of a worker, KitError if workers die MOST_DEATHS times in a row.
@@ -194,8 +198,9 @@ def run_in_processes(tasks: Iterable[T], workers: int, run: Callable[[T], int]) 
         pool = ProcessPoolExecutor(
             min(workers, len(left)), mp_context=get_context("spawn"), initializer=_end_with_parent
         )
+        waiting: dict[Future[int], int] = {}
         try:
-            waiting = {pool.submit(run, task): number for number, task in left.items()}
+            waiting.update((pool.submit(run, task), number) for number, task in left.items())
             for future in as_completed(waiting):
                 result = _result(future)
                 left.pop(waiting[future])
@@ -210,7 +215,9 @@ def run_in_processes(tasks: Iterable[T], workers: int, run: Callable[[T], int]) 
                     hint="Use fewer workers, --workers 1, and repeat the command: finished clips are kept.",
                 ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in waiting:  # cancel_futures of shutdown does nothing once the pool is garbage
+                future.cancel()
+            pool.shutdown(wait=False)
 
 
 def _result(future: "Future[int]") -> int:
@@ -223,7 +230,7 @@ def _result(future: "Future[int]") -> int:
         ) from error
 
 
-def _on_dask(tasks: list[Task], address: str) -> Iterator[int]:
+def _on_dask(tasks: list[Task], address: str) -> Generator[int, None, None]:
     """Results in the order in which the workers of a Dask cluster make them."""
     if find_spec("distributed") is None:
         raise DataMissingError(
