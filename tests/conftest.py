@@ -92,9 +92,6 @@ def dfdc(tmp_path, monkeypatch, capsys):
     return call
 
 
-dfdc_here = dfdc
-
-
 @pytest.fixture
 def dfdc_process(tmp_path):
     """As `dfdc`, in a process of its own, which takes half a second more: where the process is what is tested."""

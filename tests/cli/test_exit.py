@@ -133,12 +133,12 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ELOOP, errno.ENOLCK, errno.EIO, errno.ESTALE]
 )
-def test_an_unexpected_os_error_is_one_sentence_and_exit_code_4(number, dfdc_here, monkeypatch):
+def test_an_unexpected_os_error_is_one_sentence_and_exit_code_4(number, dfdc, monkeypatch):
     def fails() -> list[str]:
         raise OSError(number, os.strerror(number), "/some/file")
 
     monkeypatch.setattr(profiles, "names", fails)
-    done = dfdc_here("profiles")
+    done = dfdc("profiles")
     assert done.returncode == 4
     assert done.stdout == ""
     first, *hints = done.stderr.splitlines()
@@ -146,9 +146,9 @@ def test_an_unexpected_os_error_is_one_sentence_and_exit_code_4(number, dfdc_her
     assert all(line.startswith("  hint: ") for line in hints)
 
 
-def test_a_loop_of_links_is_no_traceback(dfdc_here, tmp_path):
+def test_a_loop_of_links_is_no_traceback(dfdc, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    done = dfdc_here("validate", "loop")
+    done = dfdc("validate", "loop")
     assert done.returncode in (1, 2, 3, 4)
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -162,8 +162,8 @@ def test_a_loop_of_links_is_no_traceback(dfdc_here, tmp_path):
         (["history", "--kind", "rn"], "Did you mean 'run'?"),
     ],
 )
-def test_a_mistyped_word_is_answered_with_the_nearest_one(dfdc_here, arguments, hint):
-    done = dfdc_here(*arguments)
+def test_a_mistyped_word_is_answered_with_the_nearest_one(dfdc, arguments, hint):
+    done = dfdc(*arguments)
     assert done.returncode == 2
     assert hint in done.stderr
     assert done.stderr.startswith("error[usage-error]: ")
@@ -171,16 +171,16 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(dfdc_here, arguments, 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError, typer.Abort])  # Ctrl-C; Ctrl-D, Ctrl-C at a question
-def test_command_that_is_stopped_prints_one_line_and_exits_with_130(dfdc_here, monkeypatch, error):
+def test_command_that_is_stopped_prints_one_line_and_exits_with_130(dfdc, monkeypatch, error):
     def interrupted() -> list[str]:
         raise error
 
     monkeypatch.setattr(profiles, "names", interrupted)
-    done = dfdc_here("profiles")
+    done = dfdc("profiles")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
-def test_help_of_a_group_without_a_command_is_printed_once(dfdc_here):
-    done = dfdc_here("data")
+def test_help_of_a_group_without_a_command_is_printed_once(dfdc):
+    done = dfdc("data")
     assert done.returncode == 2
     assert (done.stdout + done.stderr).count("Usage: dfdc data") == 1

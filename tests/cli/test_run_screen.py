@@ -36,7 +36,7 @@ def test_bar_counts_to_the_new_total_when_another_run_begins():
 
 
 @pytest.mark.parametrize("arguments", [("doctor",), ("profiles",), ("baselines",), ("data", "status", "SAMPLE")])
-def test_piped_output_has_no_blanks_at_the_ends_of_lines(dfdc_here, sample, arguments):
-    done = dfdc_here(*(sample if word == "SAMPLE" else word for word in arguments))
+def test_piped_output_has_no_blanks_at_the_ends_of_lines(dfdc, sample, arguments):
+    done = dfdc(*(sample if word == "SAMPLE" else word for word in arguments))
     assert done.stdout
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip(" ")]

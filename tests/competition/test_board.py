@@ -58,7 +58,7 @@ def test_board_ranks_teams_by_the_rows_of_its_part(judging, tmp_path):
         assert board.rows[0].tied_to == 1
 
 
-def test_board_and_score_command_give_the_same_interval(judging, dfdc_here):
+def test_board_and_score_command_give_the_same_interval(judging, dfdc):
     judging.add("A", judging.predictions(1.0, 1))
     judging.add("B", judging.predictions(0.5, 1))
     row = make_board(judged_of(judging), "public", resamples=2000).rows[0]
@@ -68,7 +68,7 @@ def test_board_and_score_command_give_the_same_interval(judging, dfdc_here):
     names = {line.split(",")[0] for line in public}
     rows = (judging.folder / "results" / "a-a" / "predictions.csv").read_text().split()
     (judging.folder / "a.csv").write_text("\n".join(row for row in rows if row.split(",")[0] in names) + "\n")
-    done = dfdc_here("score", judging.folder / "a.csv", judging.folder / "public.csv", "--json")
+    done = dfdc("score", judging.folder / "a.csv", judging.folder / "public.csv", "--json")
     found = json.loads(done.stdout)["score"]
     shown = [displayed(found["uncertainty"]["interval"][end]) for end in ("low", "high")]
     assert [row.score, row.score_low, row.score_high] == [found["displayed"], *shown]
@@ -340,15 +340,15 @@ def test_command_prints_the_public_board_within_80_columns_and_writes_both_sites
     assert (tmp_path / "site/private/index.html").is_file()
 
 
-def test_command_refuses_results_of_another_metric(judging, dfdc_here):
+def test_command_refuses_results_of_another_metric(judging, dfdc):
     judging.add("A", judging.predictions(1.0, 1), metric_digest="m" * 64)
-    done = dfdc_here("competition", "board", "dfdc", "--judging", judging.folder, "--solution", judging.solution)
+    done = dfdc("competition", "board", "dfdc", "--judging", judging.folder, "--solution", judging.solution)
     assert done.returncode == 3
     assert "another metric than evaluate.py" in done.stderr
 
 
-def test_command_shows_the_public_board_when_not_asked_for_the_private_one(judging, dfdc_here):
+def test_command_shows_the_public_board_when_not_asked_for_the_private_one(judging, dfdc):
     judging.add("A", judging.predictions(1.0, 1))
     options = ("--judging", judging.folder, "--solution", judging.solution, "--resamples", 100)
-    shown = dfdc_here("competition", "board", "dfdc", *options, "--json")
+    shown = dfdc("competition", "board", "dfdc", *options, "--json")
     assert json.loads(shown.stdout)["part"] == "public"

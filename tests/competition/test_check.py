@@ -113,16 +113,16 @@ def test_more_public_rows_shake_ranks_less():
     assert few.places_moved[0] > many.places_moved[0]
 
 
-def test_command_finds_originals_in_both_parts_and_writes_a_split_without_them(judging, dfdc_here, tmp_path):
+def test_command_finds_originals_in_both_parts_and_writes_a_split_without_them(judging, dfdc, tmp_path):
     names = {name: {"label": "FAKE", "original": f"o{i // 8}.mp4"} for i, name in enumerate(judging.ids)}
     (tmp_path / "metadata.json").write_text(json.dumps(names))
     options = ("--solution", judging.solution, "--originals", tmp_path / "metadata.json", "--json")
-    done = dfdc_here("competition", "check", "dfdc", *options)
+    done = dfdc("competition", "check", "dfdc", *options)
     assert done.returncode == 3
     errors = [one["what"] for one in json.loads(done.stdout)["findings"] if one["level"] == "error"]
     assert len(errors) == 1
     assert errors[0].startswith("50 originals in both parts (o0.mp4, ")
-    done = dfdc_here("competition", "check", "dfdc", *options, "--split", "new.csv")
+    done = dfdc("competition", "check", "dfdc", *options, "--split", "new.csv")
     assert done.returncode == 0, done.stdout
     found = json.loads(done.stdout)
     assert not [one for one in found["findings"] if one["level"] == "error"]
@@ -131,13 +131,13 @@ def test_command_finds_originals_in_both_parts_and_writes_a_split_without_them(j
     assert found["public_videos"] == sum(",Public," in line for line in lines)
     judging.add("A", judging.predictions(1, 1))
     judging.add("B", judging.predictions(1, 2))
-    done = dfdc_here("competition", "check", "dfdc", *options, "--split", "new.csv", "--judging", judging.folder)
+    done = dfdc("competition", "check", "dfdc", *options, "--split", "new.csv", "--judging", judging.folder)
     assert json.loads(done.stdout)["shake_up"]["source"] == "predictions"
 
 
-def test_command_says_what_a_solution_without_usage_needs(dfdc_here, tmp_path):
+def test_command_says_what_a_solution_without_usage_needs(dfdc, tmp_path):
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
-    done = dfdc_here("competition", "check", "dfdc", "--solution", "s.csv")
+    done = dfdc("competition", "check", "dfdc", "--solution", "s.csv")
     assert done.returncode == 3
     assert "the solution has no column Usage: write one with --split FILE" in done.stdout
 

@@ -18,12 +18,12 @@ def write(path, header, rows):
     return path
 
 
-def test_score_uses_the_preview_challenge_when_the_option_names_it(tmp_path, dfdc_here, monkeypatch):
+def test_score_uses_the_preview_challenge_when_the_option_names_it(tmp_path, dfdc, monkeypatch):
     monkeypatch.setenv("DFDC_CHALLENGE", "")
     rows = [(f"{i}.mp4", i % 2) for i in range(8)]
     truth = write(tmp_path / "solution.csv", ("video", "fake_probability"), rows)
     guess = write(tmp_path / "predictions.csv", ("video", "fake_probability"), [(n, 0.9 * y) for n, y in rows])
-    done = dfdc_here("--challenge", "dfdc-preview", "score", guess, truth, "--json")
+    done = dfdc("--challenge", "dfdc-preview", "score", guess, truth, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert found["score"]["value"] == 0  # no real video above the threshold
@@ -33,7 +33,7 @@ def test_score_uses_the_preview_challenge_when_the_option_names_it(tmp_path, dfd
     assert uncertainty["constant_interval"]["low"] > 0
     assert found["score"]["secondary"]["auc"] == 1
     monkeypatch.setenv("DFDC_CHALLENGE", "")
-    assert dfdc_here("score", guess, truth).returncode != 0  # not the columns of the default challenge
+    assert dfdc("score", guess, truth).returncode != 0  # not the columns of the default challenge
 
 
 def test_weighted_precision_agrees_with_counts_by_hand():

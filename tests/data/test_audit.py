@@ -278,16 +278,16 @@ def test_exact_test_passes_when_small_samples_are_alike(tmp_path):
     assert outcomes(report)["container leak"] == "passed"
 
 
-def test_audit_command_exits_3_when_no_video_is_present(dfdc_here, data):
+def test_audit_command_exits_3_when_no_video_is_present(dfdc, data):
     shutil.rmtree(data / "test_videos")
     for path in (data / "train_sample_videos").glob("*.mp4"):
         path.unlink()
-    done = dfdc_here("audit", data)
+    done = dfdc("audit", data)
     assert done.returncode == 3
     assert "None of the 4 videos is present" in done.stderr
     assert "not tested: copies, container leak, broken files (no video was opened)" in done.stdout
     (command,) = next_commands(done.stderr)
-    assert dfdc_here(*command).returncode == 0
+    assert dfdc(*command).returncode == 0
 
 
 def next_commands(text: str) -> list[list[str]]:
@@ -295,7 +295,7 @@ def next_commands(text: str) -> list[list[str]]:
     return [shlex.split(line.split("next: dfdc ")[1]) for line in text.splitlines() if "next: dfdc " in line]
 
 
-def test_audit_after_the_advice_on_copies_finds_no_copy_in_both_folds(dfdc_here, data, tmp_path):
+def test_audit_after_the_advice_on_copies_finds_no_copy_in_both_folds(dfdc, data, tmp_path):
     """The same video under two names, in training and validation: the split it advises leaves one out."""
     videos = data / "train_sample_videos"
     labels = json.loads((videos / "metadata.json").read_text())
@@ -306,21 +306,21 @@ def test_audit_after_the_advice_on_copies_finds_no_copy_in_both_folds(dfdc_here,
         }
     (videos / "metadata.json").write_text(json.dumps(labels))
     shutil.copy(videos / "r1.mp4", videos / "r2.mp4")
-    done = dfdc_here("audit", data, "--split", split_csv(data, **SOUND))
+    done = dfdc("audit", data, "--split", split_csv(data, **SOUND))
     assert "copy-in-both-folds" in done.stdout
-    assert dfdc_here(*next_commands(done.stdout)[0]).returncode == 0
-    again = dfdc_here("audit", data, "--split", "split")
+    assert dfdc(*next_commands(done.stdout)[0]).returncode == 0
+    again = dfdc("audit", data, "--split", "split")
     assert "copy-in-both-folds" not in again.stdout
 
 
-def test_audit_shows_five_examples_and_all_with_all(dfdc_here, tmp_path):
+def test_audit_shows_five_examples_and_all_with_all(dfdc, tmp_path):
     labels = {f"f{number}.mp4": {"label": "FAKE", "original": f"r{number}.mp4"} for number in range(9)}
     (tmp_path / "metadata.json").write_text(json.dumps(labels | {"r.mp4": {"label": "REAL"}}))
-    few = dfdc_here("audit", tmp_path, "--metadata-only").stdout
+    few = dfdc("audit", tmp_path, "--metadata-only").stdout
     assert ("r4.mp4" in few, "r5.mp4" in few, "and 4 more" in few) == (True, False, True)
-    every = dfdc_here("audit", tmp_path, "--metadata-only", "--all").stdout
+    every = dfdc("audit", tmp_path, "--metadata-only", "--all").stdout
     assert "r8.mp4" in every
-    report = json.loads(dfdc_here("audit", tmp_path, "--metadata-only", "--json").stdout)
+    report = json.loads(dfdc("audit", tmp_path, "--metadata-only", "--json").stdout)
     assert len(next(one for one in report["findings"] if one["code"] == "missing-original")["examples"]) == 9
 
 

@@ -79,14 +79,14 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_every_next_command_works_as_printed(dfdc_here, data, tmp_path, outcome):
-    done = dfdc_here(*OUTCOMES[outcome](tmp_path))
+def test_every_next_command_works_as_printed(dfdc, data, tmp_path, outcome):
+    done = dfdc(*OUTCOMES[outcome](tmp_path))
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "next: " in line]
     assert lines, done.stdout + done.stderr
     for line in lines:
         program, *arguments = shlex.split(line.split("next: ")[1])
         assert program == "dfdc"
-        after = dfdc_here(*arguments)
+        after = dfdc(*arguments)
         assert after.returncode in (0, 1), line + after.stderr  # 1: what it examines is at fault, as was said
 
 
@@ -97,11 +97,11 @@ def test_next_command_of_a_split_runs_a_baseline_on_its_validation(dfdc, sample)
     assert after.returncode == 0, after.stderr
 
 
-def test_split_of_labels_without_originals_works_by_video_and_warns(dfdc_here, tmp_path):
+def test_split_of_labels_without_originals_works_by_video_and_warns(dfdc, tmp_path):
     (tmp_path / "labels.csv").write_text(LABELS_WITHOUT_ORIGINALS)
-    refused = dfdc_here("data", "split", "labels.csv")
+    refused = dfdc("data", "split", "labels.csv")
     assert (refused.returncode, "--by video" in refused.stderr) == (3, True)
-    done = dfdc_here("data", "split", "labels.csv", "--by", "video", "--holdout", "0.4", "--nearest", "--seed", "1")
+    done = dfdc("data", "split", "labels.csv", "--by", "video", "--holdout", "0.4", "--nearest", "--seed", "1")
     assert done.returncode == 0, done.stderr
     assert "a fake and its original may be in both folds" in done.stderr
 
@@ -127,9 +127,9 @@ def test_split_that_fails_prints_a_command_that_works(tmp_path, kind):
     assert make_split([source], tmp_path / "split", plan, challenges.load()).folds["validation"].videos > 0
 
 
-def test_split_with_one_class_in_validation_is_refused_with_a_plan_that_works(dfdc_here, tmp_path):
+def test_split_with_one_class_in_validation_is_refused_with_a_plan_that_works(dfdc, tmp_path):
     arguments = one_class_in_validation(tmp_path)
-    done = dfdc_here(*arguments)
+    done = dfdc(*arguments)
     assert done.returncode == 2
     assert "has one class only" in done.stderr
     assert not (tmp_path / "split").exists()

@@ -199,11 +199,11 @@ def test_originals_of_a_csv_are_read(write):
 
 
 @pytest.mark.parametrize("command", ["score", "labels", "split", "audit", "status", "verify"])
-def test_sample_submission_is_refused_as_labels_by_every_command(dfdc_here, write, tmp_path, command):
+def test_sample_submission_is_refused_as_labels_by_every_command(dfdc, write, tmp_path, command):
     write("data/labels.csv", "filename,label\na.mp4,0\nb.mp4,0\n")
     write("data/a.mp4", "")
     arguments = {"score": ["score", "data/labels.csv"], "audit": ["audit"]}.get(command, ["data", command])
-    done = dfdc_here(*arguments, "data")
+    done = dfdc(*arguments, "data")
     assert done.returncode == 3
     assert "is a sample submission, not labels" in done.stderr
 

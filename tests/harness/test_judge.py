@@ -196,12 +196,12 @@ def test_run_with_a_changed_csv_is_refused(run, run_folder):
         rejudge(run_folder())
 
 
-def test_edited_verdict_is_reported_as_a_difference(run, run_folder, dfdc_here):
+def test_edited_verdict_is_reported_as_a_difference(run, run_folder, dfdc):
     run("raise RuntimeError('x')")
     path = run_folder() / "run.json"
     path.write_text(path.read_text().replace('"verdict": "exception"', '"verdict": "complete"'))
     for command in ("rejudge", "judge-again"):  # its old name is a hidden alias
-        done = dfdc_here(command, path.parent)
+        done = dfdc(command, path.parent)
         assert done.returncode == 1
         assert "verdict" in done.stdout
 

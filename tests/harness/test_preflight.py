@@ -36,10 +36,10 @@ def test_labels_and_reports_inside_the_submissions_folder_are_refused(run, code_
         run(folder, data=data, solution=solution)
 
 
-def test_folder_runs_inside_the_submissions_folder_is_allowed_and_left_out(dfdc_here, code_submission):
+def test_folder_runs_inside_the_submissions_folder_is_allowed_and_left_out(dfdc, code_submission):
     folder = code_submission(GOOD + "print(sorted(p.name for p in pathlib.Path(__file__).parent.iterdir()))")
     for _ in range(2):
-        done = dfdc_here("run", folder, "--out", folder / "runs")
+        done = dfdc("run", folder, "--out", folder / "runs")
         assert done.returncode == 0, done.stderr
     assert "['main.py', 'submission.toml']" in done.stdout
 
@@ -53,9 +53,9 @@ def test_output_folder_that_is_a_file_is_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize(("wrong", "code"), [("no-such-folder", 2), ("file", 1)])
-def test_path_that_is_no_submission_ends_in_a_sentence(dfdc_here, tmp_path, wrong, code):
+def test_path_that_is_no_submission_ends_in_a_sentence(dfdc, tmp_path, wrong, code):
     (tmp_path / "file").write_text("x")
-    done = dfdc_here("run", tmp_path / wrong)
+    done = dfdc("run", tmp_path / wrong)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert "hint:" in done.stderr
@@ -64,28 +64,28 @@ def test_path_that_is_no_submission_ends_in_a_sentence(dfdc_here, tmp_path, wron
 @pytest.mark.parametrize(
     ("key", "value"), [("wall_time_s", "nan"), ("wall_time_s", "inf"), ("wall_time_s", "-5.0"), ("cpu_cores", "0")]
 )
-def test_profile_with_an_impossible_limit_is_refused(dfdc_here, code_submission, tmp_path, key, value):
+def test_profile_with_an_impossible_limit_is_refused(dfdc, code_submission, tmp_path, key, value):
     path = tmp_path / "odd.toml"
     path.write_text(f'title = "odd"\nas_of = "2026-11-26"\n[limits]\n{key} = {value}\n[hardware]\n[source]\n')
-    done = dfdc_here("run", code_submission(GOOD), "--profile", path)
+    done = dfdc("run", code_submission(GOOD), "--profile", path)
     assert done.returncode == 3
     assert f"$.limits.{key}" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
-def test_unknown_profile_is_refused_with_the_known_ones(dfdc_here, code_submission):
-    done = dfdc_here("run", code_submission(GOOD), "--profile", "kaggle-2021")
+def test_unknown_profile_is_refused_with_the_known_ones(dfdc, code_submission):
+    done = dfdc("run", code_submission(GOOD), "--profile", "kaggle-2021")
     assert done.returncode == 2
     assert "kaggle-2020-gpu" in done.stderr
 
 
-def test_required_limit_is_enforced_or_the_run_is_refused(dfdc_here, code_submission, tmp_path):
+def test_required_limit_is_enforced_or_the_run_is_refused(dfdc, code_submission, tmp_path):
     folder = code_submission(GOOD)
-    assert dfdc_here("run", folder, "--require", "wall_time,descendants").returncode == 0
-    unknown = dfdc_here("run", folder, "--require", "netwrk")
+    assert dfdc("run", folder, "--require", "wall_time,descendants").returncode == 0
+    unknown = dfdc("run", folder, "--require", "netwrk")
     assert unknown.returncode == 2
     assert "Did you mean 'network'?" in unknown.stderr
-    unlimited = dfdc_here("run", folder, "--profile", "unlimited", "--require", "memory", "--out", tmp_path / "none")
+    unlimited = dfdc("run", folder, "--profile", "unlimited", "--require", "memory", "--out", tmp_path / "none")
     assert unlimited.returncode == 2
     assert not (tmp_path / "none").exists()
 

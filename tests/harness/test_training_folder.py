@@ -96,26 +96,24 @@ def test_training_videos_are_mounted_and_not_copied_where_the_sandbox_mounts(run
 
 
 @pytest.mark.parametrize("attached", ["labels", "competition"])
-def test_attached_input_with_labels_or_a_name_of_kaggles_is_refused(
-    dfdc_here, code_submission, sample, attached, tmp_path
-):
+def test_attached_input_with_labels_or_a_name_of_kaggles_is_refused(dfdc, code_submission, sample, attached, tmp_path):
     folder = code_submission("pass")
     slug, path = {
         "labels": ("weights", sample / "solution"),
         "competition": ("deepfake-detection-challenge", tmp_path),
     }[attached]
-    done = dfdc_here("run", folder, "--input", f"{slug}={path}")
+    done = dfdc("run", folder, "--input", f"{slug}={path}")
     assert done.returncode == 2, done.stdout
     assert ("overlap" if attached == "labels" else "Kaggle's own") in " ".join(done.stderr.split())
 
 
-def test_input_option_mounts_a_folder_and_the_report_lists_it(dfdc_here, code_submission, tmp_path):
+def test_input_option_mounts_a_folder_and_the_report_lists_it(dfdc, code_submission, tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "w.txt").write_text("0.5")
     folder = code_submission(
         "print(open('/kaggle/input/datasets/ada/w/w.txt').read(), open('../input/w/w.txt').read())"
     )
-    done = dfdc_here("run", folder, "--input", f"ada/w={tmp_path / 'weights'}", "--json")
+    done = dfdc("run", folder, "--input", f"ada/w={tmp_path / 'weights'}", "--json")
     report = json.loads(done.stdout)
     assert report["observation"]["last_output"][-1] == "0.5 0.5"
     (listed,) = report["inputs"]

@@ -60,8 +60,8 @@ def _zip() -> bytes:
     return zipped({"deep/a.txt": b"a"})
 
 
-def test_inputs_are_downloaded_to_the_cache_and_kept_the_second_time(attaching, dfdc_here, kaggle_server, tmp_path):
-    done = dfdc_here("download", "inputs", attaching, "--json")
+def test_inputs_are_downloaded_to_the_cache_and_kept_the_second_time(attaching, dfdc, kaggle_server, tmp_path):
+    done = dfdc("download", "inputs", attaching, "--json")
     assert done.returncode == 0, done.stderr
     cache = tmp_path / "cache" / "dfdc" / "inputs"
     assert [one["fetched"] for one in json.loads(done.stdout)] == [True, True, True]
@@ -73,43 +73,43 @@ def test_inputs_are_downloaded_to_the_cache_and_kept_the_second_time(attaching, 
     left = [path.name for path in cache.rglob("*") if path.name.startswith(".")]
     assert left == [".lock"]
     kaggle_server.requests.clear()
-    again = dfdc_here("download", "inputs", attaching)
+    again = dfdc("download", "inputs", attaching)
     assert again.stdout.count("here already") == 3
     assert kaggle_server.gets() == []
     settings = read_code_submission(attaching).settings
     assert all(one.folder(attaching) for one in settings.inputs)
 
 
-def test_input_with_a_missing_path_is_downloaded_there(attaching, dfdc_here):
+def test_input_with_a_missing_path_is_downloaded_there(attaching, dfdc):
     text = SETTINGS.partition('[[inputs]]\nslug = "bob/features')[0]
     (attaching / "submission.toml").write_text(text + 'path = "../weights"\n')
-    assert dfdc_here("download", "inputs", attaching).returncode == 0
+    assert dfdc("download", "inputs", attaching).returncode == 0
     assert (attaching.parent / "weights" / "model.bin").read_bytes() == b"weights"
 
 
-def test_interrupted_input_leaves_no_folder_and_is_resumed(attaching, dfdc_here, kaggle_server, tmp_path):
+def test_interrupted_input_leaves_no_folder_and_is_resumed(attaching, dfdc, kaggle_server, tmp_path):
     text = SETTINGS.partition('[[inputs]]\nslug = "bob/features')[0]
     (attaching / "submission.toml").write_text(text)
     kaggle_server.fault("drop", at="archive.zip", after_bytes=100, skip=1)  # the first GET is the client's own
     kaggle_server.fault("status", at="archive.zip", status=404, skip=1)
-    assert dfdc_here("download", "inputs", attaching).returncode == 5
+    assert dfdc("download", "inputs", attaching).returncode == 5
     folder = tmp_path / "cache/dfdc/inputs/datasets/bob/weights"
     assert not folder.exists()
-    assert dfdc_here("download", "inputs", attaching).returncode == 0
+    assert dfdc("download", "inputs", attaching).returncode == 0
     assert (folder / "model.bin").read_bytes() == b"weights"
     assert kaggle_server.gets("archive.zip")[-1].headers["Range"] == "bytes=100-"
 
 
-def test_missing_dataset_is_reported(attaching, dfdc_here, kaggle_server):
+def test_missing_dataset_is_reported(attaching, dfdc, kaggle_server):
     kaggle_server.world.datasets.clear()
-    done = dfdc_here("download", "inputs", attaching)
+    done = dfdc("download", "inputs", attaching)
     assert done.returncode == 5
     assert "bob/weights" in done.stderr
 
 
-def test_input_without_owner_cannot_be_downloaded_or_submitted(attaching, dfdc_here):
+def test_input_without_owner_cannot_be_downloaded_or_submitted(attaching, dfdc):
     (attaching / "submission.toml").write_text(SETTINGS.replace("bob/weights", "weights", 1))
-    done = dfdc_here("download", "inputs", attaching)
+    done = dfdc("download", "inputs", attaching)
     assert (done.returncode, "without an owner" in done.stderr) == (1, True)
     with pytest.raises(SubmissionError, match="input 'weights' has no owner"):
         submit_request(read_code_submission(attaching), challenges.load())
@@ -123,6 +123,6 @@ def test_submit_attaches_the_inputs(attaching):
     assert metadata["model_sources"] == ["bob/net/pytorch/small/1"]
 
 
-def test_submission_without_inputs_downloads_nothing(code_submission, dfdc_here, kaggle_server):
-    done = dfdc_here("download", "inputs", code_submission("pass"))
+def test_submission_without_inputs_downloads_nothing(code_submission, dfdc, kaggle_server):
+    done = dfdc("download", "inputs", code_submission("pass"))
     assert (done.returncode, "trial attaches nothing" in done.stdout) == (0, True)

@@ -205,12 +205,12 @@ def test_place_of_a_metric_with_unknown_worst_score_is_what_the_rows_say():
     assert (seen.likely_best, seen.likely_worst, seen.basis) == (11, 101, "")
 
 
-def test_leaderboard_places_the_score_of_a_run(dfdc_here, cache, tmp_path):
+def test_leaderboard_places_the_score_of_a_run(dfdc, cache, tmp_path):
     run = tmp_path / "runs" / "20261101-120000-saved"
     run.mkdir(parents=True)
     (run / "run.json").write_bytes(SAVED.read_bytes())
-    done = dfdc_here("leaderboard", "--offline", "--place", "last", "--json")
+    done = dfdc("leaderboard", "--offline", "--place", "last", "--json")
     seen = json.loads(done.stdout)["place"]
     assert seen["score"] == json.loads(SAVED.read_bytes())["score"]["value"]
     assert seen["interval"][0] < seen["score"] < seen["interval"][1]
-    assert dfdc_here("leaderboard", "--offline", "--place", "nothing").returncode == 2
+    assert dfdc("leaderboard", "--offline", "--place", "nothing").returncode == 2

@@ -37,11 +37,11 @@ def server(kaggle_server, monkeypatch):
 
 
 @pytest.fixture
-def fetch_parts(server, dfdc_here, tmp_path):
+def fetch_parts(server, dfdc, tmp_path):
     (tmp_path / "cookies.txt").write_text(cookie())
 
     def call(numbers: str, *options: str):
-        return dfdc_here("download", "parts", numbers, "--cookies", "cookies.txt", "--url", URL, *options)
+        return dfdc("download", "parts", numbers, "--cookies", "cookies.txt", "--url", URL, *options)
 
     return call
 
@@ -157,11 +157,11 @@ def test_invalid_cookies_are_reported(fetch_parts, tmp_path, content, said):
     assert "Traceback" not in done.stderr
 
 
-def test_parts_without_cookies_is_a_usage_error(server, dfdc_here):
-    done = dfdc_here("download", "parts", "0")
+def test_parts_without_cookies_is_a_usage_error(server, dfdc):
+    done = dfdc("download", "parts", "0")
     assert done.returncode == 2
     assert "--cookies cookies.txt" in done.stderr
-    assert dfdc_here("download", "parts", "0", "--cookies", "none.txt").returncode == 3
+    assert dfdc("download", "parts", "0", "--cookies", "none.txt").returncode == 3
 
 
 def test_cookies_are_sent_to_kaggle_only(server, fetch_parts):
@@ -202,50 +202,50 @@ def test_part_missing_on_kaggle_is_reported(server, fetch_parts):
     assert "no dfdc_train_part_40.zip" in done.stderr
 
 
-def test_data_add_identifies_archives_by_their_content(server, dfdc_here, tmp_path):
+def test_data_add_identifies_archives_by_their_content(server, dfdc, tmp_path):
     downloads = tmp_path / "Downloads"
     downloads.mkdir()
     (downloads / "dfdc_train_part_07 (1).zip").write_bytes(zipped(part(7)))
     (downloads / "8.zip").write_bytes(zipped(part(8)))
-    done = dfdc_here("data", "add", *downloads.iterdir(), "--json")
+    done = dfdc("data", "add", *downloads.iterdir(), "--json")
     assert {taken["name"] for taken in json.loads(done.stdout)} == {
         "dfdc_train_part_07.zip",
         "dfdc_train_part_08.zip",
     }
     assert_parts(tmp_path / DATA, [7, 8])
     assert list(downloads.iterdir()) == []
-    assert "good" in dfdc_here("download", "parts", "7-8", "--dry-run").stdout
+    assert "good" in dfdc("download", "parts", "7-8", "--dry-run").stdout
 
 
-def test_verify_reports_downloaded_files_that_are_missing(server, dfdc_here, tmp_path):
+def test_verify_reports_downloaded_files_that_are_missing(server, dfdc, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped(part(7)))
-    dfdc_here("data", "add", "a.zip")
+    dfdc("data", "add", "a.zip")
     (tmp_path / DATA / "dfdc_train_part_7" / "a.mp4").unlink()
     for folder in (DATA, f"{DATA}/dfdc_train_part_7"):
-        problems = json.loads(dfdc_here("data", "verify", folder, "--json").stdout)["problems"]
+        problems = json.loads(dfdc("data", "verify", folder, "--json").stdout)["problems"]
         assert "it was downloaded, but is missing now" in [problem["reason"] for problem in problems]
 
 
-def test_data_add_keeps_a_truncated_archive(server, dfdc_here, tmp_path):
+def test_data_add_keeps_a_truncated_archive(server, dfdc, tmp_path):
     content = zipped(part(7))
     (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
-    done = dfdc_here("data", "add", "a.zip")
+    done = dfdc("data", "add", "a.zip")
     assert done.returncode == 3
     assert "not a complete zip archive" in done.stderr
     assert (tmp_path / "a.zip").exists()
 
 
-def test_data_add_refuses_an_archive_of_something_else(server, dfdc_here, tmp_path):
+def test_data_add_refuses_an_archive_of_something_else(server, dfdc, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"holiday/a.mp4": b"x"}))
-    done = dfdc_here("data", "add", "a.zip")
+    done = dfdc("data", "add", "a.zip")
     assert done.returncode == 3
     assert "it contains holiday, expected a folder such as test_videos or dfdc_train_part_7" in done.stderr
     assert not (tmp_path / DATA / "holiday").exists()
 
 
-def test_data_add_unpacks_the_sample_archive(server, dfdc_here, tmp_path):
+def test_data_add_unpacks_the_sample_archive(server, dfdc, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"test_videos/a.mp4": b"x", "sample_submission.csv": b"filename,label\n"}))
-    assert dfdc_here("data", "add", "a.zip", "--keep-zip").returncode == 0
+    assert dfdc("data", "add", "a.zip", "--keep-zip").returncode == 0
     assert (tmp_path / DATA / "test_videos" / "a.mp4").read_bytes() == b"x"
     assert (tmp_path / "a.zip").exists()
 
@@ -264,16 +264,16 @@ def no_metadata(number: int) -> dict[str, bytes]:
     ("files", "said"),
     [(lacking(7), "lacks 1 video listed in its metadata.json: b.mp4"), (no_metadata(7), "has no metadata.json")],
 )
-def test_data_add_keeps_an_incomplete_archive(server, dfdc_here, tmp_path, files, said):
+def test_data_add_keeps_an_incomplete_archive(server, dfdc, tmp_path, files, said):
     (tmp_path / "a.zip").write_bytes(zipped(files))
-    done = dfdc_here("data", "add", "a.zip")
+    done = dfdc("data", "add", "a.zip")
     assert (done.returncode, said in done.stderr) == (3, True)
     assert (tmp_path / "a.zip").exists()
-    assert "good" not in dfdc_here("download", "parts", "7", "--dry-run").stdout
+    assert "good" not in dfdc("download", "parts", "7", "--dry-run").stdout
     (tmp_path / "b.zip").write_bytes(zipped(part(7)))  # a complete one
-    assert dfdc_here("data", "add", "b.zip").returncode == 0
-    assert "good" in dfdc_here("download", "parts", "7", "--dry-run").stdout
-    assert dfdc_here("data", "verify", DATA + "/dfdc_train_part_7", "--json").stdout.count('"missing"') == 0
+    assert dfdc("data", "add", "b.zip").returncode == 0
+    assert "good" in dfdc("download", "parts", "7", "--dry-run").stdout
+    assert dfdc("data", "verify", DATA + "/dfdc_train_part_7", "--json").stdout.count('"missing"') == 0
 
 
 def test_download_keeps_an_incomplete_part(server, fetch_parts, tmp_path):
@@ -296,20 +296,20 @@ def test_part_whose_video_and_record_are_gone_is_incomplete(server, fetch_parts,
     assert_parts(tmp_path / DATA, [3])
 
 
-def test_data_add_unpacks_a_doubled_folder_and_leaves_out_what_macos_adds(server, dfdc_here, tmp_path):
+def test_data_add_unpacks_a_doubled_folder_and_leaves_out_what_macos_adds(server, dfdc, tmp_path):
     doubled = {f"dfdc_train_part_7/{name}": content for name, content in part(7).items()}
     (tmp_path / "a.zip").write_bytes(zipped({**doubled, "__MACOSX/._dfdc_train_part_7": b"x"}))
-    assert dfdc_here("data", "add", "a.zip").returncode == 0
+    assert dfdc("data", "add", "a.zip").returncode == 0
     assert_parts(tmp_path / DATA, [7])
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_archive_in_a_read_only_folder_is_reported_as_kept(server, dfdc_here, tmp_path, monkeypatch):
+def test_archive_in_a_read_only_folder_is_reported_as_kept(server, dfdc, tmp_path, monkeypatch):
     from dfdc_kit.kaggle.download import ingest
 
     (tmp_path / "a.zip").write_bytes(zipped(part(7)))
     monkeypatch.setattr(type(tmp_path), "unlink", _refuse(type(tmp_path).unlink, "a.zip"))
-    done = dfdc_here("data", "add", "a.zip")
+    done = dfdc("data", "add", "a.zip")
     assert (done.returncode, "a.zip kept" in done.stdout) == (0, True)
     assert ingest.incomplete(tmp_path / DATA / "dfdc_train_part_7", challenges.load()) == ""
 
@@ -324,13 +324,13 @@ def _refuse(unlink, name):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_system_without_locks_is_reported_and_the_work_continues(server, dfdc_here, tmp_path, monkeypatch, number):
+def test_file_system_without_locks_is_reported_and_the_work_continues(server, dfdc, tmp_path, monkeypatch, number):
     def no_locks(*_):
         raise OSError(number, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     (tmp_path / "a.zip").write_bytes(zipped(part(7)))
-    done = dfdc_here("data", "add", "a.zip")
+    done = dfdc("data", "add", "a.zip")
     assert done.returncode == 0, done.stderr
     assert "is on a file system without locks" in done.stderr
     assert_parts(tmp_path / DATA, [7])

@@ -325,11 +325,11 @@ def test_run_counts_when_the_history_cannot_be_written(dfdc, tmp_path):
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == 1
 
 
-def test_history_refuses_wrong_options_and_says_when_it_is_empty(dfdc_here):
-    done = dfdc_here("history", "--since", "soon")
+def test_history_refuses_wrong_options_and_says_when_it_is_empty(dfdc):
+    done = dfdc("history", "--since", "soon")
     assert (done.returncode, "Not a time: 'soon'" in done.stderr) == (2, True)
-    assert dfdc_here("history", "--csv", "--json").returncode == 2
-    assert "No history yet" in dfdc_here("history").stdout
+    assert dfdc("history", "--csv", "--json").returncode == 2
+    assert "No history yet" in dfdc("history").stdout
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

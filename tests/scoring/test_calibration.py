@@ -126,8 +126,8 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_calibrate_predictions_writes_a_csv_with_the_same_rows(dfdc_here, files):
-    done = dfdc_here("calibrate-predictions", "mine.csv", "--solution", "metadata.json", "--out", "new.csv", "--json")
+def test_calibrate_predictions_writes_a_csv_with_the_same_rows(dfdc, files):
+    done = dfdc("calibrate-predictions", "mine.csv", "--solution", "metadata.json", "--out", "new.csv", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["report"]["clustered_by"] == "original"
@@ -137,21 +137,21 @@ def test_calibrate_predictions_writes_a_csv_with_the_same_rows(dfdc_here, files)
     assert [float(row["label"]) for row in new] == fitted.apply(np.array([float(row["label"]) for row in old])).tolist()
 
 
-def test_calibrate_predictions_prints_parts_table_and_gains(dfdc_here, files):
-    done = dfdc_here("calibrate-predictions", "mine.csv", "--solution", "metadata.json")
+def test_calibrate_predictions_prints_parts_table_and_gains(dfdc, files):
+    done = dfdc("calibrate-predictions", "mine.csv", "--solution", "metadata.json")
     assert done.returncode == 0, done.stderr
     for text in ("calibration", "refinement", "cross-validated in 5 folds by original", "temperature and clip"):
         assert text in done.stdout
 
 
-def test_calibrate_predictions_does_not_overwrite_its_input(dfdc_here, files):
+def test_calibrate_predictions_does_not_overwrite_its_input(dfdc, files):
     before = (files / "mine.csv").read_bytes()
-    done = dfdc_here("calibrate-predictions", "mine.csv", "--solution", "metadata.json", "--out", "mine.csv")
+    done = dfdc("calibrate-predictions", "mine.csv", "--solution", "metadata.json", "--out", "mine.csv")
     assert done.returncode == 2
     assert (files / "mine.csv").read_bytes() == before
 
 
-def test_calibrate_predictions_without_labels_says_what_to_name(dfdc_here, files):
-    done = dfdc_here("calibrate-predictions", "mine.csv")
+def test_calibrate_predictions_without_labels_says_what_to_name(dfdc, files):
+    done = dfdc("calibrate-predictions", "mine.csv")
     assert done.returncode == 2
     assert "--solution PATH" in done.stderr

@@ -20,7 +20,7 @@ def loss(truth, predicted, epsilon=1e-15):
 
 
 @pytest.fixture
-def parity(dfdc_here, tmp_path):
+def parity(dfdc, tmp_path):
     def call(official, names=NAMES, predicted=PREDICTED, truth=TRUTH):
         (tmp_path / "solution.csv").write_text(
             "filename,label\n" + "".join(f"{name},{one}\n" for name, one in zip(NAMES, truth, strict=True))
@@ -29,9 +29,7 @@ def parity(dfdc_here, tmp_path):
             "filename,label\n" + "".join(f"{name},{float(p)!r}\n" for name, p in zip(names, predicted, strict=True))
         )
         value = official if isinstance(official, str) else displayed(float(official))
-        done = dfdc_here(
-            "parity", "--submission", "mine.csv", "--solution", "solution.csv", "--official", value, "--json"
-        )
+        done = dfdc("parity", "--submission", "mine.csv", "--solution", "solution.csv", "--official", value, "--json")
         return done.returncode, json.loads(done.stdout)
 
     return call
@@ -98,17 +96,17 @@ def test_official_score_that_no_variant_gives_names_the_nearest(parity):
     assert (code, match["variants"], match["nearest"]["name"]) == (1, [], "")
 
 
-def test_official_score_needs_all_three_options_and_a_number(dfdc_here, tmp_path):
-    assert dfdc_here("parity", "--official", "0.4").returncode == 2
+def test_official_score_needs_all_three_options_and_a_number(dfdc, tmp_path):
+    assert dfdc("parity", "--official", "0.4").returncode == 2
     (tmp_path / "a.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\n")
-    done = dfdc_here("parity", "--official", "nan", "--submission", "a.csv", "--solution", "a.csv")
+    done = dfdc("parity", "--official", "nan", "--submission", "a.csv", "--solution", "a.csv")
     assert done.returncode == 2
     assert "expected the displayed score" in done.stderr
 
 
-def test_official_score_with_few_digits_fits_several_variants_and_the_command_says_so(dfdc_here, parity):
+def test_official_score_with_few_digits_fits_several_variants_and_the_command_says_so(dfdc, parity):
     parity("0.7", names=NAMES[:-2], predicted=PREDICTED[:-2])  # writes the files
-    done = dfdc_here("parity", "--submission", "mine.csv", "--solution", "solution.csv", "--official", "1")
+    done = dfdc("parity", "--submission", "mine.csv", "--solution", "solution.csv", "--official", "1")
     assert done.returncode == 1
     assert done.stdout.count("would match: ") > 1
     assert "More than one variant fits" in done.stdout

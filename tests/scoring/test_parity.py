@@ -214,22 +214,22 @@ def test_parity_command_fits_80_columns_and_ends_with_the_verdict(dfdc):
     assert {line.strip() for line in table} >= GROUPS
 
 
-def test_parity_command_exits_1_and_names_the_differences(dfdc_here):
-    done = dfdc_here("parity", "--metric", CASES / "clip-1e-7.py")
+def test_parity_command_exits_1_and_names_the_differences(dfdc):
+    done = dfdc("parity", "--metric", CASES / "clip-1e-7.py")
     assert done.returncode == 1
     assert "wrong with 0: expected 34.5387763949106" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("DIFFERS from the official metric in ")
 
 
-def test_parity_command_prints_json(dfdc_here):
-    done = dfdc_here("parity", "--metric", CASES / "returns-nan.py", "--json")
+def test_parity_command_prints_json(dfdc):
+    done = dfdc("parity", "--metric", CASES / "returns-nan.py", "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["agrees"]) == (1, False)
     assert any(check["seen"] == "nan" and check["ok"] is False for check in report["checks"])
 
 
-def test_parity_command_exits_3_for_a_missing_file(dfdc_here):
-    done = dfdc_here("parity", "--metric", "nowhere.py")
+def test_parity_command_exits_3_for_a_missing_file(dfdc):
+    done = dfdc("parity", "--metric", "nowhere.py")
     assert done.returncode == 3
     assert "File or folder not found: nowhere.py" in done.stderr
 

@@ -235,8 +235,8 @@ def files(tmp_path):
     return "submission.csv", "solution.csv"
 
 
-def test_score_command_shows_score_parts_classes_and_rows(dfdc_here, files):
-    done = dfdc_here("score", *files)
+def test_score_command_shows_score_parts_classes_and_rows(dfdc, files):
+    done = dfdc("score", *files)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
     assert next(line for line in lines if "in full" in " ".join(line))[:2] == ["score", "8.77280"]
@@ -248,8 +248,8 @@ def test_score_command_shows_score_parts_classes_and_rows(dfdc_here, files):
     assert "warning label-extreme" in done.stdout
 
 
-def test_score_command_prints_json(dfdc_here, files):
-    document = json.loads(dfdc_here("score", *files, "--json").stdout)
+def test_score_command_prints_json(dfdc, files):
+    document = json.loads(dfdc("score", *files, "--json").stdout)
     assert {"auc", "average_precision", "accuracy", "ln_weighted_precision"} == set(document["score"]["secondary"])
     assert document["score"]["curves"]["roc"][-1] == [1.0, 1.0]
     assert document["score"]["displayed"] == "8.77280"
@@ -257,30 +257,30 @@ def test_score_command_prints_json(dfdc_here, files):
     assert document["validation"]["valid"] is True
 
 
-def test_score_command_refuses_what_validate_refuses(dfdc_here, files, tmp_path):
+def test_score_command_refuses_what_validate_refuses(dfdc, files, tmp_path):
     (tmp_path / "submission.csv").write_text("filename,label\na.mp4,0.5\na.mp4,7\n")
-    done = dfdc_here("score", *files)
+    done = dfdc("score", *files)
     assert done.returncode == 1
     assert "a.mp4" in done.stdout
     assert "score " not in done.stdout
-    document = json.loads(dfdc_here("score", *files, "--json").stdout)
+    document = json.loads(dfdc("score", *files, "--json").stdout)
     assert (document["score"], document["validation"]["valid"]) == (None, False)
 
 
-def test_score_command_uses_another_metric(dfdc_here, files):
-    done = dfdc_here("score", *files, "--metric", CASES / "sound.py")
+def test_score_command_uses_another_metric(dfdc, files):
+    done = dfdc("score", *files, "--metric", CASES / "sound.py")
     assert done.returncode == 0, done.stderr
     assert "cost the most" not in done.stdout
 
 
-def test_score_command_blames_the_metric_for_its_failure(dfdc_here, files):
-    done = dfdc_here("score", *files, "--metric", CASES / "returns-nan.py")
+def test_score_command_blames_the_metric_for_its_failure(dfdc, files):
+    done = dfdc("score", *files, "--metric", CASES / "returns-nan.py")
     assert (done.returncode, done.stdout) == (3, "")
     assert "error[metric-error]: returns-nan.py returned nan" in done.stderr
 
 
-def test_score_command_fails_without_a_solution(dfdc_here, files):
-    assert dfdc_here("score", files[0], "nowhere.csv").returncode == 3
+def test_score_command_fails_without_a_solution(dfdc, files):
+    assert dfdc("score", files[0], "nowhere.csv").returncode == 3
 
 
 ROWS = st.lists(
@@ -315,44 +315,44 @@ def test_scoring_with_the_official_metric_does_not_import_pandas(files, tmp_path
     assert done.stdout.endswith("False\n")
 
 
-def test_score_command_scores_a_part_of_a_larger_solution_and_says_so(dfdc_here, tmp_path):
+def test_score_command_scores_a_part_of_a_larger_solution_and_says_so(dfdc, tmp_path):
     rows = [f"{i}.mp4" for i in range(10)]
     (tmp_path / "large.csv").write_text("filename,label\n" + "".join(f"{row},{i % 2}\n" for i, row in enumerate(rows)))
     for count, options, code in ((4, [], 0), (9, [], 1), (9, ["--subset"], 0)):
         (tmp_path / "some.csv").write_text("filename,label\n" + "".join(f"{row},0.5\n" for row in rows[:count]))
-        done = dfdc_here("score", "some.csv", "large.csv", *options)
+        done = dfdc("score", "some.csv", "large.csv", *options)
         assert done.returncode == code
         if code == 0:
             assert f"Scored the submission's {count} rows of the solution's 10" in done.stderr
         else:
             assert "dfdc score some.csv large.csv --subset" in done.stdout
     (tmp_path / "run.json").write_text("{}")  # as in the folder of a run, which has checked the rows
-    assert dfdc_here("score", "some.csv", "large.csv").returncode == 0
+    assert dfdc("score", "some.csv", "large.csv").returncode == 0
 
 
-def test_score_command_names_another_data_sets_solution(dfdc_here, tmp_path):
+def test_score_command_names_another_data_sets_solution(dfdc, tmp_path):
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\nb.mp4,0.5\n")
     (tmp_path / "other.csv").write_text("filename,label\nx.mp4,0\ny.mp4,1\n")
-    done = dfdc_here("score", "s.csv", "other.csv")
+    done = dfdc("score", "s.csv", "other.csv")
     assert done.returncode == 3
     assert "another data set's solution" in done.stderr
     (tmp_path / "stems.csv").write_text("filename,label\na,0.5\nb,0.5\n")  # the same names without .mp4
     (tmp_path / "same.csv").write_text("filename,label\na.mp4,0\nb.mp4,1\n")
-    done = dfdc_here("score", "stems.csv", "same.csv")
+    done = dfdc("score", "stems.csv", "same.csv")
     assert (done.returncode, "The file name includes .mp4" in done.stdout) == (1, True)
 
 
-def test_score_command_refuses_a_solution_whose_rows_are_all_ignored(dfdc_here, tmp_path):
+def test_score_command_refuses_a_solution_whose_rows_are_all_ignored(dfdc, tmp_path):
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\n")
     (tmp_path / "ignored.csv").write_text("filename,label,Usage\na.mp4,0,Ignored\n")
-    done = dfdc_here("score", "s.csv", "ignored.csv")
+    done = dfdc("score", "s.csv", "ignored.csv")
     assert (done.returncode, "error[invalid-data]" in done.stderr) == (3, True)
     assert "every row is Ignored" in done.stderr
 
 
-def test_score_command_reads_a_lower_case_usage_and_notes_it(dfdc_here, tmp_path):
+def test_score_command_reads_a_lower_case_usage_and_notes_it(dfdc, tmp_path):
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\nb.mp4,0.5\n")
     (tmp_path / "usage.csv").write_text("filename,label,usage\na.mp4,0,Public\nb.mp4,1,Private\n")
-    done = dfdc_here("score", "s.csv", "usage.csv")
+    done = dfdc("score", "s.csv", "usage.csv")
     assert "column 'usage' read as Usage" in done.stdout
     assert "private" in done.stdout

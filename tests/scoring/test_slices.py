@@ -95,9 +95,9 @@ def guess(tmp_path, sample):
     return tmp_path
 
 
-def test_slices_command_reads_headers_and_other_columns(dfdc_here, guess, sample):
+def test_slices_command_reads_headers_and_other_columns(dfdc, guess, sample):
     (guess / "more.csv").write_text("filename,actor\ncsjgbjbvpc.mp4,Ada\ndsbsgjdjmw.mp4,Bo\n")
-    done = dfdc_here("slices", "mine.csv", "--solution", sample, "--metadata", "more.csv", "--json")
+    done = dfdc("slices", "mine.csv", "--solution", sample, "--metadata", "more.csv", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {"label", "Usage", "actor", "orientation", "resolution", "fps", "audio", "size"} <= set(found["columns"])
@@ -110,16 +110,16 @@ def test_slices_command_reads_headers_and_other_columns(dfdc_here, guess, sample
     assert all(one["interval"]["low"] >= 0 for one in found["slices"] if one["interval"])
 
 
-def test_slices_command_prints_the_worst_first(dfdc_here, guess, sample):
-    done = dfdc_here("slices", "mine.csv", "--solution", sample, "--by", "label,Usage")
+def test_slices_command_prints_the_worst_first(dfdc, guess, sample):
+    done = dfdc("slices", "mine.csv", "--solution", sample, "--by", "label,Usage")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[3].startswith("label REAL")
     assert "corrected for" in lines[-1]
 
 
-def test_slices_command_names_the_known_columns_for_an_unknown_one(dfdc_here, guess, sample):
-    done = dfdc_here("slices", "mine.csv", "--solution", sample, "--by", "orientatoin")
+def test_slices_command_names_the_known_columns_for_an_unknown_one(dfdc, guess, sample):
+    done = dfdc("slices", "mine.csv", "--solution", sample, "--by", "orientatoin")
     assert done.returncode == 2
     assert "Unknown column 'orientatoin'" in done.stderr
     assert "orientation" in done.stderr.split("hint")[1]

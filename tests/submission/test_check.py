@@ -341,14 +341,14 @@ def test_a_missing_module_names_the_data_set_that_the_program_adds_to_its_path(c
     assert "/kaggle/input/blazeface-pytorch" in missing.reason
 
 
-def test_the_command_prints_findings_and_exits_with_1_for_an_error(dfdc_here, tmp_path):
+def test_the_command_prints_findings_and_exits_with_1_for_an_error(dfdc, tmp_path):
     (tmp_path / "a.py").write_text(FOUND["index"][0])
-    done = dfdc_here("check", "a.py")
+    done = dfdc("check", "a.py")
     assert done.returncode == 1
     assert "error csv-index a.py:5" in done.stdout
     assert "fix: Add index=False." in done.stdout
     assert "Kaggle: fails" in done.stdout
-    document = json.loads(dfdc_here("check", "a.py", "--json").stdout)
+    document = json.loads(dfdc("check", "a.py", "--json").stdout)
     assert [one["code"] for one in document["findings"]] == ["csv-index"]
     assert {"level", "file", "cell", "line", "reason", "fix", "on_kaggle"} <= set(document["findings"][0])
 

@@ -254,8 +254,8 @@ class TestRepair:
 class TestCommand:
     """The command line; its JSON and exit codes are stable."""
 
-    def test_invalid_file_exits_1_with_every_line(self, dfdc_here):
-        done = dfdc_here(
+    def test_invalid_file_exits_1_with_every_line(self, dfdc):
+        done = dfdc(
             "validate", CASES / "everything-at-once" / "submission.csv", "--against", CASES / "sample_submission.csv"
         )
         assert done.returncode == 1
@@ -266,19 +266,19 @@ class TestCommand:
         assert lines[-1].endswith("; 10 errors and 3 warnings; Kaggle: Submission Scoring Error")
         assert done.stderr == ""
 
-    def test_valid_file_exits_0(self, dfdc_here, sample):
-        done = dfdc_here("validate", CASES / "valid" / "submission.csv", "--against", CASES / "sample_submission.csv")
+    def test_valid_file_exits_0(self, dfdc, sample):
+        done = dfdc("validate", CASES / "valid" / "submission.csv", "--against", CASES / "sample_submission.csv")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("VALID: 12 rows")
 
-    def test_says_when_ids_were_not_checked(self, dfdc_here):
-        done = dfdc_here("validate", CASES / "valid" / "submission.csv")
+    def test_says_when_ids_were_not_checked(self, dfdc):
+        done = dfdc("validate", CASES / "valid" / "submission.csv")
         assert done.returncode == 0
         assert "Row ids were not checked" in done.stdout
         assert "--against sample_submission.csv" in done.stdout
 
-    def test_json_has_lines_and_expected_values(self, dfdc_here):
-        done = dfdc_here("validate", CASES / "nan-label" / "submission.csv", "--json", "-a", CASES / "solution.csv")
+    def test_json_has_lines_and_expected_values(self, dfdc):
+        done = dfdc("validate", CASES / "nan-label" / "submission.csv", "--json", "-a", CASES / "solution.csv")
         document = json.loads(done.stdout)
         assert done.returncode == 1
         assert (document["valid"], document["ids_checked"], document["rows"]) == (False, True, 12)
@@ -292,35 +292,33 @@ class TestCommand:
         }
 
     @pytest.mark.parametrize("name", ["sample_submission.csv", "test_videos", "solution", "."])
-    def test_against_is_recognised_by_its_content(self, dfdc_here, sample, name):
-        done = dfdc_here("validate", sample / "sample_submission.csv", "--against", sample / name, "--json")
+    def test_against_is_recognised_by_its_content(self, dfdc, sample, name):
+        done = dfdc("validate", sample / "sample_submission.csv", "--against", sample / name, "--json")
         document = json.loads(done.stdout)
         assert (done.returncode, document["rows"]) == (0, 16)
         origin = {"sample_submission.csv": "the sample submission", "test_videos": "the videos in"}
         assert document["against"].startswith(origin.get(name, "the solution"))
 
-    def test_repair_writes_a_fixed_copy(self, dfdc_here, tmp_path):
-        done = dfdc_here("validate", CASES / "space-after-comma" / "submission.csv", "--repair", tmp_path / "out.csv")
+    def test_repair_writes_a_fixed_copy(self, dfdc, tmp_path):
+        done = dfdc("validate", CASES / "space-after-comma" / "submission.csv", "--repair", tmp_path / "out.csv")
         assert done.returncode == 0
         assert "fixed label-blanks: 12 rows with blanks around the label" in done.stdout
         assert (tmp_path / "out.csv").read_bytes() == (CASES / "valid" / "submission.csv").read_bytes()
-        done = dfdc_here("validate", CASES / "nan-label" / "submission.csv", "--repair", tmp_path / "no.csv")
+        done = dfdc("validate", CASES / "nan-label" / "submission.csv", "--repair", tmp_path / "no.csv")
         assert done.returncode == 1
         assert "NOT WRITTEN: label-nan cannot be fixed without guessing" in done.stdout
         assert not (tmp_path / "no.csv").exists()
 
-    def test_wrong_usage_exits_2(self, dfdc_here, tmp_path):
+    def test_wrong_usage_exits_2(self, dfdc, tmp_path):
         path = CASES / "valid" / "submission.csv"
-        assert dfdc_here("validate", path, "--against", tmp_path / "none.csv").returncode == 2
-        assert dfdc_here("validate", path, "--repair", path).returncode == 2
-        assert (
-            dfdc_here("validate", path, "--against", CASES / "nan-label" / "submission.csv", "--what").returncode == 2
-        )
-        assert dfdc_here("validate", tmp_path / "none.csv").returncode == 2
+        assert dfdc("validate", path, "--against", tmp_path / "none.csv").returncode == 2
+        assert dfdc("validate", path, "--repair", path).returncode == 2
+        assert dfdc("validate", path, "--against", CASES / "nan-label" / "submission.csv", "--what").returncode == 2
+        assert dfdc("validate", tmp_path / "none.csv").returncode == 2
 
-    def test_text_from_the_file_is_escaped(self, dfdc_here, tmp_path):
+    def test_text_from_the_file_is_escaped(self, dfdc, tmp_path):
         (tmp_path / "s.csv").write_text("filename,label\n[bold]a.mp4,\x1b[31mred\n")
-        done = dfdc_here("validate", tmp_path / "s.csv")
+        done = dfdc("validate", tmp_path / "s.csv")
         assert "[bold]a.mp4" in done.stdout
         assert "\x1b" not in done.stdout
 
@@ -337,33 +335,30 @@ class TestCommand:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
 
-    def test_missing_file_is_named_and_nothing_else(self, dfdc_here):
-        done = dfdc_here("validate", "nosuch.csv")
+    def test_missing_file_is_named_and_nothing_else(self, dfdc):
+        done = dfdc("validate", "nosuch.csv")
         assert (done.returncode, done.stdout) == (2, "")
         assert "File or folder not found: nosuch.csv" in done.stderr
         assert "folder" not in done.stderr.replace("File or folder not found", "")
 
-    def test_five_examples_are_shown_and_all_with_all_and_json(self, dfdc_here, tmp_path):
+    def test_five_examples_are_shown_and_all_with_all_and_json(self, dfdc, tmp_path):
         rows = "".join(f"{i}.mp4,{2 + i if i < 73 else i / 100}\n" for i in range(80))
         (tmp_path / "s.csv").write_text("filename,label\n" + rows + "3,4,5\n" * 9)
-        few = dfdc_here("validate", "s.csv").stdout
+        few = dfdc("validate", "s.csv").stdout
         assert ("line 6: " in few, "line 7: " in few) == (True, False)
         assert "and 68 more" in few
         assert "and 4 more" in few
-        every = dfdc_here("validate", "s.csv", "--all").stdout
+        every = dfdc("validate", "s.csv", "--all").stdout
         assert "line 74: 72.mp4: seen 74" in every
         assert "more (" not in every
-        found = json.loads(dfdc_here("validate", "s.csv", "--json").stdout)["violations"]
+        found = json.loads(dfdc("validate", "s.csv", "--json").stdout)["violations"]
         assert {one["code"]: len(one["examples"]) for one in found} == {"row-width": 9, "label-out-of-range": 73}
 
-    def test_duplicates_say_whether_their_labels_differ(self, dfdc_here, tmp_path):
+    def test_duplicates_say_whether_their_labels_differ(self, dfdc, tmp_path):
         (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.1\nb.mp4,0.3\na.mp4,0.2\nb.mp4,0.3\n")
-        said = dfdc_here("validate", "s.csv").stdout
+        said = dfdc("validate", "s.csv").stdout
         assert "2 rows with the filename of an earlier row, 1 of them with another label" in said
         assert "line 4: seen a.mp4, expected once; line 2 has it already, with label 0.1 instead of 0.2" in said
         assert "line 5: seen b.mp4, expected once; line 3 has it already, with the same label" in said
         (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.1\na.mp4,0.1\n")
-        assert (
-            "1 row with the filename of an earlier row, all with the same label"
-            in dfdc_here("validate", "s.csv").stdout
-        )
+        assert "1 row with the filename of an earlier row, all with the same label" in dfdc("validate", "s.csv").stdout
