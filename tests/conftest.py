@@ -1,11 +1,15 @@
 """Fixtures that several tests share."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -88,6 +92,31 @@ def dfdc(tmp_path, monkeypatch, capsys):
             with pytest.raises(SystemExit) as ending:
                 main()
         return subprocess.CompletedProcess(arguments, int(ending.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Lines that a command prints on a terminal of 80 columns, without escape codes."""
+
+    def call(*arguments: object) -> list[str]:
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+        command = [sys.executable, "-m", "dfdc_kit", *map(str, arguments)]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdin=side, stdout=side, stderr=side, env={**environment, "TERM": "xterm-256color"}
+        ):
+            os.close(side)
+            output = b""
+            while True:
+                try:
+                    output += os.read(main, 1 << 16)
+                except OSError:  # the other side is closed
+                    break
+        os.close(main)
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()).splitlines()
 
     return call
 

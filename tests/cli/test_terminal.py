@@ -1,44 +1,8 @@
 """What a terminal of 80 columns shows: nothing wraps at its edge, and no line ends in blanks."""
 
-import fcntl
-import os
-import pty
-import re
-import struct
-import subprocess
-import sys
-import termios
-
 import pytest
 
 from dfdc_kit.report import history
-
-ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-@pytest.fixture
-def terminal(tmp_path):
-    """Lines that a command prints on a terminal of 80 columns, without escape codes."""
-
-    def call(*arguments: object) -> list[str]:
-        main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        command = [sys.executable, "-m", "dfdc_kit", *map(str, arguments)]
-        with subprocess.Popen(
-            command, cwd=tmp_path, stdin=side, stdout=side, stderr=side, env={**environment, "TERM": "xterm-256color"}
-        ):
-            os.close(side)
-            output = b""
-            while True:
-                try:
-                    output += os.read(main, 1 << 16)
-                except OSError:  # the other side is closed
-                    break
-        os.close(main)
-        return ESCAPE_CODES.sub("", output.decode()).splitlines()
-
-    return call
 
 
 def record(runs, name: str, kind: history.Kind, outcome: str) -> None:

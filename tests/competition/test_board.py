@@ -329,13 +329,16 @@ def test_metric_that_fails_on_a_part_is_named_and_not_a_traceback(tmp_path, comp
         make_board(judged_of(judging, "dfdc-preview"), "public", resamples=100)
 
 
-def test_command_prints_the_public_board_within_80_columns_and_writes_both_sites(judging, dfdc, tmp_path):
+def test_command_prints_the_board_within_80_columns_and_writes_both_sites(judging, dfdc, terminal, tmp_path):
     for i in range(3):
         judging.add(f"Team with quite a long name {i}", judging.predictions(1.0 + i, i), "detector")
     options = ("--judging", judging.folder, "--solution", judging.solution, "--resamples", 100)
     done = dfdc("competition", "board", "dfdc", *options, "--private", "--site", "site", "--csv", "b.csv")
     assert done.returncode == 0, done.stderr
-    assert max(map(len, done.stdout.split("wrote")[0].splitlines()[:8])) <= 80
+    assert "Team with quite a long name 1: detector 0.1" in done.stdout  # on one line where it is piped
+    lines = terminal("competition", "board", "dfdc", *options, "--private")
+    assert any("Team with quite a" in line for line in lines)
+    assert max(map(len, lines)) <= 80
     assert (tmp_path / "site/public/index.html").is_file()
     assert (tmp_path / "site/private/index.html").is_file()
 
