@@ -98,7 +98,7 @@ def test_sample_submission_has_the_official_format() -> None:
 
 
 def test_solution_is_balanced_in_both_parts() -> None:
-    assert list(SOLUTION.columns) == ["filename", "label", "Usage"]
+    assert list(SOLUTION.columns) == ["filename", "label", "Usage", "original"]
     assert Counter(zip(SOLUTION.Usage, SOLUTION.label, strict=True)) == {
         (usage, label): 4 for usage in ("Public", "Private") for label in (0, 1)
     }

@@ -102,7 +102,8 @@ def write_tables(layout: Layout, pairs: Pairs, options: MakeOptions, members: di
     write_bytes(layout.folder("train") / names.metadata, json.dumps(metadata).encode())
     _write_table(layout.out / names.sample_submission, "filename,label", [(row[0], 0) for row in test])
     solution = layout.out / names.solution
-    _write_table(solution, "filename,label,Usage", [(row[0], int(row[2] == "FAKE"), row[1]) for row in test])
+    judged = [(row[0], int(row[2] == "FAKE"), row[1], row[3]) for row in test]
+    _write_table(solution, "filename,label,Usage,original", judged)
     columns = (
         "filename,part,label,original,manipulation,strength,audio_swap,augmentation,distractor,width,height,fps,people"
     )
@@ -211,7 +212,7 @@ skin colour fits badly.
 | `train_sample_videos/` | training clips and `metadata.json`, in the official format |
 | `test_videos/` | test clips, no labels |
 | `sample_submission.csv` | the test names; the label is the integer 0, as in the official file |
-| `solution/solution.csv` | `filename,label,Usage`; 1 is FAKE. A submission must not see this folder |
+| `solution/solution.csv` | `filename,label,Usage,original`; 1 is FAKE. A submission must not see this folder |
 | `solution/manipulations.csv` | what was done to each test clip |
 | `provenance/people.csv` | every person: source, consent, licence |
 | `provenance/clips.csv` | every clip: label, original, manipulation, consent, licence. Not for submissions either |
