@@ -30,6 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1"}  # of a command
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: tests wait for the processes that they start for a third of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def ignores_permissions() -> bool:
     """Whether this process may open what file permissions close: root, unless it gave up CAP_DAC_OVERRIDE (bit 1)."""
     if os.geteuid():

@@ -80,9 +80,9 @@ def board(
     rules, challenge = load(competition)
     metric = load_metric(challenge.metric_path)
     results = comparable(load_results(judging), profile, metric)
-    truth = read_solution(solution, challenge)
-    truth = with_originals(truth, originals, challenge) if originals else truth
-    judged = read_judged(rules, challenge, judging, results, truth, metric)
+    ground_truth = read_solution(solution, challenge)
+    ground_truth = with_originals(ground_truth, originals, challenge) if originals else ground_truth
+    judged = read_judged(rules, challenge, judging, results, ground_truth, metric)
     parts = ("public", "private") if private else ("public",)
     boards = {part: make_board(judged, part, resamples, seed) for part in parts}  # type: ignore[arg-type]
     found = boards["private" if private else "public"]
@@ -172,11 +172,11 @@ def check(
     from dfdc_kit.scoring.metric import load_metric
 
     rules, challenge = load(competition)
-    truth = read_solution(solution, challenge)
-    truth = with_originals(truth, originals, challenge) if originals else truth
+    ground_truth = read_solution(solution, challenge)
+    ground_truth = with_originals(ground_truth, originals, challenge) if originals else ground_truth
     if split:
-        truth = split_solution(truth, rules.scores.public_fraction, seed)
-        write_bytes(split, solution_csv(truth))
+        ground_truth = split_solution(ground_truth, rules.scores.public_fraction, seed)
+        write_bytes(split, solution_csv(ground_truth))
     metric = load_metric(challenge.metric_path)
     files = [(str(path), path) for path in predictions or []]
     if judging:
@@ -184,10 +184,10 @@ def check(
         files += [(one.key, path) for one in results if (path := prediction_file(judging, one))]
     read = None
     if files:
-        read, left_out = read_predictions(files, truth, metric, challenge)
+        read, left_out = read_predictions(files, ground_truth, metric, challenge)
         for index, reason in left_out.items():
             warn(f"{files[index][0]}: {reason}")
-    found = check_competition(rules, challenge, truth, read, seed)
+    found = check_competition(rules, challenge, ground_truth, read, seed)
     if as_json:
         print_json(found)
     else:

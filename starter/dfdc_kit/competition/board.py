@@ -1,6 +1,6 @@
 """The board of a competition: one row a team, from judged submissions; as record, CSV and static site.
 
-Public and private boards are made from different rows of the solution. What a public board holds is computed from the
+Public and private boards are made from different rows of the solution. What a public board contains comes from the
 Public rows alone. Nothing of the time, the machine or the engine enters a board: the same results give the same bytes.
 """
 

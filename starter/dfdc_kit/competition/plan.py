@@ -150,7 +150,7 @@ def _check_comparable(judging: Path, before: Plan, now: Plan) -> None:
     }
     if names := [name for name, differs in differing.items() if differs]:
         raise UsageError(
-            f"{judging} holds results of another {' and '.join(names)}, which cannot be ranked with these.",
+            f"{judging} contains results of another {' and '.join(names)}, which cannot be ranked with these.",
             hint="Choose another folder: --out DIR",
         )
 

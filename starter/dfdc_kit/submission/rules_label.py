@@ -127,10 +127,10 @@ def label_inverted(parsed: ParsedSubmission) -> Iterator[RuleFinding]:
         return
     where = parsed.match.where
     rows = parsed.numbers if where is None else parsed.numbers[where[parsed.numbers] >= 0]
-    truth = parsed.expected.labels[rows if where is None else where[rows]]  # (rows,)
+    labels = parsed.expected.labels[rows if where is None else where[rows]]  # (rows,)
     p = np.clip(parsed.labels.values[rows], EPSILON, 1 - EPSILON)
-    as_is = -np.log(np.where(truth == 1, p, 1 - p))
-    opposite = -np.log(np.where(truth == 1, 1 - p, p))
+    as_is = -np.log(np.where(labels == 1, p, 1 - p))
+    opposite = -np.log(np.where(labels == 1, 1 - p, p))
     gain = as_is - opposite  # (rows,)
     if len(gain) > 1 and gain.mean() > max(0.05, 3 * gain.std(ddof=1) / math.sqrt(len(gain))):
         means = f"mean log loss {as_is.mean():.3f}, with 1 - label {opposite.mean():.3f}"
