@@ -242,12 +242,12 @@ def _find_column(
     official: str,
     others: set[str],
     content: str,
-    holds_it: Callable[[Texts], np.bool_],
+    contains_it: Callable[[Texts], np.bool_],
     notes: list[str],
 ) -> int:
     """The index of the column with `content`. Raises DataError, naming the column to rename, if it is ambiguous.
 
-    `holds_it(column)`: whether the values of a column with another name look like that content.
+    `contains_it(column)`: whether the values of a column with another name look like that content.
     """
     plain = [_plain_name(name) for name in text.header]
     exact = [i for i, name in enumerate(text.header) if name.strip() == official]
@@ -258,7 +258,7 @@ def _find_column(
         return found[0]
     seen = f"{text.path}, line {text.header_line}: columns {preview(','.join(text.header).encode())!r}"
     if not found:
-        likely = [name for name, column in zip(text.header, text.columns, strict=False) if holds_it(column)]
+        likely = [name for name, column in zip(text.header, text.columns, strict=False) if contains_it(column)]
         hint = f"Rename the column {repr(likely[0]) if len(likely) == 1 else f'with the {content}'} to {official}."
         if len(likely) == 1 and _plain_name(likely[0]) in INVERTED_COLUMNS:
             hint = f"Write a column {official} that is 1 where {likely[0]} is 0."

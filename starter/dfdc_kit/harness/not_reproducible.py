@@ -8,6 +8,7 @@ from dfdc_kit.formatting import join_names
 from dfdc_kit.harness.log_parser import failure_reason
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import Observation
+from dfdc_kit.submission.external_data import KIND_FOLDERS
 from dfdc_kit.submission.packages import (
     CATCH_IMPORT_ERROR,
     HostedPackages,
@@ -134,7 +135,7 @@ def how_to_mount(paths: list[str], competition: str) -> str:
 def _folder(path: str) -> str:
     """The folder of a data set (or competition) that holds a path below /kaggle/input."""
     parts = path.split("/")
-    depth = {"competitions": 2, "datasets": 3, "notebooks": 3, "models": 3}.get(parts[0], 1)
+    depth = {"competitions": 2, **dict.fromkeys(KIND_FOLDERS, 3)}.get(parts[0], 1)
     return "/".join(parts[:depth])
 
 
@@ -143,7 +144,7 @@ def _slug(path: str) -> str:
     parts = path.split("/")
     if parts[0] == "competitions" and len(parts) > 1:
         return parts[1]
-    return "/".join(parts[1:3]) if parts[0] in ("datasets", "notebooks", "models") and len(parts) > 2 else parts[0]
+    return "/".join(parts[1:3]) if parts[0] in KIND_FOLDERS and len(parts) > 2 else parts[0]
 
 
 def _optional_part(exception: str) -> Cause | None:

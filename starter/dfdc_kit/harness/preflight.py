@@ -15,6 +15,7 @@ from dfdc_kit.sandbox.visible_paths import program_roots
 from dfdc_kit.scoring.metric import LoadedMetric, load_metric
 from dfdc_kit.submission.code import RUNS
 from dfdc_kit.submission.expected_rows import ExpectedRows
+from dfdc_kit.submission.external_data import KIND_FOLDERS
 from dfdc_kit.submission.program_runner import OtherLanguageError, needs_ipython, read_cells
 
 
@@ -70,7 +71,7 @@ def _check_submission_folder(request: RunRequest, runs: Path) -> None:
 
 def _check_attached_inputs(request: RunRequest, runs: Path) -> None:
     """What is attached is mounted as it is: labels and reports must not be in it, nor names that Kaggle uses."""
-    data, names = request.dataset, {request.challenge.slug, "competitions", "datasets", "notebooks", "models"}
+    data, names = request.dataset, {request.challenge.slug, "competitions", *KIND_FOLDERS}
     for attached in request.submission.settings.inputs:
         if attached.name.split("/")[0] in names:
             raise UsageError(

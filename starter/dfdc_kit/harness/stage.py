@@ -24,7 +24,7 @@ from dfdc_kit.harness.training_folder import training_folder
 from dfdc_kit.sandbox import visible_paths
 from dfdc_kit.submission import program_runner
 from dfdc_kit.submission.code import CodeSubmission
-from dfdc_kit.submission.external_data import AttachedInput, folder_bytes
+from dfdc_kit.submission.external_data import KIND_FOLDERS, AttachedInput, folder_bytes
 
 OWN_PYTHON = ".python"  # in the run's home folder
 PIP = '#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n'  # finds its Python wherever a sandbox mounts the folder
@@ -89,7 +89,7 @@ class Staged:
         if parts[0] == self._challenge.slug:
             layout = self._challenge.data
             return parts[1:2] == [layout.train_videos] and not self.provides(f"{parts[0]}/{parts[1]}")
-        owned = parts[0] in ("datasets", "notebooks", "models")  # the layout of 2026: kind, owner, name
+        owned = parts[0] in KIND_FOLDERS
         if parts == ["competitions"] or (owned and len(parts) < 3):  # a program looks through all data sets
             return False
         return not self.provides("/".join(parts[:3] if owned else parts[:1]))

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from dfdc_kit.submission.check import CheckContext, CodeFinding, Level, OnKaggle, make_finding
+from dfdc_kit.submission.external_data import KIND_FOLDERS
 from dfdc_kit.submission.program import INPUT, UNKNOWN, Call
 
 WRITABLE = ("/kaggle/working", "/kaggle/temp", "/kaggle/tmp", "/tmp", "/root", "/home", "/dev/", "/var/tmp", "~")  # noqa: S108
@@ -23,7 +24,7 @@ def slugs_in(text: str) -> Iterator[str]:
         parts = [part for part in rest.split("/") if part]
         if parts[:1] == ["competitions"]:
             parts = parts[1:]
-        elif parts[:1] and parts[0] in ("datasets", "notebooks", "models"):
+        elif parts[:1] and parts[0] in KIND_FOLDERS:
             parts = ["/".join(parts[:3])]
         if parts:
             yield parts[0]

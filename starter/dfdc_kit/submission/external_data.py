@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KAGGLE = "https://www.kaggle.com/"
 KERNEL_METADATA = "kernel-metadata.json"
 SOURCES: dict[str, "Kind"] = {"dataset_sources": "dataset", "kernel_sources": "notebook", "model_sources": "model"}
+KIND_FOLDERS = ("datasets", "notebooks", "models")  # below /kaggle/input since 2026: kind, owner, name
 OWN_SUFFIXES = {".py", ".ipynb", ".toml", ".md", ".txt", ".cfg", ".yaml", ".yml", ".png"}  # code and words about it
 SMALL_BYTES = 1 << 20  # a table of the submission's own, such as a fitted linear model
 
