@@ -29,6 +29,7 @@ IN_EVERY_BACKEND = {  # what the stage, the mounts and the network decide; the o
     "file-in-a-subfolder",
     "looks-for-labels",
     "missing-data-set-swallowed",
+    "missing-input-opened-outside-python",
     "module-in-an-attached-data-set",
     "needs-a-gpu",
     "notebook-shell-commands",

@@ -246,6 +246,7 @@ def test_fix_fits_the_error_at_the_end_of_the_log(lines, fix):
     [
         ("FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/input/x/a'", "x/a", ""),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/working/a'", "/kaggle/working/a", ""),
+        ("AttributeError: 'NoneType' object has no attribute 'shape'", "x/a", ""),  # cv2 raised nothing
         ("", "x/a", "rows are missing"),
     ],
 )

@@ -13,6 +13,7 @@ from dfdc_kit.report.run_report import FALLBACKS, Fallbacks
 
 SIDE_FILE_LIMIT_BYTES = 16 << 20
 LOOK_BACK_BYTES = 1 << 15
+MOST_LINE_BYTES = 1 << 14
 MANY_FALLBACKS = (
     0.05  # share of the videos; unreadable files and frames without a face are rarer in the challenge's own data
 )
@@ -99,6 +100,16 @@ def last_lines(log: Path, count: int = 40) -> list[str]:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOOK_BACK_BYTES))
         return file.read().decode("utf-8", errors="replace").splitlines()[-count:]
+
+
+def lines_with(parts: tuple[bytes, ...], log: Path, most: int = 10_000) -> list[str]:
+    """The lines of a log that contain one of `parts`, each once, at most `most`; decoded leniently, long ones cut."""
+    found: dict[str, None] = {}
+    with log.open("rb") as file:
+        while len(found) < most and (line := file.readline(MOST_LINE_BYTES)):
+            if any(part in line for part in parts):
+                found[line.decode("utf-8", errors="replace").rstrip()] = None
+    return list(found)
 
 
 def read_regular_file(path: Path, limit_bytes: int) -> bytes | str:

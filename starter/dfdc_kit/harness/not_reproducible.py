@@ -94,9 +94,9 @@ def _gpu(seen: Observation, profile: Profile, text: str) -> Cause | None:
 
 
 def hidden_input(seen: Observation, exception: str = "") -> Cause | None:
-    """A path below /kaggle/input that this sandbox cannot show there: the exception names it, or there is none."""
-    hidden = [path for path in seen.hidden_inputs if not exception or path in exception]
-    if not hidden or (exception and "No such file" not in exception):
+    """A path below /kaggle/input that this sandbox cannot show there: the exception names it, or no video was read."""
+    hidden = [path for path in seen.hidden_inputs if path in exception] or ([] if seen.reads else seen.hidden_inputs)
+    if not hidden:
         return None
     if hidden[0].startswith("/"):
         what = f"This sandbox cannot show {hidden[0]}, which is writable on Kaggle."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines, read_regular_file
+from dfdc_kit.harness.collect import collect, collect_fallbacks, csv_files, last_lines, lines_with, read_regular_file
 from dfdc_kit.harness.environment import NoiseWatch
 from dfdc_kit.harness.forecast.time_forecast import EarlyStopper, video_sizes
 from dfdc_kit.harness.log_parser import failure_reason
@@ -142,7 +142,7 @@ def observe(
     last_output = last_lines(folder / LOG)
     submission = request.submission
     program = read_program(submission.folder, submission.program, alone=submission.alone)
-    unmounted, unshown = _missing_inputs(submission, program, staged, last_output, shows_paths=can_mount)
+    unmounted, unshown = _missing_inputs(submission, program, staged, folder / LOG, shows_paths=can_mount)
     failed = outcome.exit_code != 0
     same_python = not backend.uses_image
     imports = _failed_imports(submission, program, last_output, same_python=same_python) if failed else {}
@@ -246,19 +246,23 @@ def _other_csv_files(staged: Staged, wanted: str) -> list[str]:
 
 
 def _missing_inputs(
-    submission: CodeSubmission, program: Program, staged: Staged, last_output: list[str], *, shows_paths: bool
+    submission: CodeSubmission, program: Program, staged: Staged, log: Path, *, shows_paths: bool
 ) -> tuple[list[str], list[str]]:
     """Paths below /kaggle/input that the submission attaches, that code or log name, or that Python looked for: those
     that are not mounted; and those that are, but that this sandbox does not show there (`shows_paths` False).
     """
-    logged = input_paths(last_output) | _looked_for(staged)
+    lines = lines_with((b"input/", b"/kaggle/"), log)
+    looked_for = _looked_for(staged)
+    logged = input_paths(lines) | looked_for
     commands = [text for text, _ in program.commands]
     texts = [text for text, _ in program.texts if text not in commands]
     named = input_paths([*texts, *(word for command in commands for word in command.split())])
     attached = {one.mount_points[-1] for one in submission.settings.inputs}
     missing = {path for path in logged | named | attached if staged.lacks(path)}
     longest = {path for path in missing if not any(other.startswith(f"{path}/") for other in missing)}
-    written = {path for line in last_output for path in WRITABLE_PATH.findall(line)}
+    written = {path for line in lines for path in WRITABLE_PATH.findall(line)}
+    if any("DFDC_INPUT_DIR" in text for text in texts):  # it looked whether there is a /kaggle/input, and has a way out
+        logged -= looked_for
     return sorted(longest), [] if shows_paths else sorted(logged - missing | written)
 
 
