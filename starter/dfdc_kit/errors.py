@@ -8,21 +8,31 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 MOST_LISTED = 25  # choices in one hint
+FIRST_FAULTS = 5  # of a file, on the screen
 
 
 class KitError(Exception):
     """A foreseeable fault. `str(error)` says what was seen and expected, `hint` what to do about it.
 
     `command` is the next command to type, where there is one: it is printed as it is, so it holds no prose.
+    `faults`: every fault of a file, one a line; `str(error)` ends with the first FIRST_FAULTS of them.
     """
 
     code: ClassVar[str] = "kit-error"
     exit_code: ClassVar[int] = 3
 
-    def __init__(self, message: str, *, hint: str = "", command: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, hint: str = "", command: str = "", faults: Iterable[str] = ()) -> None:
+        self.faults = tuple(faults)
+        self.summary = message
+        super().__init__(self.text(FIRST_FAULTS))
         self.hint = hint
         self.command = command
+
+    def text(self, most: int) -> str:
+        """The message with at most that many of its faults."""
+        more = len(self.faults) - most
+        lines = [*self.faults[:most], *([f"and {more:,} more (--json lists all)"] if more > 0 else [])]
+        return "\n  ".join([self.summary, *lines])
 
 
 class SubmissionError(KitError):

@@ -71,6 +71,14 @@ OUTCOMES = {
         "--split", write(tmp / "split.csv", "filename,fold\nr1.mp4,validation\nf2.mp4,train\n"),
     ],
     "split with one class": one_class_in_validation,
+    "score of a part of a test set": lambda tmp: [
+        "score", write(tmp / "s.csv", "filename,label\na.mp4,0.5\nb.mp4,0.5\n"),
+        write(tmp / "t.csv", "filename,label,Usage\na.mp4,0,Public\nb.mp4,1,Public\nc.mp4,1,Private\n"),
+    ],
+    "compare with an invalid submission": lambda tmp: [
+        "compare", write(tmp / "s.csv", "filename,label\na.mp4,0.5\nb.mp4,x\n"), tmp / "s.csv",
+        "--solution", write(tmp / "t.csv", "filename,label\na.mp4,0\nb.mp4,1\n"),
+    ],
     "score with a failing metric": lambda tmp: [
         "score", write(tmp / "s.csv", "filename,label\nr1.mp4,0.5\nf1.mp4,0.5\n"),
         write(tmp / "t.csv", "filename,label\nr1.mp4,0\nf1.mp4,1\n"), "--metric", CASES / "metrics" / "returns-none.py",
@@ -88,6 +96,41 @@ def test_every_next_command_works_as_printed(dfdc, data, tmp_path, outcome):
         assert program == "dfdc"
         after = dfdc(*arguments)
         assert after.returncode in (0, 1), line + after.stderr  # 1: what it examines is at fault, as was said
+
+
+MANY_FAULTS = "filename,label\n" + "".join(f"{n}.mp4,x\n" for n in range(71)) + "a.mp4,1\na.mp4,0\nshort\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score", "s.csv", "labels.csv"],
+        ["data", "labels", "labels.csv"],
+        ["data", "split", "labels.csv"],
+        ["audit", "labels.csv"],
+        ["competition", "check", "dfdc", "-s", "labels.csv"],
+    ],
+)
+def test_faults_of_labels_are_five_on_the_screen_and_all_in_json_and_with_all(dfdc, tmp_path, command):
+    (tmp_path / "labels.csv").write_text(MANY_FAULTS)
+    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\n")
+    few, as_json = dfdc(*command), dfdc(*command, "--json")
+    assert (few.returncode, as_json.returncode) == (3, 3)
+    assert few.stderr.count("line ") == 5
+    assert "and 68 more (--json lists all)" in few.stderr
+    error = json.loads(as_json.stdout)["error"]
+    assert error["code"] == "invalid-data"
+    assert len(error["faults"]) == 73
+    assert "line 74: 'a.mp4' again, with another label as on line 73" in error["faults"]
+    line = next(line for line in few.stderr.splitlines() if "next: dfdc " in line)
+    assert dfdc(*shlex.split(line.split("next: dfdc ")[1])).stderr.count("line ") == 74  # one line names two
+
+
+def test_validate_lists_all_faults_of_labels_given_as_the_expected_rows(dfdc, tmp_path):
+    (tmp_path / "labels.csv").write_text(MANY_FAULTS)
+    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\n")
+    done = dfdc("validate", "s.csv", "--against", "labels.csv", "--all")
+    assert done.stderr.count("seen 'x'") == 71
 
 
 def test_next_command_of_a_split_runs_a_baseline_on_its_validation(dfdc, sample):

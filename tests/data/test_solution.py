@@ -78,7 +78,7 @@ def test_bundled_sample_is_read(sample):
         ('{"a.mp4": {}}', "expected an object with a label"),
         ('{"a.mp4": "FAKE"}', "seen 'FAKE', expected an object with a label"),
         ('{"a.mp4": {"label": "FAKE", "original": 3}}', "original: seen 3, expected a name"),
-        ('{"a.mp4": {"label": "FAKE"}, "a.mp4": {"label": "REAL"}}', "'a.mp4' is in it more than once"),
+        ('{"a.mp4": {"label": "FAKE"}, "a.mp4": {"label": "REAL"}}', "'a.mp4' again, with another label"),
         ('{"": {"label": "FAKE"}}', "expected a file name"),
         ('{"\\ud800.mp4": {"label": "FAKE"}}', "expected a file name"),
         ("[1, 2]", "seen a JSON list"),

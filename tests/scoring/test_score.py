@@ -315,17 +315,26 @@ def test_scoring_with_the_official_metric_does_not_import_pandas(files, tmp_path
     assert done.stdout.endswith("False\n")
 
 
-def test_score_command_scores_a_part_of_a_larger_solution_and_says_so(dfdc, tmp_path):
+def test_score_command_accepts_labels_of_more_videos_and_says_so(dfdc, tmp_path):
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\nc.mp4,1\n")
+    (tmp_path / "some.csv").write_text("filename,label\na.mp4,0.9\nb.mp4,0.2\n")
+    done = dfdc("score", "some.csv", "labels.csv")
+    assert done.returncode == 0
+    assert "Scored the submission's 2 rows; the solution has 1 more." in done.stderr
+
+
+def test_score_command_scores_a_part_of_a_test_set_only_where_that_is_meant(dfdc, tmp_path):
     rows = [f"{i}.mp4" for i in range(10)]
-    (tmp_path / "large.csv").write_text("filename,label\n" + "".join(f"{row},{i % 2}\n" for i, row in enumerate(rows)))
+    lines = [f"{row},{i % 2},Public\n" for i, row in enumerate(rows)]
+    (tmp_path / "large.csv").write_text("filename,label,Usage\n" + "".join(lines))
     for count, options, code in ((4, [], 0), (9, [], 1), (9, ["--subset"], 0)):
         (tmp_path / "some.csv").write_text("filename,label\n" + "".join(f"{row},0.5\n" for row in rows[:count]))
         done = dfdc("score", "some.csv", "large.csv", *options)
         assert done.returncode == code
         if code == 0:
-            assert f"Scored the submission's {count} rows of the solution's 10" in done.stderr
+            assert f"Scored the submission's {count} rows; the solution has {10 - count} more." in done.stderr
         else:
-            assert "dfdc score some.csv large.csv --subset" in done.stdout
+            assert "next: dfdc score some.csv large.csv --subset\n" in done.stdout
     (tmp_path / "run.json").write_text("{}")  # as in the folder of a run, which has checked the rows
     assert dfdc("score", "some.csv", "large.csv").returncode == 0
 

@@ -43,7 +43,7 @@ def _run_command() -> int:
         finally:
             sys.stdout.flush()
     except KitError as error:
-        return fail(error)
+        return fail(error, sys.argv[1:])
     except click_exception() as error:
         return _fail_usage(error)
     except (KeyboardInterrupt, EOFError):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, plain, print_json, print_next, say
-from dfdc_kit.cli.data import FIRST, AllOption, CacheOption
+from dfdc_kit.cli.console import AllOption, JsonOption, plain, print_json, print_next, say
+from dfdc_kit.cli.data import FIRST, CacheOption
 from dfdc_kit.errors import DataMissingError
 from dfdc_kit.formatting import plural
 

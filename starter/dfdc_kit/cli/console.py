@@ -19,6 +19,7 @@ from dfdc_kit.errors import KitError
 LINE_END = re.compile(r"(?:\x1b\[[0-9;]*m| )+(?=\n)")  # blanks, and codes that end a style
 PIPED_WIDTH = 10_000  # columns: no table wraps its cells
 DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
+AllOption = Annotated[bool, typer.Option("--all", help="Show everything found, not only the first five of each kind.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ProfileOption = Annotated[
     str, typer.Option("--profile", "-p", metavar="NAME", help="Runtime profile, see `dfdc profiles`.")
@@ -100,9 +101,17 @@ open_streams()
 out, err = _terminal("stdout"), _terminal("stderr")
 
 
-def fail(error: KitError) -> int:
-    """Print the error, its hint and the next command, each on a line of its own, to stderr; returns the exit code."""
-    err.print(Text.assemble(("error", "bold red"), f"[{error.code}]: ", str(error)))
+def fail(error: KitError, arguments: Sequence[str] = ()) -> int:
+    """Print the error, its hint and the next command, each on a line of its own, to stderr; returns the exit code.
+
+    With `--json` among the command's `arguments`, the error is also a JSON document on stdout, with all faults; with
+    `--all`, all faults are printed.
+    """
+    text = error.text(len(error.faults)) if "--all" in arguments else str(error)
+    if "--json" in arguments:
+        record = {"code": error.code, "message": error.summary, "hint": error.hint, "command": error.command}
+        print_json({"error": record | {"faults": error.faults}})
+    err.print(Text.assemble(("error", "bold red"), f"[{error.code}]: ", text))
     if error.hint:
         err.print(Text.assemble(("  hint: ", "bold"), error.hint))
     if error.command:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli import data_make
-from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_next, typed, warn
+from dfdc_kit.cli.console import AllOption, JsonOption, err, out, plain, print_json, print_next, typed, warn
 from dfdc_kit.cli.download import KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
 
@@ -38,8 +38,6 @@ FolderArgument = Annotated[
     Path, typer.Argument(readable=False, metavar="[DIR]", help="Data folder; default: the current one.")
 ]
 
-
-AllOption = Annotated[bool, typer.Option("--all", help="Show everything found, not only the first five of each kind.")]
 CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", metavar="DIR", help="Folder that remembers checked files; default: ~/.cache/dfdc."),
@@ -50,6 +48,7 @@ CacheOption = Annotated[
 def labels(
     paths: PathsArgument,
     to: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="CSV to write.")] = Path("solution.csv"),
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a solution CSV from labels (1 is FAKE).
@@ -62,6 +61,7 @@ def labels(
     from dfdc_kit import challenge as challenges
     from dfdc_kit.data.catalogue import write_labels
 
+    del show_all  # for faults: `console.fail` reads it
     report = write_labels(paths, to, challenges.load())
     if as_json:
         return print_json(report)
@@ -95,6 +95,7 @@ def split(
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Closest to --holdout; videos may move when more data arrives.")
     ] = False,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
     share: Annotated[float | None, typer.Option("--share", hidden=True)] = None,  # name of --holdout until 0.1.0
 ) -> None:
@@ -115,6 +116,7 @@ def split(
     from dfdc_kit.data.split import SplitPlan
     from dfdc_kit.data.split_files import make_split
 
+    del show_all  # for faults: `console.fail` reads it
     report = make_split(
         paths, to, SplitPlan(holdout if share is None else share, seed, by, balance, nearest), challenges.load()
     )

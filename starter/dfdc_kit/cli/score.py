@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli.calibrate_predictions import RowsArgument, SolutionOption
-from dfdc_kit.cli.console import JsonOption, RunsOption, out, plain, print_json, say, wanted, warn
+from dfdc_kit.cli.console import (
+    AllOption,
+    JsonOption,
+    RunsOption,
+    out,
+    plain,
+    print_json,
+    print_next,
+    say,
+    wanted,
+    warn,
+)
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
@@ -45,13 +56,16 @@ def score(
     subset: Annotated[
         bool, typer.Option("--subset", help="Score only the submission's rows, although the solution has more.")
     ] = False,
+    show_all: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a submission CSV as the leaderboard would.
 
     Validates it first. Shows the public and private parts, the classes, and the
-    videos that cost the most. If the solution has more than twice as many rows,
-    or the submission is from a run, only the submission's rows are scored.
+    videos that cost the most. Labels without a column Usage may have more rows
+    than the submission: only its rows are scored, as in `dfdc run`. A solution
+    with Usage is a whole test set: fewer rows are an error, unless --subset is
+    given, less than half are predicted, or the submission is from a run.
 
     Examples:
 
@@ -59,6 +73,7 @@ def score(
         dfdc score submission.csv train_sample_videos/metadata.json --json
     """
     from dfdc_kit import challenge as challenges
+    from dfdc_kit.csv_text import ALL_LINES, FIRST
     from dfdc_kit.cli.validate import check_exists, show_validation, show_violations
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.report.history import note_or_warn, of_score
@@ -74,7 +89,7 @@ def score(
     full = read_solution(solution, challenge)
     ground_truth = _matching_rows(submission, full, challenge, subset=subset)
     expected = ExpectedRows.from_solution(ground_truth.ids, ground_truth.labels, f"the solution {ground_truth.path}")
-    validation, table = validate(submission, challenge, expected)
+    validation, table = validate(submission, challenge, expected, ALL_LINES if as_json or show_all else FIRST)
     if table is None:
         if as_json:
             print_json({"validation": validation, "score": None, "constant": None})
@@ -82,7 +97,8 @@ def score(
             show_validation(validation)
             if {found.code for found in validation.violations if found.severity == "error"} == {"id-missing"}:
                 command = shlex.join(["dfdc", "score", str(submission), str(solution), "--subset"])
-                out.print(f"next, if no more were to be predicted: {plain(command)}", soft_wrap=True)
+                out.print("If no more rows were to be predicted:")
+                print_next(command)
         raise typer.Exit(1)
     found = score_submission(loaded, ground_truth, table, challenge)
     found = with_uncertainty(found, loaded, ground_truth, table, challenge, ground_truth.originals)
@@ -90,9 +106,10 @@ def score(
     event = of_score(submission, ground_truth.path, found, lower_is_better=challenge.metric.lower_is_better)
     note_or_warn(runs, event, warn)
     if len(ground_truth.ids) < len(full.ids):
+        left = len(full.ids) - len(ground_truth.ids)
         warn(
-            f"Scored the submission's {plural(len(ground_truth.ids), 'row')} of the solution's {len(full.ids):,}."
-            " Kaggle accepts a submission with all rows only."
+            f"Scored the submission's {plural(len(ground_truth.ids), 'row')}; the solution has {left:,} more."
+            " Kaggle refuses a submission that lacks rows of the test set."
         )
     if as_json:
         return print_json({"validation": validation, "score": found, "constant": constant})
@@ -127,7 +144,8 @@ def _matching_rows(submission: Path, solution: "Solution", challenge: "Challenge
             f" {preview(solution.ids[0])}: this is another data set's solution.",
             hint="Name the solution of the videos that were predicted.",
         )
-    meant = subset or both.sum() * 2 < len(both) or (submission.parent / FILE).is_file()
+    is_test_set = solution.usage is not None
+    meant = subset or not is_test_set or both.sum() * 2 < len(both) or (submission.parent / FILE).is_file()
     return solution.take(both) if meant and both.any() else solution
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from dfdc_kit.submission.repair import RepairReport
     from dfdc_kit.submission.validate import Validation, Violation
 
-FIRST = 5  # examples on the screen
-ALL = 1_000_000  # with --all or --json
-
 
 def validate(
     file: Annotated[Path, typer.Argument(readable=False, metavar="FILE", help="Submission CSV.")],
@@ -57,18 +54,20 @@ def validate(
         dfdc validate submission.csv --against test_videos --repair fixed.csv
     """
     from dfdc_kit import challenge as challenges
+    from dfdc_kit.csv_text import ALL_LINES, FIRST
     from dfdc_kit.submission.repair import repair as write_fixed
     from dfdc_kit.submission.validate import validate as check
 
     challenge = challenges.load()
     check_exists(file)
     expected = None if against is None else _expected(against, challenge)
+    most = ALL_LINES if as_json or show_all else FIRST
     if repair is None:
-        validation, _ = check(file, challenge, expected, ALL if as_json or show_all else FIRST)
+        validation, _ = check(file, challenge, expected, most)
         print_json(validation) if as_json else show_validation(validation)
         good = validation.valid
     else:
-        report = write_fixed(file, repair, challenge, expected)
+        report = write_fixed(file, repair, challenge, expected, most)
         print_json(report) if as_json else _show_repair(report)
         good = report.written
     if not good:
@@ -133,7 +132,7 @@ def show_violations(violations: Iterable["Violation"]) -> None:
         for example in violation.examples:
             say(plain(_example(example)), indent=4)
         if violation.examples and violation.count > len(violation.examples):
-            say(f"[dim]and {violation.count - len(violation.examples):,} more (all: dfdc validate --all)[/]", indent=4)
+            say(f"[dim]and {violation.count - len(violation.examples):,} more (all: --all or --json)[/]", indent=4)
         say(f"[dim]fix:[/] {plain(violation.fix)}", indent=4)
 
 

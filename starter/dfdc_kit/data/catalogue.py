@@ -20,7 +20,6 @@ from dfdc_kit.files import translate_read_errors, write_bytes
 from dfdc_kit.formatting import plural
 
 NO_PART = -1
-FIRST_CONFLICTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,11 @@ def join_label_files(label_files: list[LabelFile], challenge: Challenge) -> Cata
     for number in range(len(label_files)):
         merger.add(number)
     if merger.conflicts:
-        raise _contradiction(merger.conflicts)
+        raise DataError(
+            f"The label files contradict each other about {plural(len(merger.conflicts), 'video')}:",
+            hint="Leave out the file that is wrong.",
+            faults=merger.conflicts,
+        )
     if not merger.names:
         raise DataMissingError("The labels name no video.", hint="Expected: at least one entry, name and label.")
     return merger.catalogue()
@@ -199,16 +202,6 @@ class _Merger:
     def catalogue(self) -> Catalogue:
         fake, file_index = np.array(self.fake, np.bool_), np.array(self.file_index, np.int64)
         return Catalogue(self.label_files, self.names, fake, self.originals, file_index, self.duplicates)
-
-
-def _contradiction(conflicts: list[str]) -> DataError:
-    more = f"\n  and {len(conflicts) - FIRST_CONFLICTS:,} more" if len(conflicts) > FIRST_CONFLICTS else ""
-    return DataError(
-        f"The label files contradict each other about {plural(len(conflicts), 'video')}:\n  "
-        + "\n  ".join(conflicts[:FIRST_CONFLICTS])
-        + more,
-        hint="Leave out the file that is wrong.",
-    )
 
 
 # --------------------------------------------------------------------------------------------------------- CSVs written

@@ -5,6 +5,7 @@ such as `videoname` and `is_fake`, are accepted where only one column has one. `
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import HARMLESS, CsvText, Texts, preview, read_csv
-from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.csv_text import ALL_LINES, CsvText, Texts, file_faults, preview, read_csv
+from dfdc_kit.errors import FIRST_FAULTS, DataError, DataMissingError
 from dfdc_kit.formatting import join_names, plural
 
 USAGE = "Usage"
 USAGES = ("Public", "Private", "Ignored")
 IGNORED = b"Ignored"
-FIRST_FAULTS = 5
 NAME_COLUMNS = {
     "name",
     "videoname",
@@ -78,12 +78,16 @@ def expected_form(challenge: Challenge) -> str:
     )
 
 
-def raise_for_faults(path: Path, faults: list[str], hint: str, count: int | None = None) -> None:
-    """Raise DataError with the first of the `faults` of a file and how many there are, if there are any."""
+def raise_for_faults(path: Path, faults: list[str], hint: str, command: str = "") -> None:
+    """Raise DataError with the `faults` of a file, if there are any."""
     if faults:
-        more = (len(faults) if count is None else count) - len(faults[:FIRST_FAULTS])
-        lines = [*faults[:FIRST_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
-        raise DataError(f"{path} is not valid:\n  " + "\n  ".join(lines), hint=hint)
+        raise DataError(f"{path} is not valid:", hint=hint, command=command, faults=faults)
+
+
+def _raise_for_faults(path: Path, faults: list[str], hint: str) -> None:
+    """As `raise_for_faults`, with the command that lists all faults of a label file, if they are many."""
+    command = shlex.join(["dfdc", "data", "labels", str(path), "--all"]) if len(faults) > FIRST_FAULTS else ""
+    raise_for_faults(path, faults, hint, command)
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
@@ -94,11 +98,11 @@ def _from_json(path: Path, challenge: Challenge) -> LabelRows:
     positive, negative = challenge.submission.positive, challenge.submission.negative
     entry = f'{{"label": "{positive}" or "{negative}", "original": NAME}}'
     hint = f'Expected: {{"NAME{challenge.data.video_suffix}": {entry}, ...}}'
-    videos = _json_object(path, hint)
-    faults = [
+    videos, faults = _json_object(path, hint)
+    faults += [
         f"{name!r:.60}: {fault}" for name, entry in videos.items() if (fault := _entry_fault(name, entry, challenge))
     ]
-    raise_for_faults(path, faults, hint)
+    _raise_for_faults(path, faults, hint)
     return LabelRows(
         ids=np.array([name.encode() for name in videos], np.bytes_),
         labels=np.array([entry["label"] == positive for entry in videos.values()], np.uint8),
@@ -107,9 +111,24 @@ def _from_json(path: Path, challenge: Challenge) -> LabelRows:
     )
 
 
-def _json_object(path: Path, hint: str) -> dict[str, Any]:
+def _json_object(path: Path, hint: str) -> tuple[dict[str, Any], list[str]]:
+    """The object in `path`, and a fault for each key that is in an object again."""
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                labels = [one.get("label") if isinstance(one, dict) else one for one in (found[name], value)]
+                what = "label" if isinstance(value, dict) else "value"
+                repeated.append(
+                    f"{name!r:.60} again, with {'the same' if labels[0] == labels[1] else 'another'} {what}"
+                )
+            found.setdefault(name, value)
+        return found
+
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        content = json.loads(path.read_bytes(), object_pairs_hook=unique)
     except OSError as error:
         raise DataMissingError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
@@ -118,15 +137,7 @@ def _json_object(path: Path, hint: str) -> dict[str, Any]:
         raise DataError(
             f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=hint
         )
-    return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r:.60} is in it more than once")
-    return found
+    return content, repeated
 
 
 def _entry_fault(name: str, entry: Any, challenge: Challenge) -> str:
@@ -145,13 +156,20 @@ def _entry_fault(name: str, entry: Any, challenge: Challenge) -> str:
 
 
 def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
-    text, columns, hint = read_csv(path), challenge.submission, expected_form(challenge)
+    text, columns, hint = read_csv(path, ALL_LINES), challenge.submission, expected_form(challenge)
     if "file-missing" in text.anomalies:
         raise DataMissingError(f"File or folder not found: {path}", hint=hint)
-    raise_for_faults(path, list(_file_faults(text)), hint)
+    malformed = list(file_faults(text))
+    if not text.columns:
+        _raise_for_faults(path, malformed, hint)
     notes: list[str] = []
     _raise_if_not_by_commas(text)
     suffix = challenge.data.video_suffix.encode()
+    if any(name.strip().encode().endswith(suffix) for name in text.header):
+        raise DataError(
+            f"{path}, line {text.header_line}: seen {preview(','.join(text.header).encode())!r}, expected column names.",
+            hint=f"Write a first line with the names of the columns: {columns.row_id},{columns.label}",
+        )
     raw_names = _find_column(
         text, columns.row_id, NAME_COLUMNS, "file names", lambda names: np.strings.endswith(names, suffix).all(), notes
     )
@@ -178,6 +196,7 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
         )
     expected = f"0 or {columns.negative}, 1 or {columns.positive}"
     faults = [
+        *malformed,
         *_row_faults(text, text.header[raw_names], ids, ids == b"", "a file name"),
         *_row_faults(text, label_names, labels, values == UNKNOWN, expected),
         *_duplicates(text, ids, values),
@@ -186,7 +205,7 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
         usage = np.strings.capitalize(np.strings.strip(usage))
         wrong = ~np.logical_or.reduce([usage == name.encode() for name in USAGES])
         faults += _row_faults(text, usage_name, usage, wrong, ", ".join(USAGES))
-    raise_for_faults(path, faults, hint)
+    _raise_for_faults(path, faults, hint)
     if usage is not None and len(usage) and (usage == IGNORED).all():
         raise DataError(
             f"{path}: every row is Ignored, so no row counts.", hint=f"Expected: {USAGE} Public or Private."
@@ -286,15 +305,6 @@ def _file_names(raw: Texts, suffix: str, notes: list[str]) -> Texts:
         notes.append(f"{suffix} added to {plural(int(lacking.sum()), 'name')} without it")
         names = np.where(lacking, np.strings.add(names, suffix.encode()), names)
     return names
-
-
-def _file_faults(text: CsvText) -> Iterator[str]:
-    for code, anomaly in text.anomalies.items():
-        if code not in HARMLESS:
-            line, seen = anomaly.first[0] if anomaly.first else (0, b"")
-            where = f"line {line}: " if line else ""
-            times = f" ({anomaly.count:,} lines)" if anomaly.count > 1 else ""
-            yield f"{where}{code}{f', seen {preview(seen)!r}' if seen else ''}{times}"
 
 
 def _row_faults(text: CsvText, name: str, column: Texts, wrong: npt.NDArray[np.bool_], expected: str) -> Iterable[str]:

@@ -86,7 +86,8 @@ def contains_solution(path: Path, challenge: Challenge) -> bool:
     """Whether `path` has labels, rather than only the rows that a submission must have.
 
     True for a folder with a solution in it, a JSON file, and a CSV with a column Usage, without the official columns,
-    or with both classes and nothing else as labels (a sample submission has one value, a submission has others).
+    or with FAKE or REAL, or both 0 and 1 and no other number, as labels (a sample submission has one value, a submission
+    has others).
     """
     if path.is_dir():
         return bool(_in_folder(path, challenge))
@@ -98,9 +99,18 @@ def contains_solution(path: Path, challenge: Challenge) -> bool:
         return True
     if label is None or columns.row_id not in text.header:
         return len(text.header) > 1 and bool(text.columns)
-    words = {value.lower() for value in label.tolist()}
-    classes = {columns.negative.lower().encode(), columns.positive.lower().encode()}
-    return words == {b"0", b"1"} or (bool(words) and words <= classes)
+    words = {value.strip().lower().decode("utf-8", "replace") for value in label.tolist()}
+    if words & {columns.negative.lower(), columns.positive.lower()}:
+        return True
+    return words >= {"0", "1"} and not any(_is_number(word) for word in words - {"0", "1"})
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _in_folder(folder: Path, challenge: Challenge) -> list[Path]:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import HARMLESS, as_text, preview, read_csv
+from dfdc_kit.csv_text import ALL_LINES, as_text, file_faults, preview, read_csv
 from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue, sample_csv, solution_csv
 from dfdc_kit.data.inspection import find_copies, list_videos
 from dfdc_kit.data.labels import raise_for_faults
@@ -171,11 +171,11 @@ def read_folds(path: Path) -> dict[str, str]:
     file = path / CSV_NAME if path.is_dir() else path
     if not file.is_file():
         raise DataMissingError(f"File or folder not found: {file}", hint="Make a split.", command="dfdc data split DIR")
-    text = read_csv(file)
+    text = read_csv(file, ALL_LINES)
     names, folds = text.column("filename"), text.column("fold")
     folds = text.column(OLD_FOLD_COLUMN) if folds is None else folds
     hint = "Make it again: dfdc data split DIR"
-    faults = [code for code in text.anomalies if code not in HARMLESS]
+    faults = list(file_faults(text))
     if names is None or folds is None:
         faults.append(f"line 1: seen {','.join(text.header)!r:.80}, expected columns filename and fold")
         raise_for_faults(file, faults, hint)
@@ -186,8 +186,10 @@ def read_folds(path: Path) -> dict[str, str]:
         f"line {text.lines[i]}, fold: seen {preview(folds[i])!r}, expected {', '.join(FOLDS)}" for i in wrong.tolist()
     ]
     found = dict(zip(as_text(names), as_text(folds), strict=True))
-    if len(found) < len(names):
-        faults.append(f"{plural(len(names) - len(found), 'name')} more than once in it, expected each once")
+    first_line: dict[bytes, int] = {}
+    for name, line in zip(names.tolist(), text.lines.tolist(), strict=True):
+        if first_line.setdefault(name, line) != line:
+            faults.append(f"line {line}: {preview(name)!r} again, as on line {first_line[name]}")
     raise_for_faults(file, faults, hint)
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import HARMLESS, Numbers, Texts, preview, read_csv
+from dfdc_kit.csv_text import ALL_LINES, Numbers, Texts, file_faults, preview, read_csv
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
@@ -51,16 +51,17 @@ class ExpectedRows:
     @classmethod
     def from_sample(cls, path: Path, challenge: Challenge) -> Self:
         """The rows of a sample submission. Raises DataError if it cannot be one."""
-        text = read_csv(path)
+        text = read_csv(path, ALL_LINES)
         ids, labels = text.column(challenge.submission.row_id), text.column(challenge.submission.label)
-        broken = [code for code in text.anomalies if code not in HARMLESS]
+        broken = list(file_faults(text))
         if ids is None or labels is None or broken or not len(ids):
             columns = f"{challenge.submission.row_id},{challenge.submission.label}"
             seen = f"seen {','.join(text.header)!r:.60}, {plural(len(text.lines), 'row')}"
-            reason = ", ".join(broken) or seen
             raise DataError(
-                f"{path} is not a sample submission: {reason}; expected {columns} and at least one row.",
+                f"{path} is not a sample submission:"
+                + ("" if broken else f" {seen}; expected {columns} and at least one row."),
                 hint="Use the sample submission as downloaded.",
+                faults=broken,
             )
         _check_unique(ids, str(path))
         values = parse_labels(labels).values

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
+from dfdc_kit.csv_text import FIRST
 from dfdc_kit.errors import SubmissionError, UsageError
 from dfdc_kit.files import writing_to
 from dfdc_kit.submission.expected_rows import ExpectedRows
@@ -27,15 +28,18 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
     before: Validation
 
 
-def repair(path: Path, out: Path, challenge: Challenge, expected: ExpectedRows | None = None) -> RepairReport:
+def repair(
+    path: Path, out: Path, challenge: Challenge, expected: ExpectedRows | None = None, most: int = FIRST
+) -> RepairReport:
     """Write a fixed copy of `path` to `out`, the labels' digits unchanged; nothing if any error would remain.
 
+    most: how many examples of each violation the report has.
     Raises UsageError if `out` is the file itself or a folder, OutputError if it cannot be written.
     """
     if out.is_dir() or (out.exists() and path.exists() and out.samefile(path)):
         what = "a folder" if out.is_dir() else "the submission itself"
         raise UsageError(f"{out} is {what}; nothing was written.", hint="Choose another name: --repair fixed.csv")
-    before, parsed = examine(path, challenge, expected)
+    before, parsed = examine(path, challenge, expected, most)
     remains = [error for error in before.errors if not error.repairable]
     if not remains:
         with writing_to(out) as part:
