@@ -73,8 +73,8 @@ def score(
         dfdc score submission.csv train_sample_videos/metadata.json --json
     """
     from dfdc_kit import challenge as challenges
-    from dfdc_kit.csv_text import ALL_LINES, FIRST
     from dfdc_kit.cli.validate import check_exists, show_validation, show_violations
+    from dfdc_kit.csv_text import ALL_LINES, FIRST
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.report.history import note_or_warn, of_score
     from dfdc_kit.scoring.metric import load_metric

@@ -20,7 +20,6 @@ from dfdc_kit.data.labels import raise_for_faults
 from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, Split, SplitPlan, find_working_plan, split
 from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.files import translate_read_errors
-from dfdc_kit.formatting import plural
 
 CSV_NAME = "split.csv"
 HEADER = ("filename", "folder", "label", "original", "fold")
