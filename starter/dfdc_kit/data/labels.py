@@ -167,7 +167,7 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
     suffix = challenge.data.video_suffix.encode()
     if any(name.strip().encode().endswith(suffix) for name in text.header):
         raise DataError(
-            f"{path}, line {text.header_line}: seen {preview(','.join(text.header).encode())!r}, expected column names.",
+            f"{path}, line {text.header_line}: expected column names, seen {preview(','.join(text.header).encode())}",
             hint=f"Write a first line with the names of the columns: {columns.row_id},{columns.label}",
         )
     raw_names = _find_column(
