@@ -85,7 +85,7 @@ def find_solution(path: Path, challenge: Challenge) -> Path:
 def contains_solution(path: Path, challenge: Challenge) -> bool:
     """Whether `path` has labels, rather than only the rows that a submission must have.
 
-    True for a folder that contains a solution, a JSON file, and a CSV with a column Usage, without the official columns,
+    True for a folder that contains a solution, a JSON file, a CSV with a column Usage, without the official columns,
     or with labels FAKE or REAL, or 0 and 1 and no other number (a sample has one value, a submission others).
     """
     if path.is_dir():
