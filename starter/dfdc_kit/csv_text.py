@@ -55,15 +55,6 @@ FOREIGN: Final = {
 FATAL: Final = ("file-missing", "file-kind", "file-size", "file-format", "file-empty")
 MALFORMED: Final = ("nul", "encoding", "quote-open", "row-width", "field-length")  # lines that cannot be rows
 HARMLESS: Final = ("bom", "crlf", "lone-cr", "blank-line", "no-final-newline", "quotes")
-EXPECTED: Final = {
-    "file-format": "CSV text in UTF-8",
-    "file-empty": "a header and at least one row",
-    "nul": "text without NUL bytes",
-    "encoding": "text in UTF-8",
-    "quote-open": "a closing quote",
-    "row-width": "as many fields as the header has",
-    "field-length": "a shorter field",
-}
 
 
 @dataclass(slots=True)
@@ -100,15 +91,6 @@ def read_csv(path: Path, most: int = FIRST) -> CsvText:
     Never hangs on a pipe or device. Raises DataMissingError only if a file that exists cannot be read.
     """
     return _Reader(path, most).read()
-
-
-def file_faults(text: CsvText) -> Iterator[str]:
-    """One sentence for each anomaly that was read with its line and keeps rows from being read."""
-    for code, anomaly in text.anomalies.items():
-        if code not in HARMLESS:
-            expected = f", expected {EXPECTED[code]}" if code in EXPECTED else ""
-            for line, seen in anomaly.first or [(0, b"")]:
-                yield f"{f'line {line}: ' if line else ''}{code}{f', seen {preview(seen)!r}' if seen else ''}{expected}"
 
 
 def as_text(values: Texts) -> list[str]:

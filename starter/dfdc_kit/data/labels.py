@@ -15,10 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import ALL_LINES, CsvText, Texts, file_faults, preview, read_csv
+from dfdc_kit.csv_text import ALL_LINES, HARMLESS, CsvText, Texts, preview, read_csv
 from dfdc_kit.errors import FIRST_FAULTS, DataError, DataMissingError
 from dfdc_kit.formatting import join_names, plural
 
+EXPECTED_TEXT = {
+    "file-format": "CSV text in UTF-8",
+    "file-empty": "a header and at least one row",
+    "nul": "text without NUL bytes",
+    "encoding": "text in UTF-8",
+    "quote-open": "a closing quote",
+    "row-width": "as many fields as the header has",
+    "field-length": "a shorter field",
+}
 USAGE = "Usage"
 USAGES = ("Public", "Private", "Ignored")
 IGNORED = b"Ignored"
@@ -88,6 +97,15 @@ def _raise_for_faults(path: Path, faults: list[str], hint: str) -> None:
     """As `raise_for_faults`, with the command that lists all faults of a label file, if they are many."""
     command = shlex.join(["dfdc", "data", "labels", str(path), "--all"]) if len(faults) > FIRST_FAULTS else ""
     raise_for_faults(path, faults, hint, command)
+
+
+def file_faults(text: CsvText) -> Iterator[str]:
+    """One sentence for each anomaly that was read with its line and keeps rows from being read."""
+    for code, anomaly in text.anomalies.items():
+        if code not in HARMLESS:
+            expected = f", expected {EXPECTED_TEXT[code]}" if code in EXPECTED_TEXT else ""
+            for line, seen in anomaly.first or [(0, b"")]:
+                yield f"{f'line {line}: ' if line else ''}{code}{f', seen {preview(seen)!r}' if seen else ''}{expected}"
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON

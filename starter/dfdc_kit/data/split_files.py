@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import ALL_LINES, as_text, file_faults, preview, read_csv
+from dfdc_kit.csv_text import ALL_LINES, as_text, preview, read_csv
 from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue, sample_csv, solution_csv
 from dfdc_kit.data.inspection import find_copies, list_videos
-from dfdc_kit.data.labels import raise_for_faults
+from dfdc_kit.data.labels import file_faults, raise_for_faults
 from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, Split, SplitPlan, find_working_plan, split
 from dfdc_kit.errors import DataMissingError, KitError, OutputError, UsageError
 from dfdc_kit.files import translate_read_errors

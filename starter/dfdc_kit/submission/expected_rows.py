@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import ALL_LINES, Numbers, Texts, file_faults, preview, read_csv
+from dfdc_kit.csv_text import ALL_LINES, Numbers, Texts, preview, read_csv
+from dfdc_kit.data.labels import file_faults
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
