@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_kit.challenge import Challenge
-from dfdc_kit.csv_text import ALL_LINES, Numbers, Texts, preview, read_csv
-from dfdc_kit.data.labels import file_faults
+from dfdc_kit.csv_text import ALL_LINES, HARMLESS, Numbers, Texts, preview, read_csv
 from dfdc_kit.errors import DataError, UsageError
 from dfdc_kit.files import translate_read_errors
 from dfdc_kit.formatting import plural
@@ -54,7 +53,12 @@ class ExpectedRows:
         """The rows of a sample submission. Raises DataError if it cannot be one."""
         text = read_csv(path, ALL_LINES)
         ids, labels = text.column(challenge.submission.row_id), text.column(challenge.submission.label)
-        broken = list(file_faults(text))
+        broken = [
+            f"line {line}: {code}, seen {preview(seen)!r}" if line else code
+            for code, anomaly in text.anomalies.items()
+            if code not in HARMLESS
+            for line, seen in anomaly.first or [(0, b"")]
+        ]
         if ids is None or labels is None or broken or not len(ids):
             columns = f"{challenge.submission.row_id},{challenge.submission.label}"
             seen = f"seen {','.join(text.header)!r:.60}, {plural(len(text.lines), 'row')}"
