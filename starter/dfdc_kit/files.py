@@ -40,9 +40,21 @@ def translate_read_errors() -> Iterator[None]:
     except KitError:
         raise
     except OSError as error:
-        raise DataMissingError(
-            f"Cannot read {error.filename}: {error.strerror}.", hint="Check the permissions of it and of its folders."
-        ) from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: OSError) -> DataMissingError:
+    """What to raise for a path that this machine does not let us read."""
+    return DataMissingError(
+        f"Cannot read {error.filename}: {error.strerror}.", hint="Check the permissions of it and of its folders."
+    )
+
+
+def check_readable(path: Path) -> None:
+    """Raise PermissionError for a file, or a folder, that cannot be read."""
+    is_folder = path.is_dir()
+    if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK) and path.exists():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager

@@ -118,3 +118,13 @@ def test_input_option_mounts_a_folder_and_the_report_lists_it(dfdc, code_submiss
     assert report["observation"]["last_output"][-1] == "0.5 0.5"
     (listed,) = report["inputs"]
     assert (listed["slug"], listed["size_bytes"]) == ("ada/w", 3)
+
+
+def test_metadata_that_is_no_json_object_is_left_out_and_noted(competition):
+    train, test = competition
+    (test / "x.mp4").write_bytes(b"x" * 100)
+    (train / "metadata.json").write_text('{"a.mp4": ')
+    found = mounted(test)
+    assert (found.metadata, found.problem) == (None, "metadata.json is not a JSON object")
+    (train / "metadata.json").unlink()
+    assert mounted(test).problem == ""

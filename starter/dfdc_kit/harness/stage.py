@@ -17,6 +17,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
+from dfdc_kit.files import check_readable, unreadable
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness import python_start
 from dfdc_kit.harness.request import RunListener, RunRequest
@@ -138,6 +139,8 @@ class Staged:
                 _copy(Path(program_runner.__file__), runner, can_reflink=can_reflink)
                 self.command[1:1] = [runner]
         except OSError as error:
+            if error.filename2 is None and error.filename and not Path(error.filename).is_relative_to(self.root):
+                raise unreadable(error) from error
             raise OutputError(
                 f"Cannot stage the input in {self.root}: {error.strerror}.",
                 hint="Choose a folder with enough space: --out DIR",
@@ -152,12 +155,15 @@ class Staged:
         if found is None:
             return
         self.withheld = found.withheld
+        if found.problem:
+            self.notes.append(f"{self._challenge.data.train_videos}: {found.problem}, and is left out")
         target = self.input / self._challenge.data.train_videos
         target.mkdir()
         if found.metadata is not None:
             (target / self._challenge.data.metadata).write_bytes(msgspec.json.encode(found.metadata))
         if can_mount and len(found.videos) <= MOST_MOUNTS:
             for video in found.videos:
+                check_readable(video)
                 (target / video.name).touch()
                 self.mounts[target / video.name] = video
             return
@@ -178,6 +184,8 @@ class Staged:
             return
         target = self.inputs / attached.mount_points[0]
         target.mkdir(parents=True)
+        for path in (folder, *folder.rglob("*")):
+            check_readable(path)
         if can_mount:
             self.mounts[target] = folder
         else:

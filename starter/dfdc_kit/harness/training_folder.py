@@ -17,6 +17,7 @@ class TrainingFolder(msgspec.Struct, frozen=True, kw_only=True):
     videos: list[Path]  # sorted by name, links resolved
     metadata: dict[str, Any] | None  # None: the folder has none, or not in the challenge's form
     withheld: list[str]  # names of videos and rows that were left out
+    problem: str  # why the metadata is left out, although there is some
 
 
 def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | None:
@@ -33,7 +34,8 @@ def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | 
     scored_names = {video.name.casefold() for video in dataset.videos}
     same = _with_same_content(videos, dataset.videos)
     withheld = {path.name for path in videos if path.name.casefold() in scored_names or path.name in same}
-    rows = _read_metadata(folder / challenge.data.metadata)
+    metadata = folder / challenge.data.metadata
+    rows = _read_metadata(metadata)
     secret = {name.casefold() for name in withheld} | scored_names
     if rows is not None:
         withheld |= {name for name in rows if name.casefold() in secret}
@@ -42,6 +44,7 @@ def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | 
         videos=[path.resolve() for path in videos if path.name not in withheld],
         metadata=rows,
         withheld=sorted(withheld),
+        problem=f"{metadata.name} is not a JSON object" if rows is None and metadata.exists() else "",
     )
 
 
@@ -83,7 +86,7 @@ def _with_same_content(videos: Iterable[Path], scored: Iterable[Path]) -> set[st
 def _read_metadata(path: Path) -> dict[str, Any] | None:
     try:
         found = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from dfdc_kit.errors import DataError, OutputError, SubmissionError, UsageError, suggest
-from dfdc_kit.files import PACKAGE, bundled, file_sha256
+from dfdc_kit.files import PACKAGE, bundled, check_readable, file_sha256, translate_read_errors
 from dfdc_kit.formatting import join_names
 from dfdc_kit.settings import Settings, read_toml
 from dfdc_kit.submission.external_data import (
@@ -108,8 +108,17 @@ def read_code_submission(path: Path, inputs: Mapping[str, Path] | None = None) -
 
     A folder has a submission.toml, Kaggle's kernel-metadata.json, a main.py or a single program. inputs: folders on
     this machine of what it attaches, by slug (--input). Raises UsageError if there is no such path or folder;
-    SubmissionError if it is no submission, or its `submission.toml` is invalid.
+    DataMissingError for a file of it that cannot be read; SubmissionError if it is no submission, or its
+    `submission.toml` is invalid.
     """
+    with translate_read_errors():
+        submission = _read_code_submission(path, inputs or {})
+        for file in submission.files():
+            check_readable(file)
+    return submission
+
+
+def _read_code_submission(path: Path, inputs: Mapping[str, Path]) -> CodeSubmission:
     if not path.exists() and path.parts[:1] == ("baselines",) and len(path.parts) == 2:
         path = bundled("baselines") / path.name
     hint = "Bundled ones: dfdc baselines. One of your own: dfdc new my-detector"
@@ -119,13 +128,13 @@ def read_code_submission(path: Path, inputs: Mapping[str, Path] | None = None) -
         metadata = read_kernel_metadata(path.parent)
         ours = metadata if metadata.get("code_file") == path.name else {}
         settings = SubmissionSettings(name=path.stem, entry_point=shlex.quote(path.name))
-        return _submission(path.parent, settings, ours, inputs or {}, alone=True)
+        return _submission(path.parent, settings, ours, inputs, alone=True)
     if not path.is_dir():
         raise SubmissionError(f"{path} is neither a folder nor a .py or .ipynb file.", hint=hint)
     metadata = read_kernel_metadata(path)
     settings = _settings(path)
     settings = structs.replace(settings, entry_point=settings.entry_point or find_entry_point(path, metadata))
-    submission = _submission(path, settings, metadata, inputs or {})
+    submission = _submission(path, settings, metadata, inputs)
     _check_entry_point(path, submission)
     return submission
 
