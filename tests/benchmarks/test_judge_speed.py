@@ -12,10 +12,9 @@ import pytest
 from dfdc_kit.competition.engines import EngineOptions
 from dfdc_kit.competition.engines.local import LocalEngine
 from dfdc_kit.competition.judge_many import Coordinator
-from dfdc_kit.competition.plan import make_plan
+from dfdc_kit.competition.plan import list_submissions, make_plan
 from dfdc_kit.competition.results import load_results
 from dfdc_kit.competition.rules import judging_rules
-from dfdc_kit.competition.submission_list import list_submissions
 
 COUNT = 200  # half of them twice by one worker and twice by two, in the order 1, 2, 2, 1
 OVER_SANDBOX_S = 0.3  # for each submission; what was asked for

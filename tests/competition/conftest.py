@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from dfdc_kit import profiles
-from dfdc_kit.competition.plan import make_plan
+from dfdc_kit.competition.plan import list_submissions, make_plan
 from dfdc_kit.competition.results import PREDICTIONS, RESULT, RESULTS, JudgedSubmission
 from dfdc_kit.competition.rules import judging_rules
-from dfdc_kit.competition.submission_list import list_submissions
 from dfdc_kit.files import bundled, file_sha256
 
 ROWS = 400

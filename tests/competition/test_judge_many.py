@@ -1,10 +1,15 @@
 """The coordinator: faults are retried and then given up, others' work is waited for, nothing is judged twice."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import msgspec
 import pytest
 
 from dfdc_kit.competition.judge import Judge, TaskOutcome, lease_path, result_folder
-from dfdc_kit.competition.judge_many import Coordinator, match_results_to_plan, status
+from dfdc_kit.competition.judge_many import Coordinator, match_results_to_plan, read_status
 from dfdc_kit.competition.lease import LeaseWatch
 from dfdc_kit.competition.results import load_results
 
@@ -64,7 +69,7 @@ def test_reason_of_the_queue_is_in_progress_and_status_while_a_task_waits(submis
             return {task: "Resources"} if len(self.started) == 1 else {}
 
     def note(progress):
-        seen.append((progress.queued, status(judging)[0].detail))
+        seen.append((progress.queued, read_status(judging)[0].detail))
 
     Coordinator(judging, Queue(judging, {task: ["died", "died"]}), retries=1).judge_all([task], note)
     assert seen == [({task: "Resources"}, "in the queue: Resources"), ({}, "")]
@@ -134,10 +139,32 @@ def test_status_names_the_state_of_each_submission(submissions, planned, tmp_pat
     (judging / "faults").mkdir(exist_ok=True)
     (judging / "faults" / f"{keys['broken']}.json").write_bytes(msgspec.json.encode(fault))
     with LeaseWatch().acquire(lease_path(judging, keys["running"])):
-        found = {row.name: (row.state, row.detail.split(",")[0]) for row in status(judging)}
+        found = {row.name: (row.state, row.detail.split(",")[0]) for row in read_status(judging)}
     assert found.pop("running")[0] == "running"
     assert found == {
         "done": ("judged", "invalid-submission"),
         "broken": ("fault", "disk full"),
         "waiting": ("waiting", ""),
     }
+
+
+def test_ctrl_c_while_a_submission_is_judged_leaves_it_interrupted_and_the_same_command_goes_on(submissions, tmp_path):
+    folder = submissions(slow="import time\nopen('begun', 'w').close()\ntime.sleep(60)")
+    command = ["judge", str(folder), "--profile", "unlimited", "--backend", "process", "--out", "judging"]
+    start = [sys.executable, "-c", "from dfdc_kit.cli import main; main()"]
+    with subprocess.Popen([*start, *command], cwd=tmp_path, stderr=subprocess.DEVNULL) as judging:
+        wait_for(lambda: list((tmp_path / "judging" / "work").rglob("log.txt")))
+        judging.send_signal(signal.SIGINT)
+        assert judging.wait() == 130
+    [row] = read_status(tmp_path / "judging")
+    assert (row.state, row.detail) == ("interrupted", "the same command judges it")
+    submissions(slow="print(1)")
+    assert subprocess.run([*start, *command], cwd=tmp_path, check=False).returncode == 0
+    assert [row.state for row in read_status(tmp_path / "judging")] == ["judged"]
+
+
+def wait_for(condition, most_s=60.0):
+    end = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

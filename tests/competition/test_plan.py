@@ -5,9 +5,8 @@ import shutil
 import pytest
 
 from dfdc_kit import profiles
-from dfdc_kit.competition.plan import code_digest, load_plan, read_confined
+from dfdc_kit.competition.plan import code_digest, list_submissions, load_plan, read_confined
 from dfdc_kit.competition.rules import judging_rules
-from dfdc_kit.competition.submission_list import list_submissions
 from dfdc_kit.errors import DataError, UsageError
 
 

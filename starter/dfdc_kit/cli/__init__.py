@@ -39,6 +39,10 @@ def _run_command() -> int:
     try:
         try:
             _check_arguments_are_text(sys.argv)
+            if sys.argv[1:2] == ["judge-one"]:  # a worker of `dfdc judge`, which parses its own arguments
+                from dfdc_kit.competition.worker import main as judge_one
+
+                return judge_one(sys.argv[2:])
             return app_for(sys.argv[1:])(standalone_mode=False) or 0
         finally:
             sys.stdout.flush()

@@ -94,7 +94,6 @@ PANELS: dict[str, dict[str, str]] = {
     },
 }
 HIDDEN = {
-    "judge-one": "judge.judge_one",
     "judge-again": "history.rejudge",  # the name of `rejudge` before 0.1.0
 }
 

@@ -1,7 +1,10 @@
-"""`dfdc judge`: judge many submissions on this machine, a Dask cluster or Slurm; `dfdc judge-one`, its worker."""
+"""`dfdc judge`: judge many submissions on this machine, a Dask cluster or Slurm."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +18,7 @@ from dfdc_kit.cli.console import (
     out,
     plain,
     print_json,
+    print_next,
     print_rows,
     typed,
     wanted,
@@ -23,11 +27,8 @@ from dfdc_kit.cli.console import (
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
-    from dfdc_kit.competition.engines import EngineOptions
-    from dfdc_kit.competition.judge import TaskOutcome
-    from dfdc_kit.competition.judge_many import Progress
+    from dfdc_kit.competition.judge_many import JudgingReport, Progress, TaskStatus
     from dfdc_kit.competition.ledger import LedgerEntry
-    from dfdc_kit.competition.plan import Plan
 
 
 def judge(
@@ -104,136 +105,80 @@ def judge(
         dfdc judge --out judging --rerun team-a --reason "disk was full"
     """
     from dfdc_kit.competition.engines import EngineOptions
-    from dfdc_kit.errors import UsageError
-
-    if status is not None:
-        _show_status(status, as_json=as_json)
-        return
-    options = EngineOptions(
-        workers=workers, memory_bytes=_parse_size(memory), dask_address=dask_address, slurm=_pairs(slurm or [])
-    )
-    settings = _Judging(judging, on, options, retries, as_json=as_json)
-    if rerun:
-        settings.rerun(rerun, reason, replace=replace)
-        return
-    if submissions is None and not baseline:
-        raise UsageError("Nothing to judge.", hint="Name a folder of submissions, or a list: dfdc judge FOLDER")
-    from msgspec import structs
-
-    from dfdc_kit.competition.plan import make_plan
+    from dfdc_kit.competition.judge_many import JudgingCommand, read_status
+    from dfdc_kit.competition.plan import list_all, make_plan
     from dfdc_kit.competition.rules import judging_rules
-    from dfdc_kit.competition.submission_list import ListedSubmission, list_submissions
     from dfdc_kit.files import bundled
-    from dfdc_kit.submission.code import read_code_submission
     from dfdc_kit.submission.external_data import parse_input_options
 
-    listed = list_submissions(submissions) if submissions is not None else []
-    for path in baseline or []:
-        found = read_code_submission(path)
-        folder = found.folder / found.program if found.alone else found.folder
-        listed.append(ListedSubmission(team="baseline", name=found.name, folder=folder, baseline=True))
-    rules = judging_rules(competition, phase, profile)
-    listed = [structs.replace(one, baseline=one.baseline or one.name in rules.baselines) for one in listed]
-    settings.judge(
-        lambda: make_plan(
-            judging,
-            listed,
-            data=data or bundled("sample_data"),
-            solution=solution,
-            challenge=rules.challenge,
-            profile_name=rules.profile_name,
-            profile=rules.profile,
-            backend=backend,
-            require=wanted(require),
-            inputs=parse_input_options(inputs or []),
-        )
+    if status is not None:
+        rows = read_status(status)
+        return print_json(rows) if as_json else _show_status(rows)
+    options = EngineOptions(
+        workers=workers,
+        memory_bytes=_parse_size(memory),
+        dask_address=dask_address,
+        slurm=_pairs(slurm or []),
     )
-
-
-class _Judging:
-    """One call of the command on a judging folder."""
-
-    def __init__(self, judging: Path, on: str, options: "EngineOptions", retries: int, *, as_json: bool) -> None:
-        from dfdc_kit.competition.engines import ENGINES
-        from dfdc_kit.errors import UsageError, suggest
-
-        if on not in ENGINES:
-            raise UsageError(f"Unknown engine {on!r}.", hint=suggest(on, ENGINES, label="Engines"))
-        self._judging, self._engine, self._options = judging, ENGINES[on], options
-        self._retries, self._as_json = retries, as_json
-
-    def judge(self, make_plan: Any) -> None:
-        from dfdc_kit.competition.judge_many import match_results_to_plan
-
-        with self._locked():
-            plan = make_plan()
-            given_up = self._run(plan, [one.key for one in plan.submissions])
-            results = match_results_to_plan(self._judging, plan)
-        if self._as_json:
-            print_json({"judging": self._judging, "results": results, "not_judged": given_up})
+    with _progress() as on_progress:
+        command = JudgingCommand(judging, on, options, retries, on_progress, warn)
+        if rerun:
+            report = command.rerun(rerun, reason, replace=replace)
         else:
-            scored = sum(one.score is not None for one in results)
-            total, folder = len(plan.submissions), plain(str(self._judging))
-            out.print(f"{len(results)} of {total} judged, {scored} with a score, in {folder}", soft_wrap=True)
-        self._end(given_up, {one.key: f"{one.team}/{one.name}" for one in plan.submissions})
-
-    def rerun(self, names: list[str], reason: str, *, replace: bool) -> None:
-        from dfdc_kit.competition import ledger
-        from dfdc_kit.competition.plan import load_plan
-        from dfdc_kit.errors import UsageError
-
-        if not reason.strip():
-            raise UsageError(
-                "A rerun needs a reason, which the ledger keeps.", hint='Say why: --reason "disk was full"'
+            rules = judging_rules(competition, phase, profile)
+            plan = partial(
+                make_plan,
+                judging,
+                list_all(submissions, baseline or [], rules.baselines),
+                data=data or bundled("sample_data"),
+                solution=solution,
+                challenge=rules.challenge,
+                profile_name=rules.profile_name,
+                profile=rules.profile,
+                backend=backend,
+                require=wanted(require),
+                inputs=parse_input_options(inputs or []),
             )
-        plan = load_plan(self._judging)
-        with self._locked():
-            tasks = ledger.rerun_tasks(self._judging, plan, names)
-            given_up = self._run(plan, tasks)
-            failed = {one.task for one in given_up}
-            lower = plan.challenge.metric.lower_is_better
-            entries = [
-                ledger.enter_rerun(self._judging, task, reason, lower_is_better=lower, replace=replace)
-                for task in tasks
-                if task not in failed
-            ]
-        if self._as_json:
-            print_json({"judging": self._judging, "reruns": entries, "not_judged": given_up})
-        else:
-            for entry in entries:
-                _show_drift(entry)
-        self._end(given_up, dict(zip(tasks, names, strict=True)))
+            report = command.judge(plan)
+    return _end(report, as_json=as_json)
 
-    def _locked(self) -> Any:
-        from dfdc_kit.files import hold_lock
 
-        return hold_lock(self._judging / "lock", f"Another `dfdc judge` works on {self._judging}", "--out", warn)
+@contextmanager
+def _progress() -> Iterator[Callable[["Progress"], None]]:
+    """Shows how many are judged, and once each why jobs of a cluster wait."""
+    from dfdc_kit.cli.progress import counting
 
-    def _run(self, plan: "Plan", tasks: list[str]) -> "list[TaskOutcome]":
-        from dfdc_kit.cli.progress import counting
-        from dfdc_kit.competition.judge_many import Coordinator
+    shown: set[str] = set()
+    with counting("Judged") as update:
 
-        with self._engine(self._judging.absolute(), plan, self._options) as engine, counting("Judged") as update:
-            coordinator = Coordinator(self._judging.absolute(), engine, self._retries)
-            shown: set[str] = set()
+        def show(progress: "Progress") -> None:
+            update(progress.judged, progress.total)
+            for reason in {*progress.queued.values()} - shown:
+                shown.add(reason)
+                jobs = sum(one == reason for one in progress.queued.values())
+                err.print(f"{plural(jobs, 'job')} in the queue: {plain(reason)}", soft_wrap=True)
 
-            def show(progress: "Progress") -> None:
-                update(progress.judged, progress.total)
-                for reason in {*progress.queued.values()} - shown:
-                    shown.add(reason)
-                    jobs = sum(one == reason for one in progress.queued.values())
-                    err.print(f"{plural(jobs, 'job')} in the queue: {plain(reason)}", soft_wrap=True)
+        yield show
 
-            return coordinator.judge_all(tasks, show)
 
-    def _end(self, given_up: "list[TaskOutcome]", names: dict[str, str]) -> None:
-        for outcome in given_up:
-            warn(f"{plain(names[outcome.task])} has no result ({outcome.kind}): {plain(outcome.message)}")
-        if given_up:
-            err.print("  hint: Not the submissions' fault. The same command judges what is left.", soft_wrap=True)
-            raise typer.Exit(3)
-        if not self._as_json:
-            out.print(f"  next: dfdc judge --status {typed(self._judging)}", soft_wrap=True)
+def _end(report: "JudgingReport", *, as_json: bool) -> None:
+    """Print what was judged and what was not. Exit code 3 if some were not."""
+    if as_json:
+        print_json(report)
+    elif report.reruns:
+        for entry in report.reruns:
+            _show_drift(entry)
+    elif report.results or not report.not_judged:
+        scored = sum(one.score is not None for one in report.results)
+        total, folder = len(report.names), plain(str(report.judging))
+        out.print(f"{len(report.results)} of {total} judged, {scored} with a score, in {folder}", soft_wrap=True)
+    for outcome in report.not_judged:
+        warn(f"{plain(report.names[outcome.task])} has no result ({outcome.kind}): {plain(outcome.message)}")
+    if report.not_judged:
+        err.print("  hint: Not the submissions' fault. The same command judges what is left.", soft_wrap=True)
+        raise typer.Exit(3)
+    if not as_json:
+        print_next(f"dfdc judge --status {typed(report.judging)}")
 
 
 def _show_drift(entry: "LedgerEntry") -> None:
@@ -252,19 +197,15 @@ def _show_drift(entry: "LedgerEntry") -> None:
     print_rows(rows)
 
 
-def _show_status(judging: Path, *, as_json: bool) -> None:
+def _show_status(rows: "list[TaskStatus]") -> None:
     from collections import Counter
 
-    from dfdc_kit.competition.judge_many import status
-
-    rows = status(judging)
-    if as_json:
-        print_json(rows)
-        return
     counts = Counter(row.state for row in rows)
     out.print(", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing planned")
     styles = {"judged": "", "fault": "red", "changed": "yellow"}
-    print_rows([(f"{row.team}/{row.name}", f"{row.state} {row.detail}", styles.get(row.state, "")) for row in rows])
+    print_rows(
+        [(f"{row.team}/{row.name}", f"{row.state} {row.detail}".strip(), styles.get(row.state, "")) for row in rows]
+    )
 
 
 def _pairs(options: list[str]) -> dict[str, str]:
@@ -291,24 +232,3 @@ def _parse_size(text: str) -> int | None:
         raise UsageError(f"--memory {text}: not a size.", hint="For example: --memory 24GiB")
     power = " KMGT".index(found[2].upper() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
-
-
-def judge_one(
-    judging: Annotated[Path, typer.Argument(metavar="JUDGING", help="Folder of the results, with plan.json.")],
-    tasks: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="Keys to judge; default: read from standard input.")
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="Recorded in the result.")] = "command",
-    cores: Annotated[str, typer.Option("--cores", metavar="LIST", help="Cores to use, e.g. 0,1.")] = "",
-    stop_with_stdin: Annotated[
-        bool, typer.Option("--stop-with-stdin", help="Stop as for Ctrl-C when standard input ends.")
-    ] = False,
-) -> None:
-    """Judge single submissions of a judging folder: what every engine starts, and any other batch system can.
-
-    Prints one line of JSON for each. Exit code 0: each has a result; 3: some have none.
-    """
-    from dfdc_kit.competition.worker import main
-
-    options = ["--engine", engine, "--cores", cores, *(["--stop-with-stdin"] if stop_with_stdin else [])]
-    raise typer.Exit(main([str(judging), *(tasks or []), *options]))

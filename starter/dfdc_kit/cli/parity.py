@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dfdc_kit.scoring.contract import MetricCheck
-    from dfdc_kit.scoring.official_score import OfficialScoreMatch
-    from dfdc_kit.scoring.parity import ParityReport
+    from dfdc_kit.scoring.parity import OfficialScoreMatch, ParityReport
 
 
 def parity(
@@ -85,7 +84,7 @@ def _official_score(
     from dfdc_kit.data.solution import read_solution
     from dfdc_kit.errors import UsageError
     from dfdc_kit.scoring.metric import load_metric
-    from dfdc_kit.scoring.official_score import check_official_score
+    from dfdc_kit.scoring.parity import check_official_score
     from dfdc_kit.submission.parsed import read_leniently
 
     if not (submission and solution and official):

@@ -37,14 +37,15 @@ INVALID = "invalid-submission"  # a verdict beside those of a run: there is noth
 RERUN = ".r"
 PROGRESS = re.compile(r" ?(?:\d[\d,]* of [\d,]+ videos? had been read; last opened: .*|No video had been opened\.)$")
 
-Kind = Literal["judged", "busy", "changed", "fault", "died"]
+Kind = Literal["judged", "busy", "changed", "fault", "interrupted", "died"]
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt to judge a task ended.
 
     judged: its result is on disk; busy: somebody else holds its lease; changed: its files are not those of the plan;
-    fault: this machine or the kit failed, which says nothing about the submission; died: the worker vanished.
+    fault: this machine or the kit failed, which says nothing about the submission; interrupted: whoever judged it was
+    stopped; died: the worker vanished.
     """
 
     task: str
@@ -107,7 +108,9 @@ class Judge:
             else:
                 if report.submission_sha256 != planned.code_digest:
                     return self._ended(task, "changed", "Its files changed while it was judged.")
-                if report.judgement.verdict in (Verdict.HARNESS_ERROR, Verdict.INTERRUPTED):
+                if report.judgement.verdict is Verdict.INTERRUPTED:
+                    return self._ended(task, "interrupted", "the same command judges it")
+                if report.judgement.verdict is Verdict.HARNESS_ERROR:
                     return self._ended(task, "fault", report.judgement.why)
                 result = self._collect(planned, report, work)
             _publish(work / "result", result, target)
@@ -197,7 +200,7 @@ class Judge:
 
     def _ended(self, task: str, kind: Kind, message: str = "") -> TaskOutcome:
         outcome = TaskOutcome(task=task, kind=kind, message=message, machine=platform.node())
-        if kind in ("fault", "changed"):
+        if kind in ("fault", "changed", "interrupted"):
             with suppress(OSError):  # for `--status` only
                 write_json(self._judging / FAULTS / f"{task}.json", outcome)
         return outcome

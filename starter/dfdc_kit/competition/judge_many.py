@@ -1,20 +1,25 @@
-"""Judge all submissions of a plan on an engine: start what has no result, wait for what others judge, retry faults."""
+"""Judge all submissions of a plan on an engine: start what has no result, wait for what others judge, retry faults.
+
+`JudgingCommand` is one call of `dfdc judge`, `Coordinator` its loop, `read_status` what `dfdc judge --status` shows.
+"""
 
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from dfdc_kit.competition.engines import Engine
+from dfdc_kit.competition.engines import Engine, EngineOptions, check_engine, start_engine
 from dfdc_kit.competition.judge import FAULTS, TaskOutcome, lease_path, result_folder
 from dfdc_kit.competition.lease import LeaseWatch
+from dfdc_kit.competition.ledger import LedgerEntry, enter_rerun, rerun_tasks
 from dfdc_kit.competition.plan import Plan, load_plan
 from dfdc_kit.competition.results import RESULT, JudgedSubmission, load_result, load_results
-from dfdc_kit.errors import OutputError
-from dfdc_kit.files import write_json
+from dfdc_kit.errors import OutputError, UsageError
+from dfdc_kit.files import hold_lock, write_json
 
 RETRIES = 2
 QUEUED = "queued.json"  # why tasks wait in the queue of a cluster, for `--status`
@@ -87,6 +92,66 @@ class Coordinator:
         return outcome.kind == "changed" or self._faults[outcome.task] > self._retries
 
 
+class JudgingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call has judged, or judged again."""
+
+    judging: Path
+    names: dict[str, str]  # team/name of each task
+    not_judged: list[TaskOutcome]
+    results: list[JudgedSubmission] = []
+    reruns: list[LedgerEntry] = []
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingCommand:
+    """One call of `dfdc judge` on a judging folder. Its methods raise KitError."""
+
+    judging: Path
+    engine: str  # a name in ENGINES
+    options: EngineOptions
+    retries: int  # further attempts after a fault of a machine
+    on_progress: Callable[[Progress], None]
+    warn: Callable[[str], None]
+
+    def judge(self, make_plan: Callable[[], Plan]) -> JudgingReport:
+        """Judge all submissions of the plan that have no result."""
+        with self._locked():
+            plan = make_plan()
+            not_judged = self._run(plan, [one.key for one in plan.submissions])
+            results = match_results_to_plan(self.judging, plan)
+        names = {one.key: f"{one.team}/{one.name}" for one in plan.submissions}
+        return JudgingReport(judging=self.judging, names=names, not_judged=not_judged, results=results)
+
+    def rerun(self, names: list[str], reason: str, *, replace: bool) -> JudgingReport:
+        """Judge submissions, by name or team/name, again, and enter that in the ledger."""
+        if not reason.strip():
+            raise UsageError(
+                "A rerun needs a reason, which the ledger keeps.", hint='Say why: --reason "disk was full"'
+            )
+        plan = load_plan(self.judging)
+        with self._locked():
+            tasks = rerun_tasks(self.judging, plan, names)
+            not_judged = self._run(plan, tasks)
+            failed = {one.task for one in not_judged}
+            lower = plan.challenge.metric.lower_is_better
+            reruns = [
+                enter_rerun(self.judging, task, reason, lower_is_better=lower, replace=replace)
+                for task in tasks
+                if task not in failed
+            ]
+        by_task = dict(zip(tasks, names, strict=True))
+        return JudgingReport(judging=self.judging, names=by_task, not_judged=not_judged, reruns=reruns)
+
+    def _locked(self) -> AbstractContextManager[object]:
+        check_engine(self.engine)  # before the folder is made
+        return hold_lock(self.judging / "lock", f"Another `dfdc judge` works on {self.judging}", "--out", self.warn)
+
+    def _run(self, plan: Plan, tasks: list[str]) -> list[TaskOutcome]:
+        judging = self.judging.absolute()
+        with start_engine(self.engine, judging, plan, self.options) as engine:
+            return Coordinator(judging, engine, self.retries).judge_all(tasks, self.on_progress)
+
+
 def _eta_s(started: float, done: int, left: int) -> float | None:
     return (time.monotonic() - started) / done * left if done > 0 else None
 
@@ -123,12 +188,12 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     team: str
     name: str
     key: str
-    state: str  # "judged", "running", "waiting", "fault", "changed"
+    state: str  # "judged", "running", "waiting", "interrupted", "fault", "changed"
     detail: str  # verdict, machine, or what went wrong
     score: float | None = None
 
 
-def status(judging: Path) -> list[TaskStatus]:
+def read_status(judging: Path) -> list[TaskStatus]:
     """Where each submission of the plan stands; asks no engine. Raises DataMissingError or DataError."""
     plan, watch = load_plan(judging), LeaseWatch()
     queue = judging / QUEUED

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_kit.scoring.intervals import LEVEL, Floats
-from dfdc_kit.scoring.ranks import Ints, chance_of_place, rank_intervals, resampled_ranks
+from dfdc_kit.scoring.intervals import LEVEL, Floats, Ints, chance_of_place, rank_intervals, resampled_ranks
 
 DIGITS = 9  # of resampled scores: equal predictions have equal scores, whatever the order of additions
 

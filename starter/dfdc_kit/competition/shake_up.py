@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from dfdc_kit.competition.ranking import DIGITS
 from dfdc_kit.errors import UsageError
-from dfdc_kit.scoring.intervals import PAIRED_SD, SLOW_RESAMPLES
+from dfdc_kit.scoring.intervals import PAIRED_SD, SLOW_RESAMPLES, resampled_ranks
 from dfdc_kit.scoring.metric import RowScorer
-from dfdc_kit.scoring.ranks import resampled_ranks
 
 Floats = npt.NDArray[np.float64]
 TEAMS = 100  # of a simulated field

@@ -18,17 +18,19 @@ from dfdc_kit.scoring.intervals import (
     Clusters,
     Floats,
     Interval,
+    chance_of_place,
     cluster_codes,
     cluster_sums,
     mean_intervals,
     percentile_interval,
+    rank_intervals,
     resampled_means,
+    resampled_ranks,
     resampled_scores,
     smallest_difference,
     standard_errors,
     within_range,
 )
-from dfdc_kit.scoring.ranks import chance_of_place, rank_intervals, resampled_ranks
 from dfdc_kit.scoring.slices import holm
 
 SIGNIFICANT = 0.05  # corrected p-values below are a difference

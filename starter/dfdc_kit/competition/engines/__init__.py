@@ -10,6 +10,7 @@ import msgspec
 
 from dfdc_kit.competition.judge import TaskOutcome
 from dfdc_kit.competition.plan import Plan
+from dfdc_kit.errors import UsageError, suggest
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,3 +85,15 @@ def _slurm(judging: Path, plan: Plan, options: EngineOptions) -> Engine:
 
 
 ENGINES: dict[str, Callable[[Path, Plan, EngineOptions], Engine]] = {"local": _local, "dask": _dask, "slurm": _slurm}
+
+
+def start_engine(name: str, judging: Path, plan: Plan, options: EngineOptions) -> Engine:
+    """The engine `name`, to be entered. Raises UsageError for an unknown one."""
+    check_engine(name)
+    return ENGINES[name](judging, plan, options)
+
+
+def check_engine(name: str) -> None:
+    """Raises UsageError for an unknown engine."""
+    if name not in ENGINES:
+        raise UsageError(f"Unknown engine {name!r}.", hint=suggest(name, ENGINES, label="Engines"))
