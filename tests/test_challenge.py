@@ -101,7 +101,7 @@ def test_commands_say_nothing_about_another_challenge_that_holds_for_dfdc_only(b
 
 
 def test_unknown_challenge_is_refused_with_the_known_ones(dfdc):
-    done = dfdc("validate", "x.csv", DFDC_CHALLENGE="frogs")
-    assert done.returncode == 3
-    assert "Challenge not found: 'frogs' (DFDC_CHALLENGE)." in done.stderr
-    assert "one of: dfdc" in done.stderr
+    done = dfdc("validate", "x.csv", DFDC_CHALLENGE="dfcd")
+    assert done.returncode == 2
+    assert "Unknown challenge 'dfcd' (--challenge or DFDC_CHALLENGE)." in done.stderr
+    assert "Did you mean 'dfdc'? A TOML file or one of: dfdc" in done.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dfdc_kit.errors import DataMissingError, suggest
+from dfdc_kit.errors import UsageError, suggest
 from dfdc_kit.files import PACKAGE, bundled
 from dfdc_kit.settings import Settings, read_toml
 
@@ -93,14 +93,14 @@ class Challenge(Settings, frozen=True, kw_only=True):
 def load(name: str = "") -> Challenge:
     """The challenge `name`, or the one in the TOML file `name`; else that of the variable DFDC_CHALLENGE, else DFDC.
 
-    A metric file next to the TOML file takes precedence over a bundled one. Raises DataMissingError or DataError.
+    A metric file next to the TOML file takes precedence over a bundled one. Raises UsageError or DataError.
     """
     name = name or os.environ.get(CHOSEN_BY) or BUNDLED
     path = Path(name).absolute() if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         known = sorted(file.stem for file in FOLDER.glob("*.toml"))
-        hint = suggest(name, known, label=f"{CHOSEN_BY} is a TOML file or one of")
-        raise DataMissingError(f"Challenge not found: {name!r} ({CHOSEN_BY}).", hint=hint)
+        hint = suggest(name, known, label="A TOML file or one of")
+        raise UsageError(f"Unknown challenge {name!r} (--challenge or {CHOSEN_BY}).", hint=hint)
     challenge = read_toml(path, Challenge)
     own = path.parent / challenge.metric.file
     if not own.is_file():

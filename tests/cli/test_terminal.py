@@ -6,7 +6,7 @@ from dfdc_kit.report import history
 
 
 def record(runs, name: str, kind: history.Kind, outcome: str) -> None:
-    history.note(
+    history.record(
         runs,
         history.Event(
             kind=kind,

@@ -32,7 +32,7 @@ runs, who, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for i in range(count):
     name = f"{who}-{i}"
     happened = "2026-11-25T10:00:00+00:00"
-    history.note(runs, Event(kind=Kind.RUN, name=name, happened=happened, submission="a", outcome="x"))
+    history.record(runs, Event(kind=Kind.RUN, name=name, happened=happened, submission="a", outcome="x"))
     print(name, flush=True)
 """
 
@@ -83,14 +83,14 @@ def writer(runs, who: str, count: int) -> subprocess.Popen[str]:
 
 def test_read_returns_what_was_noted(tmp_path):
     full = event(local_score=0.1 + 0.2, local_rows=400, official_score=0.5, wall_time_s=1.5, data="x, \"y\"\n'z'")
-    history.note(tmp_path, full)
+    history.record(tmp_path, full)
     assert history.read(tmp_path) == [structs.replace(full, best_local_score=full.local_score)]
 
 
 def test_note_replaces_an_event_of_the_same_kind_and_name(tmp_path):
     for outcome in ("submitted", "complete"):
-        history.note(tmp_path, event(kind=Kind.SUBMISSION, outcome=outcome))
-    history.note(tmp_path, event(kind=Kind.RUN))
+        history.record(tmp_path, event(kind=Kind.SUBMISSION, outcome=outcome))
+    history.record(tmp_path, event(kind=Kind.RUN))
     assert [(one.kind.value, one.outcome) for one in history.read(tmp_path)] == [
         ("run", "complete"),
         ("submission", "complete"),
@@ -101,7 +101,7 @@ def test_read_filters_by_kind_submission_and_time(tmp_path):
     for at, (kind, submission) in enumerate([("run", "a"), ("run", "b_c"), ("rehearsal", "b%c"), ("score", "B")]):
         happened = f"2026-11-2{at}T00:00:00+00:00"
         sha256 = f"{at}f" * 32
-        history.note(
+        history.record(
             tmp_path,
             event(kind=Kind(kind), name=str(at), submission=submission, submission_sha256=sha256, happened=happened),
         )
@@ -120,13 +120,13 @@ def test_read_filters_by_kind_submission_and_time(tmp_path):
 
 
 def test_run_gets_the_newest_official_score_of_the_same_code(tmp_path):
-    history.note(tmp_path, event(name="mine", submission_sha256="aa", local_score=0.5))
-    history.note(tmp_path, event(name="other", submission_sha256="bb", local_score=0.6))
-    history.note(tmp_path, event(kind=Kind.SCORE, name="no code", local_score=0.6))
+    history.record(tmp_path, event(name="mine", submission_sha256="aa", local_score=0.5))
+    history.record(tmp_path, event(name="other", submission_sha256="bb", local_score=0.6))
+    history.record(tmp_path, event(kind=Kind.SCORE, name="no code", local_score=0.6))
     for name, day, score in (("first", 26, 0.51), ("second", 28, 0.52), ("pending", 29, None)):
         happened = f"2026-11-{day}T10:00:00+00:00"
         sent = event(kind=Kind.SUBMISSION, name=name, submission_sha256="aa", official_score=score, happened=happened)
-        history.note(tmp_path, sent)
+        history.record(tmp_path, sent)
     official = {one.name: one.official_score for one in history.read(tmp_path)}
     assert official == {"mine": 0.52, "other": None, "no code": None, "first": 0.51, "second": 0.52, "pending": None}
 
@@ -158,22 +158,22 @@ def test_killed_writers_lose_no_noted_event(tmp_path):
 
 
 def test_transaction_of_a_killed_writer_is_rolled_back(tmp_path):
-    history.note(tmp_path, event(name="before"))
+    history.record(tmp_path, event(name="before"))
     before = (tmp_path / history.FILE).read_bytes()
     done = subprocess.run([sys.executable, "-c", HALF_DONE, tmp_path / history.FILE], check=False)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / history.FILE).read_bytes() != before
     assert [one.name for one in history.read(tmp_path)] == ["before"]
-    history.note(tmp_path, event(name="after"))
+    history.record(tmp_path, event(name="after"))
     assert len(history.read(tmp_path)) == 2
 
 
 def test_newer_schema_is_refused(tmp_path):
-    history.note(tmp_path, event())
+    history.record(tmp_path, event())
     with sqlite3.connect(tmp_path / history.FILE) as connection:
         connection.execute("PRAGMA user_version = 7")
     connection.close()
-    for action in (lambda: history.read(tmp_path), lambda: history.note(tmp_path, event())):
+    for action in (lambda: history.read(tmp_path), lambda: history.record(tmp_path, event())):
         with pytest.raises(DataError, match="schema version 7; this version of dfdc reads up to 2") as caught:
             action()
         assert "pip install --upgrade" in caught.value.command
@@ -188,7 +188,7 @@ def test_foreign_file_is_refused_and_unchanged(tmp_path, content):
     else:
         (tmp_path / history.FILE).write_bytes(content)
     before = (tmp_path / history.FILE).read_bytes()
-    for action in (lambda: history.read(tmp_path), lambda: history.note(tmp_path, event())):
+    for action in (lambda: history.read(tmp_path), lambda: history.record(tmp_path, event())):
         with pytest.raises(DataError, match=r"history.sqlite") as caught:
             action()
         assert caught.value.command.startswith("mv ")
@@ -200,17 +200,17 @@ def test_read_returns_nothing_without_a_history_or_from_an_empty_file(tmp_path):
     assert not (tmp_path / "nowhere").exists()
     (tmp_path / history.FILE).touch()
     assert history.read(tmp_path) == []
-    history.note(tmp_path, event())
+    history.record(tmp_path, event())
     assert len(history.read(tmp_path)) == 1
 
 
 def test_note_reports_a_lock_that_is_never_released(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "LOCK_TIMEOUT_S", 0.05)
-    history.note(tmp_path, event())
+    history.record(tmp_path, event())
     connection = sqlite3.connect(tmp_path / history.FILE, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(OutputError, match="locked"):
-        history.note(tmp_path, event(name="two"))
+        history.record(tmp_path, event(name="two"))
     connection.close()
 
 
@@ -240,15 +240,15 @@ def test_events_are_compared_with_the_best_on_the_same_data(tmp_path):
         ("d", "z", 0.3, False),
         ("e", "z", 0.8, False),
     ):
-        history.note(tmp_path, event(name=name, data=data, local_score=score, local_rows=16, lower_is_better=lower))
-    history.note(tmp_path, event(name="f", data="x", local_score=0.1, local_rows=4))
-    history.note(tmp_path, event(name="g"))
+        history.record(tmp_path, event(name=name, data=data, local_score=score, local_rows=16, lower_is_better=lower))
+    history.record(tmp_path, event(name="f", data="x", local_score=0.1, local_rows=4))
+    history.record(tmp_path, event(name="g"))
     best = {one.name: one.best_local_score for one in history.read(tmp_path, limit=6)}
     assert best == {"g": None, "f": 0.1, "e": 0.8, "d": 0.8, "c": 0.9, "b": 0.5}
 
 
 def test_history_of_schema_1_is_upgraded_when_read_and_when_written(tmp_path):
-    for action, count in ((history.read, 2), (lambda runs: history.note(runs, event(name="new")), 3)):
+    for action, count in ((history.read, 2), (lambda runs: history.record(runs, event(name="new")), 3)):
         runs = tmp_path / str(count)
         runs.mkdir()
         with sqlite3.connect(runs / history.FILE) as connection:
@@ -278,6 +278,16 @@ def test_find_run_accepts_ids_their_start_folders_and_last(tmp_path):
     assert history.find_run(tmp_path, str(runs / "20261124-a" / "run.json")) == runs / "20261124-a"
     with pytest.raises(UsageError, match="the start of 3 run ids"):
         history.find_run(runs, "2026")
+
+
+def test_last_run_with_predictions_is_found_when_the_newest_run_has_none(tmp_path):
+    for name in ("a", "interrupted"):
+        run_folder(tmp_path, name)
+    with pytest.raises(UsageError, match=r"No run in .* has the file submission"):
+        history.find_run(tmp_path, "last", "submission.csv")
+    (tmp_path / "a" / "submission.csv").touch()
+    assert history.find_run(tmp_path, "last", "submission.csv") == tmp_path / "a"
+    assert history.find_run(tmp_path, "last") == tmp_path / "interrupted"
 
 
 def test_find_run_suggests_the_nearest_id(tmp_path):
@@ -340,6 +350,6 @@ def test_history_works_without_file_locks_and_warns_once(tmp_path, monkeypatch, 
     monkeypatch.setattr(fcntl, "lockf", no_locks)
     warnings = []
     for name in ("a", "b"):
-        history.note_or_warn(tmp_path, event(name=name), warnings.append)
+        history.record_or_warn(tmp_path, event(name=name), warnings.append)
     assert len(history.read(tmp_path)) == 2
     assert [text.endswith("do not run a second command on it at the same time.") for text in warnings] == [True]

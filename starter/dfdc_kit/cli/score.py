@@ -76,7 +76,7 @@ def score(
     from dfdc_kit.cli.validate import check_exists, show_validation, show_violations
     from dfdc_kit.csv_text import ALL_LINES, FIRST
     from dfdc_kit.data.solution import read_solution
-    from dfdc_kit.report.history import note_or_warn, of_score
+    from dfdc_kit.report.history import of_score, record_or_warn
     from dfdc_kit.scoring.metric import load_metric
     from dfdc_kit.scoring.score import constant_score, score_submission
     from dfdc_kit.scoring.uncertainty import with_uncertainty
@@ -104,7 +104,7 @@ def score(
     found = with_uncertainty(found, loaded, ground_truth, table, challenge, ground_truth.originals)
     constant = constant_score(loaded, ground_truth, challenge)
     event = of_score(submission, ground_truth.path, found, lower_is_better=challenge.metric.lower_is_better)
-    note_or_warn(runs, event, warn)
+    record_or_warn(runs, event, warn)
     if len(ground_truth.ids) < len(full.ids):
         left = len(full.ids) - len(ground_truth.ids)
         warn(

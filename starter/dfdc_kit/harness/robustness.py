@@ -23,7 +23,7 @@ from dfdc_kit.formatting import plural
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.run import new_folder, run
 from dfdc_kit.harness.training_folder import find_training_folder
-from dfdc_kit.report.history import Event, Kind, note_or_warn
+from dfdc_kit.report.history import Event, Kind, record_or_warn
 from dfdc_kit.report.robustness import DegradedRun, RobustnessReport, save
 from dfdc_kit.report.run_report import CSV, RunReport
 from dfdc_kit.report.verdicts import Verdict
@@ -96,7 +96,7 @@ def robustness(
         caution=_caution(len(set(clusters))),
     )
     save(report, trials.pictures, folder)
-    note_or_warn(runs, _event(report, request), warn)
+    record_or_warn(runs, _event(report, request), warn)
     return report
 
 

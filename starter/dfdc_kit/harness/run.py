@@ -21,7 +21,7 @@ from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.score_run import baseline_score, loss_breakdown, partial_score, score_run
 from dfdc_kit.harness.stage import stage
 from dfdc_kit.report import html
-from dfdc_kit.report.history import note_or_warn, of_run
+from dfdc_kit.report.history import of_run, record_or_warn
 from dfdc_kit.report.run_report import (
     CSV,
     FALLBACKS,
@@ -74,7 +74,7 @@ def run(
             html.write(report, folder)
         except OutputError as error:
             warn(f"No {PAGE}: {error}")
-        note_or_warn(runs, of_run(report), warn)
+        record_or_warn(runs, of_run(report), warn)
     return report
 
 

@@ -11,8 +11,8 @@ from dfdc_kit.files import write_bytes
 from dfdc_kit.formatting import join_names, plural
 from dfdc_kit.report.history import find_run
 from dfdc_kit.report.html import template
+from dfdc_kit.report.run_report import CSV, load
 from dfdc_kit.report.run_report import FILE as RUN_REPORT
-from dfdc_kit.report.run_report import load
 from dfdc_kit.report.scored_submission import ScoredSubmission, read_scored_submission
 from dfdc_kit.scoring.compare import RESAMPLED, Comparison, Losses, Scorer, compare
 from dfdc_kit.scoring.intervals import RESAMPLES, SLOW_RESAMPLES, Interval
@@ -72,7 +72,7 @@ def _solution_of_runs(submissions: Sequence[str], runs: Path) -> Path | None:
     """The solution of the first run among them: one for all, so that labels cannot differ; None if there is no run."""
     for what in submissions:
         path = Path(what)
-        if path.suffix.lower() != ".csv" and (own := load(find_run(runs, what) / RUN_REPORT).solution):
+        if path.suffix.lower() != ".csv" and (own := load(find_run(runs, what, CSV) / RUN_REPORT).solution):
             return Path(own)
     return None
 

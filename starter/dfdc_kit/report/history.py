@@ -143,7 +143,7 @@ READ = (
 )
 
 
-def note(runs: Path, event: Event) -> None:
+def record(runs: Path, event: Event) -> None:
     """Write `event` into the history of the folder `runs`, in one transaction. Raises OutputError or DataError."""
     path = runs / FILE
     with _errors(path, writing=True):
@@ -161,10 +161,10 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
 
 
-def note_or_warn(runs: Path, event: Event, warn: Callable[[str], None]) -> None:
+def record_or_warn(runs: Path, event: Event, warn: Callable[[str], None]) -> None:
     """Write `event`; where that fails, only warn: no result is lost because the history cannot be written."""
     try:
-        note(runs, event)
+        record(runs, event)
         if not has_locks(runs):
             warn_no_locks(runs, warn)
     except KitError as error:
@@ -208,10 +208,10 @@ def read(
     return [msgspec.convert(dict(zip((*COLUMNS, COMPUTED), row, strict=True)), Event, strict=False) for row in rows]
 
 
-def find_run(runs: Path, text: str) -> Path:
+def find_run(runs: Path, text: str, with_file: str = REPORT) -> Path:
     """The folder of a run: `text` is a run folder, a run id or the unique start of one in `runs`, or `last`.
 
-    Raises UsageError, with the nearest id, where there is no such run.
+    `last` is the newest run that has `with_file`. Raises UsageError, with the nearest id, where there is no such run.
     """
     folder = Path(text)
     if folder.name == REPORT and folder.is_file():
@@ -220,7 +220,10 @@ def find_run(runs: Path, text: str) -> Path:
         return folder
     ids = sorted(path.parent.name for path in runs.glob(f"*/{REPORT}"))
     if text == LAST and ids:
-        return max((runs / name for name in ids), key=lambda run: (run / REPORT).stat().st_mtime_ns)
+        usable = [runs / name for name in ids if (runs / name / with_file).is_file()]
+        if not usable:
+            raise UsageError(f"No run in {runs} has the file {with_file}.", hint="Run a submission.", command=FIRST_RUN)
+        return max(usable, key=lambda run: (run / REPORT).stat().st_mtime_ns)
     found = [text] if text in ids else [name for name in ids if name.startswith(text)]
     if len(found) == 1:
         return runs / found[0]

@@ -15,7 +15,7 @@ from dfdc_kit.formatting import format_bytes, format_time, plural
 from dfdc_kit.report import svg
 from dfdc_kit.report.run_report import PAGE, RunReport, VideoRead
 from dfdc_kit.report.score_plots import score_plots
-from dfdc_kit.report.summary import forecast_basis, roughness, summarise, time_range
+from dfdc_kit.report.summary import forecast_basis, roughness, summarise, time_range, verdict_text
 from dfdc_kit.report.thumbnails import thumbnails
 from dfdc_kit.scoring.diagnostics import describe
 from dfdc_kit.scoring.metric import displayed
@@ -79,6 +79,7 @@ def render(report: RunReport, pictures: Mapping[str, Sequence[str]] = MappingPro
         height=svg.HEIGHT,
         spans=list(svg.spans(forecast)) if forecast else [],
         rough=roughness,
+        verdict_text=verdict_text,
         span_ticks=svg.ticks(*axis) if forecast else [],
         limit=svg.log_position(forecast.limit_s, *axis) if forecast else 0.0,
         basis=forecast_basis(forecast) if forecast else [],

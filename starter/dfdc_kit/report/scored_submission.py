@@ -103,7 +103,7 @@ def _find(what: str, runs: Path) -> tuple[Path, str]:
         return path, ""
     if path.suffix.lower() == ".csv":
         raise UsageError(f"File or folder not found: {path}")
-    folder = find_run(runs, what)
+    folder = find_run(runs, what, CSV)
     if not (folder / CSV).is_file():
         raise UsageError(f"The run {folder.name} left no {CSV}.", hint="Name a run that is complete.")
     return folder / CSV, load(folder).solution

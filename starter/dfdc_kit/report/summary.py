@@ -199,6 +199,11 @@ def roughness(projection: Projection, videos_measured: int) -> str:
     return f"rough: only {plural(videos_measured, 'video')}" if few else "rough"
 
 
+def verdict_text(verdict: FitVerdict, projection: Projection, videos_measured: int) -> str:
+    """Whether a projection fits the limit; "rough" where it cannot tell because it is rough."""
+    return "rough" if verdict == "cannot tell" and roughness(projection, videos_measured) else verdict
+
+
 def time_range(projection: Projection, videos_measured: int) -> str:
     """A projection as text: "38 min to 45 min"; "about 6.9 h (rough: only 6 videos)" for a very wide range."""
     text = roughness(projection, videos_measured)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from dfdc_kit.formatting import plural
 from dfdc_kit.profiles import Limits
 from dfdc_kit.sandbox import check_cache, scope
 from dfdc_kit.sandbox.base import ENFORCED, NOT_ENFORCED, WATCHED, Enforcement
@@ -68,7 +69,7 @@ def _cores(limits: Limits) -> Enforcement:
     if reason := why_unavailable("filter"):
         how = f"set at the start, but the program can undo it: no system call filter here ({reason}){note}"
         return Enforcement(limit="cpu_cores", status=NOT_ENFORCED, how=how)
-    how = f"CPU affinity to {available} cores, kept by a system call filter{note}"
+    how = f"CPU affinity to {plural(available, 'core')}, kept by a system call filter{note}"
     return Enforcement(limit="cpu_cores", status=ENFORCED, how=how)
 
 

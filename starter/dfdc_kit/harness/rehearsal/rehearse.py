@@ -39,7 +39,7 @@ from dfdc_kit.harness.rehearsal.trial import (
 )
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.profiles import Profile
-from dfdc_kit.report.history import Event, Kind, note_or_warn
+from dfdc_kit.report.history import Event, Kind, record_or_warn
 from dfdc_kit.sandbox.base import SandboxBackend
 from dfdc_kit.submission.code import CodeSubmission
 
@@ -124,7 +124,7 @@ def rehearse(
         opens_no_video=rehearsal.opens_no_video,
     )
     save(report, folder)
-    note_or_warn(runs, _event(report), warn)
+    record_or_warn(runs, _event(report), warn)
     return report
 
 

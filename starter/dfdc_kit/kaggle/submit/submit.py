@@ -21,7 +21,7 @@ from dfdc_kit.kaggle.submit.checks import (
 from dfdc_kit.kaggle.submit.context import Host, PollPolicy, SubmitContext, SubmitUI
 from dfdc_kit.kaggle.submit.request import SubmitRequest, request_warnings
 from dfdc_kit.kaggle.submit.steps import STEPS
-from dfdc_kit.report.history import Event, Kind, note_or_warn
+from dfdc_kit.report.history import Event, Kind, record_or_warn
 from dfdc_kit.report.run_report import RunReport
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.scoring.metric import displayed
@@ -102,7 +102,7 @@ def unfinished_attempt(
     """
     same = earlier_attempts(request, runs)
     for file in same:
-        note_or_warn(runs, _event(file.attempt, request.challenge), warn)  # a killed call may not have recorded it
+        record_or_warn(runs, _event(file.attempt, request.challenge), warn)  # a killed call may not have recorded it
         if not file.attempt.outcome:
             return file
     used = next((file.attempt for file in same if file.attempt.used_quota), None)
@@ -168,7 +168,7 @@ def run_steps(
                 step(context)
                 file.update(stage=stage)
             finally:
-                note_or_warn(runs, _event(file.attempt, request.challenge), services.warn)
+                record_or_warn(runs, _event(file.attempt, request.challenge), services.warn)
     return file.attempt
 
 
