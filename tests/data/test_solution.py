@@ -24,6 +24,20 @@ def write(tmp_path):
     return call
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"a.mp4": "FAKE", "b.mp4": "REAL"}',
+        '{"a.mp4": {"label": 1}, "b.mp4": {"label": 0}}',
+        '{"a.mp4": {"label": "fake"}, "b.mp4": {"label": "real"}}',
+        '{"a": {"label": "FAKE"}, "b": {"label": "REAL"}}',
+    ],
+)
+def test_json_as_people_keep_it_is_read(write, content):
+    rows = read_label_rows(write("labels.json", content), CHALLENGE)
+    assert (rows.ids.tolist(), rows.labels.tolist()) == ([b"a.mp4", b"b.mp4"], [1, 0])
+
+
 @pytest.mark.parametrize("real", [{"original": None}, {}], ids=["original-null", "no-original"])
 def test_metadata_json_is_read_with_and_without_original(write, real):
     fake = {"label": "FAKE", "split": "train", "original": "b.mp4"}
@@ -73,10 +87,12 @@ def test_bundled_sample_is_read(sample):
     ("content", "message"),
     [
         ('{"a.mp4": {"label": "MAYBE"}}', "'a.mp4': label: seen 'MAYBE', expected FAKE or REAL"),
-        ('{"a.mp4": {"label": 1}}', "label: seen 1, expected FAKE or REAL"),
+        ('{"a.mp4": {"label": 2}}', "label: seen 2, expected FAKE or REAL"),
+        ('{"a.mp4": {"label": true}}', "label: seen True, expected FAKE or REAL"),
+        ('{"a.mp4": {"label": "FAKE"}, "a": {"label": "FAKE"}}', "'a.mp4' again, as 'a'"),
         ('{"a.mp4": {"label": ["FAKE"]}}', "label: seen .'FAKE'., expected FAKE or REAL"),
         ('{"a.mp4": {}}', "expected an object with a label"),
-        ('{"a.mp4": "FAKE"}', "seen 'FAKE', expected an object with a label"),
+        ('{"a.mp4": null}', "label: seen None, expected FAKE or REAL"),
         ('{"a.mp4": {"label": "FAKE", "original": 3}}', "original: seen 3, expected a name"),
         ('{"a.mp4": {"label": "FAKE"}, "a.mp4": {"label": "REAL"}}', "'a.mp4' again, with another label"),
         ('{"": {"label": "FAKE"}}', "expected a file name"),

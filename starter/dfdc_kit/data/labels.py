@@ -42,10 +42,14 @@ NAME_COLUMNS = {
     "filepath",
     "clip",
     "videoid",
+    "videofile",
+    "clipname",
+    "fname",
+    "uri",
     "id",
 }
-LABEL_COLUMNS = {"label", "labels", "isfake", "fake", "target", "class", "groundtruth", "truth"}
-BOOLEAN_COLUMNS = {"isfake", "fake"}  # `true` means FAKE in these only
+LABEL_COLUMNS = {"label", "labels", "isfake", "fake", "isdeepfake", "target", "class", "groundtruth", "truth"}
+BOOLEAN_COLUMNS = {"isfake", "fake", "isdeepfake"}  # `true` and `yes` mean FAKE in these only
 INVERTED_COLUMNS = {"isreal", "real", "isgenuine", "genuine"}  # 1 means REAL
 FEW = 0.5  # of the labels: more that are numbers from 0 to 1 make the file one of predictions
 NOT_FILE_NAMES = ("", ".", "..")
@@ -112,21 +116,36 @@ def file_faults(text: CsvText) -> Iterator[str]:
 
 
 def _from_json(path: Path, challenge: Challenge) -> LabelRows:
-    """`{name: {"label": "FAKE" | "REAL", ...}}`; a REAL video may have `original: null` or no such key."""
+    """`{name: {"label": "FAKE" | "REAL", ...}}`; a REAL video may have `original: null` or no such key.
+
+    Also `{name: label}`, labels 0 and 1, words in lower case, and names without the suffix of videos.
+    """
     positive, negative = challenge.submission.positive, challenge.submission.negative
     entry = f'{{"label": "{positive}" or "{negative}", "original": NAME}}'
     hint = f'Expected: {{"NAME{challenge.data.video_suffix}": {entry}, ...}}'
     videos, faults = _json_object(path, hint)
-    faults += [
-        f"{name!r:.60}: {fault}" for name, entry in videos.items() if (fault := _entry_fault(name, entry, challenge))
-    ]
+    entries = [one if isinstance(one, dict) else {"label": one} for one in videos.values()]
+    labels = np.array([_label_text(one.get("label")).encode() for one in entries], np.bytes_)
+    values = _label_values(labels, "", challenge)
+    for name, entry, value in zip(videos, entries, values.tolist(), strict=True):
+        if fault := _entry_fault(name, entry, value, challenge):
+            faults.append(f"{name!r:.60}: {fault}")
+    notes: list[str] = []
+    suffix = challenge.data.video_suffix
+    faults += [f"{name + suffix!r:.60} again, as {name!r:.60}" for name in videos if name + suffix in videos]
     _raise_for_faults(path, faults, hint)
     return LabelRows(
-        ids=np.array([name.encode() for name in videos], np.bytes_),
-        labels=np.array([entry["label"] == positive for entry in videos.values()], np.uint8),
+        ids=_file_names(np.array([name.encode() for name in videos], np.bytes_), suffix, notes),
+        labels=values,
         usage=None,
-        originals=np.array([(entry.get("original") or "").encode() for entry in videos.values()], np.bytes_),
+        originals=np.array([(one.get("original") or "").encode() for one in entries], np.bytes_),
+        notes=tuple(notes),
     )
+
+
+def _label_text(label: Any) -> str:
+    """A label in JSON as a CSV would have it; "" for one that no CSV has."""
+    return str(label) if isinstance(label, str | int | float) and not isinstance(label, bool) else ""
 
 
 def _json_object(path: Path, hint: str) -> tuple[dict[str, Any], list[str]]:
@@ -152,19 +171,22 @@ def _json_object(path: Path, hint: str) -> tuple[dict[str, Any], list[str]]:
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError, too
         raise DataError(f"{path} is not valid JSON: {error}.", hint=hint) from error
     if not isinstance(content, dict):
+        if isinstance(content, list):
+            hint += f" Or write it as a CSV: pd.read_json({path.name!r}).to_csv('labels.csv', index=False)"
         raise DataError(
             f"{path}: seen a JSON {type(content).__name__}, expected an object of videos by name.", hint=hint
         )
     return content, repeated
 
 
-def _entry_fault(name: str, entry: Any, challenge: Challenge) -> str:
+def _entry_fault(name: str, entry: dict[str, Any], value: int, challenge: Challenge) -> str:
+    """What is wrong with an entry whose label was read as `value`; empty if nothing is."""
     labels = (challenge.submission.positive, challenge.submission.negative)
     if not name.isprintable() or len(name.encode()) > 255 or name in NOT_FILE_NAMES or "/" in name or "\\" in name:
         return "seen as a name, expected a file name"
-    if not isinstance(entry, dict) or "label" not in entry:
+    if "label" not in entry:
         return f"seen {entry!r:.40}, expected an object with a label"
-    if entry["label"] not in labels:
+    if value == UNKNOWN:
         return f"label: seen {entry['label']!r:.40}, expected {' or '.join(labels)}"
     original = entry.get("original")
     return "" if original is None or isinstance(original, str) else f"original: seen {original!r:.40}, expected a name"
@@ -178,8 +200,9 @@ def _from_csv(path: Path, challenge: Challenge) -> LabelRows:
     if "file-missing" in text.anomalies:
         raise DataMissingError(f"File or folder not found: {path}", hint=hint)
     malformed = list(file_faults(text))
-    if not text.columns:
-        _raise_for_faults(path, malformed, hint)
+    if not text.columns or not len(text.lines):
+        names = f"Is line {text.header_line} the one with the column names? " if text.header_line else ""
+        _raise_for_faults(path, malformed, names + hint)
     notes: list[str] = []
     _raise_if_not_by_commas(text)
     suffix = challenge.data.video_suffix.encode()
@@ -250,7 +273,7 @@ def _label_values(labels: Texts, column: str, challenge: Challenge) -> npt.NDArr
     columns = challenge.submission
     words = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, columns.negative.lower(): 0, columns.positive.lower(): 1}
     if _plain_name(column) in BOOLEAN_COLUMNS:
-        words |= {"false": 0, "true": 1}
+        words |= {"false": 0, "true": 1, "no": 0, "yes": 1}
     seen, where = np.unique(labels, return_inverse=True)
     read = [words.get(text.decode("utf-8", "replace").strip().lower(), UNKNOWN) for text in seen.tolist()]
     return np.array(read, np.uint8)[where] if len(labels) else np.zeros(0, np.uint8)
@@ -295,7 +318,8 @@ def _find_column(
         return found[0]
     seen = f"{text.path}, line {text.header_line}: columns {preview(','.join(text.header).encode())!r}"
     if not found:
-        likely = [name for name, column in zip(text.header, text.columns, strict=False) if contains_it(column)]
+        columns = zip(text.header, text.columns, strict=False)
+        likely = [name for name, column in columns if len(column) and contains_it(column)]
         hint = f"Rename the column {repr(likely[0]) if len(likely) == 1 else f'with the {content}'} to {official}."
         if len(likely) == 1 and _plain_name(likely[0]) in INVERTED_COLUMNS:
             hint = f"Write a column {official} that is 1 where {likely[0]} is 0."
