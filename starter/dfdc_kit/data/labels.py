@@ -127,8 +127,8 @@ def _from_json(path: Path, challenge: Challenge) -> LabelRows:
     entries = [one if isinstance(one, dict) else {"label": one} for one in videos.values()]
     labels = np.array([_label_text(one.get("label")).encode() for one in entries], np.bytes_)
     values = _label_values(labels, "", challenge)
-    for name, entry, value in zip(videos, entries, values.tolist(), strict=True):
-        if fault := _entry_fault(name, entry, value, challenge):
+    for name, one, value in zip(videos, entries, values.tolist(), strict=True):
+        if fault := _entry_fault(name, one, value, challenge):
             faults.append(f"{name!r:.60}: {fault}")
     notes: list[str] = []
     suffix = challenge.data.video_suffix
