@@ -89,7 +89,7 @@ def test_text_that_the_terminal_cannot_encode_is_escaped(code_submission, one_vi
 def test_a_run_handles_stop_signals_as_ctrl_c_unless_started_with_nohup(
     wrapper, number, code, verdict, code_submission, one_video, tmp_path
 ):
-    wait = "time.sleep(600)" if not wrapper else "[time.sleep(0.05) for _ in range(200) if not os.path.exists(go)]"
+    wait = "time.sleep(600)" if not wrapper else "[time.sleep(0.05) for _ in range(40) if not os.path.exists(go)]"
     code_submission(f"import os, time\ngo = {str(tmp_path / 'go')!r}\nprint('up', flush=True)\n{wait}\n")
     command = [*wrapper, sys.executable, "-m", "dfdc_kit", "run", "trial", "--backend", "process", "--data", "data"]
     with subprocess.Popen(

@@ -12,10 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.main import get_command
 
+from dfdc_kit import challenge as challenges
 from dfdc_kit.cli.app import build_app
+from dfdc_kit.report.scored_submission import read_scored_submission
+from dfdc_kit.scoring.metric import displayed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -52,14 +56,17 @@ def small_sample(folder: Path, videos: int) -> None:
     (folder / "train_sample_videos" / "metadata.json").write_text(json.dumps(kept))
 
 
+ALL_VIDEOS = 16
+
+
 @pytest.fixture
-def checkout(tmp_path) -> Path:
-    """A copy of the project with a small sample; its `.venv` is this environment, its home folder has data."""
+def checkout(videos, tmp_path) -> Path:
+    """A copy of the project with `videos` of the sample; its `.venv` is this environment, its home folder has data."""
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT / "starter", copy / "starter", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "starter", copy / "starter")  # with its compiled modules
     for name in ("Makefile", "pyproject.toml", "evaluate.py", "baselines"):
         (copy / name).symlink_to(ROOT / name)
-    small_sample(copy / "sample_data", 4)
+    small_sample(copy / "sample_data", videos)
     (copy / "tests").mkdir()
     (copy / "tests" / "test_nothing.py").write_text("def test_nothing(): pass\n")
     (copy / ".venv").mkdir()
@@ -71,8 +78,15 @@ def checkout(tmp_path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/tutorial.md", marks=pytest.mark.slow)])
-def test_every_command_block_runs(page, checkout):
+@pytest.mark.parametrize(
+    ("page", "videos"),
+    [
+        ("README.md", 4),
+        pytest.param("README.md", ALL_VIDEOS, marks=pytest.mark.slow),
+        pytest.param("docs/tutorial.md", 4, marks=pytest.mark.slow),
+    ],
+)
+def test_every_command_block_runs(page, videos, checkout):
     """In order, as one session; `make test` runs one empty test here. Python blocks are edits of `predict`."""
     session = re.findall(r"^```(sh|python)\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert any(language == "sh" for language, _ in session)
@@ -84,9 +98,10 @@ def test_every_command_block_runs(page, checkout):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     environment |= {"HOME": str(checkout.parent / "home"), "NO_COLOR": "1", "COLUMNS": "80"}
     # no activation needed: the copy's .venv is this environment
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    if page.endswith("tutorial.md"):  # four clips are enough; the README promises the score of all
-        environment["PYTHONPATH"] = str(checkout / "starter")
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout / "starter"),
+    }
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=checkout,
@@ -99,11 +114,24 @@ def test_every_command_block_runs(page, checkout):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     for promised in blocks(ROOT / page, "text"):
         assert row_names(promised) == row_names(done.stdout)[: len(row_names(promised))]
-        for line in re.findall(r"^  score .*$", promised, re.MULTILINE):
+        for line in re.findall(r"^  score .*$", promised, re.MULTILINE) if videos == ALL_VIDEOS else ():
             assert line.split() in [printed.split() for printed in done.stdout.split("\n")]
     if page.endswith("tutorial.md"):
         scores = re.findall(r"^my-detector: .*\n  score +([\d.]+)", done.stdout, re.MULTILINE)
         assert scores[0] != scores[1], "the edit of `predict` changed nothing"
+
+
+def test_readme_shows_the_score_of_the_expected_predictions(tmp_path):
+    challenge, folder = challenges.load(), ROOT / "baselines/face-stats"
+    predictions = json.loads((folder / "expected.json").read_text("utf-8"))["predictions"]
+    submission = pd.DataFrame({"filename": list(predictions), "label": list(predictions.values())})
+    submission.to_csv(tmp_path / "submission.csv", index=False)
+    scored = read_scored_submission(
+        str(tmp_path / "submission.csv"), ROOT / "sample_data/solution/solution.csv", tmp_path, challenge
+    )
+    assert len(scored.names) == ALL_VIDEOS
+    (promised,) = re.findall(r"^  score +(\S+) log loss", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert displayed(float(scored.row_losses().mean())) == promised
 
 
 def row_names(text: str) -> list[str]:
