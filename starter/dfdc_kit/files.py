@@ -50,6 +50,11 @@ def unreadable(error: OSError) -> DataMissingError:
     )
 
 
+def shown_name(name: str | Path) -> str:
+    """A file name as text; bytes that are not UTF-8 become escapes."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
+
+
 def check_readable(path: Path) -> None:
     """Raise PermissionError for a file, or a folder, that cannot be read."""
     is_folder = path.is_dir()

@@ -151,3 +151,14 @@ def test_notebook_that_cannot_be_run_is_refused_before_the_run(run, tmp_path, co
     with pytest.raises(error, match=message):
         run(tmp_path / "mine.ipynb")
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(("where", "error"), [("submission", SubmissionError), ("data", DataError)])
+def test_file_name_that_is_not_utf8_is_refused_before_the_run(run, code_submission, tmp_path, where, error):
+    folder, videos = code_submission(GOOD), tmp_path / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").touch()
+    ({"submission": folder, "data": videos}[where] / os.fsdecode(b"b\xff.mp4")).touch()
+    with pytest.raises(error, match=r"b\\udcff\.mp4 contains bytes that are not UTF-8"):
+        run(folder, data=videos)
+    assert not (tmp_path / "runs").exists()

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-from dfdc_kit.files import write_bytes
+from dfdc_kit.files import shown_name, write_bytes
 from dfdc_kit.formatting import plural
 from dfdc_kit.report.run_report import FALLBACKS, Fallbacks
 
@@ -39,7 +39,7 @@ def csv_files(folder: Path, wanted: str, most: int = 5) -> list[str]:
             for name in sorted(names)
             if name.casefold().endswith((".csv", ".csv.gz", ".csv.zip")) or name.casefold().partition(".")[0] == stem
         ]
-    return [name.encode("utf-8", "backslashreplace").decode() for name in found if name != FALLBACKS][:most]
+    return [shown_name(name) for name in found if name != FALLBACKS][:most]
 
 
 def collect_fallbacks(source: Path, target: Path, known: set[str]) -> Fallbacks:

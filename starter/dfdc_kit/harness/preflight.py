@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
-from dfdc_kit.errors import SandboxError, SubmissionError, UsageError
+from dfdc_kit.errors import DataError, SandboxError, SubmissionError, UsageError
+from dfdc_kit.files import shown_name
 from dfdc_kit.harness.forecast.calibration import Calibration, hosted_calibration, local_calibration
 from dfdc_kit.harness.request import RunRequest
 from dfdc_kit.sandbox.visible_paths import program_roots
@@ -32,6 +33,7 @@ class RunInputs(NamedTuple):
 
 def preflight(request: RunRequest, runs: Path) -> RunInputs:
     """Check that the run can start and that its files fit each other. Raises KitError if not; nothing is written."""
+    _check_names(request)
     _check_hidden_files(request, runs)
     _check_submission_folder(request, runs)
     _check_attached_inputs(request, runs)
@@ -43,6 +45,16 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
         solution = read_solution_for(request.dataset.solution, request.challenge, expected.ids)
         expected = replace(expected, labels=labels_in_order(solution, expected.ids))
     return RunInputs(metric, expected, sample, solution, local_calibration(), hosted_calibration())
+
+
+def _check_names(request: RunRequest) -> None:
+    """The names of the videos are row ids, which are text."""
+    for video in request.dataset.videos:
+        if shown_name(video.name) != video.name:
+            raise DataError(
+                f"{video.parent}: the name of {shown_name(video.name)} contains bytes that are not UTF-8.",
+                hint="Rename the file.",
+            )
 
 
 def _check_hidden_files(request: RunRequest, runs: Path) -> None:

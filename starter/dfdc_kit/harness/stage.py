@@ -17,7 +17,7 @@ import msgspec
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.errors import OutputError
-from dfdc_kit.files import check_readable, unreadable
+from dfdc_kit.files import check_readable, shown_name, unreadable
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness import python_start
 from dfdc_kit.harness.request import RunListener, RunRequest
@@ -76,9 +76,8 @@ class Staged:
         """Names of input files that were changed, removed or added since staging."""
         now = _states(self.inputs)
         either = self._as_staged.keys() | now.keys()
-        return sorted(
-            str(path.relative_to(self.inputs)) for path in either if self._as_staged.get(path) != now.get(path)
-        )
+        changed = (path for path in either if self._as_staged.get(path) != now.get(path))
+        return sorted(shown_name(path.relative_to(self.inputs)) for path in changed)
 
     def lacks(self, path: str) -> bool:
         """Whether a path below /kaggle/input is in a folder that Kaggle may have and this stage has not: another data

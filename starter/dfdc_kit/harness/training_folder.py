@@ -8,7 +8,7 @@ import msgspec
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset
-from dfdc_kit.files import file_sha256
+from dfdc_kit.files import file_sha256, shown_name
 
 
 class TrainingFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ def training_folder(dataset: Dataset, challenge: Challenge) -> TrainingFolder | 
     return TrainingFolder(
         videos=[path.resolve() for path in videos if path.name not in withheld],
         metadata=rows,
-        withheld=sorted(withheld),
+        withheld=sorted(map(shown_name, withheld)),
         problem=f"{metadata.name} is not a JSON object" if rows is None and metadata.exists() else "",
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from dfdc_kit.errors import DataError, OutputError, SubmissionError, UsageError, suggest
-from dfdc_kit.files import PACKAGE, bundled, check_readable, file_sha256, translate_read_errors
+from dfdc_kit.files import PACKAGE, bundled, check_readable, file_sha256, shown_name, translate_read_errors
 from dfdc_kit.formatting import join_names
 from dfdc_kit.settings import Settings, read_toml
 from dfdc_kit.submission.external_data import (
@@ -68,13 +68,21 @@ class CodeSubmission(Settings, frozen=True, kw_only=True):
     def files(self) -> list[Path]:
         """Every file that belongs to it, sorted; caches, version control and old runs are left out.
 
-        Raises SubmissionError for a link that leaves the folder, and for what is neither a file nor a folder.
+        Raises SubmissionError for a link that leaves the folder, for what is neither a file nor a folder, and for a
+        name that is not UTF-8.
         """
         if self.alone:
             entry = self.folder / self.program
             _check_link(entry, self.folder)
             return [entry]
-        return sorted(self._below(self.folder, {self.folder.resolve()}))
+        files = sorted(self._below(self.folder, {self.folder.resolve()}))
+        for file in files:
+            if shown_name(name := file.relative_to(self.folder)) != str(name):
+                raise SubmissionError(
+                    f"The file name {shown_name(name)} contains bytes that are not UTF-8, which Kaggle refuses.",
+                    hint="Rename the file.",
+                )
+        return files
 
     def _below(self, folder: Path, entered: set[Path]) -> Iterator[Path]:
         """Files below `folder`; a link to a folder is entered as if it were one, each such folder once in all."""
