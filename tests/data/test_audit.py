@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dfdc_kit import challenge as challenges
-from dfdc_kit.data.audit import container_leak as leaks
+from dfdc_kit.data.audit import evidence as leaks
 from dfdc_kit.data.audit.audit import AuditReport, audit
 from dfdc_kit.data.audit.rules import RULES
 from dfdc_kit.data.inspection import list_videos, same_size

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dfdc_kit.data.audit import container_leak as leaks
+from dfdc_kit.data.audit import evidence as leaks
 from dfdc_kit.data.video_header import Header
 
 

@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from dfdc_kit.errors import OutputError
-from dfdc_kit.report import html, score_plots, svg
+from dfdc_kit.report import html, svg
+from dfdc_kit.report.html import thumbnails
 from dfdc_kit.report.run_report import VideoRead
-from dfdc_kit.report.thumbnails import thumbnails
 from dfdc_kit.report.verdicts import Verdict
 
 VOID = {"meta", "line", "rect", "path", "polyline", "br", "img"}
@@ -104,7 +104,7 @@ def test_histogram_has_each_prediction_once(report):
     assert sum(map(sum, found.values())) == report.rows
     both = np.add(found["FAKE"], found["REAL"])
     assert (both[:16] == 1).all()  # 0.02, 0.07 ... 0.77: one in each twentieth
-    bars = re.findall(r"<title>(\d+) videos? (FAKE|REAL), prediction", score_plots.predictions(found).svg)
+    bars = re.findall(r"<title>(\d+) videos? (FAKE|REAL), prediction", svg.predictions(found).svg)
     assert sum(int(rows) for rows, name in bars if name == "FAKE") == sum(found["FAKE"])
     assert len(bars) == 16
 
@@ -185,7 +185,7 @@ def test_page_of_4000_videos_stays_small(large_report, sample):
 
 
 def test_plots_show_each_row_of_the_score(large_report):
-    plots = {plot.title: plot for plot in score_plots.score_plots(large_report.score)}
+    plots = {plot.title: plot for plot in svg.score_plots(large_report.score)}
     assert list(plots) == ["Predictions by class", "Reliability", "ROC", "Loss by confidence"]
     for plot in plots.values():
         Tags(plot.svg)

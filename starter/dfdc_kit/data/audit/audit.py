@@ -9,8 +9,17 @@ import numpy as np
 
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.csv_text import CsvText, read_csv
-from dfdc_kit.data.audit.container_leak import ContainerLeak, ExactTest, enough_originals, exact_tests, measure_leak
-from dfdc_kit.data.audit.evidence import SEVERITIES, AuditFinding, Evidence, RuleResult
+from dfdc_kit.data.audit.evidence import (
+    SEVERITIES,
+    AuditFinding,
+    ContainerLeak,
+    Evidence,
+    ExactTest,
+    RuleResult,
+    enough_originals,
+    exact_tests,
+    measure_leak,
+)
 from dfdc_kit.data.audit.rules import RULES
 from dfdc_kit.data.catalogue import Catalogue, label_notes, read_catalogue
 from dfdc_kit.data.inspection import (

@@ -1,4 +1,4 @@
-"""The audit's rules about files and labels, and the table of all rules."""
+"""The audit's rules about splits, files and labels, and the table of all rules."""
 
 import shlex
 from collections import defaultdict
@@ -9,20 +9,96 @@ from pathlib import Path
 import numpy as np
 
 from dfdc_kit.csv_text import as_text
-from dfdc_kit.data.audit.container_leak import MIN_ORIGINALS, ExactTest
-from dfdc_kit.data.audit.evidence import AuditFinding, Evidence, Severity, finding, split_advice
-from dfdc_kit.data.audit.split_rules import (
-    BOTH_FOLDS,
-    SPLIT_AGAIN,
-    original_in_both_folds,
-    part_in_both_folds,
-    public_test_as_validation,
-    split_matches_labels,
+from dfdc_kit.data.audit.evidence import (
+    MIN_ORIGINALS,
+    AuditFinding,
+    Evidence,
+    ExactTest,
+    Severity,
+    finding,
+    split_advice,
 )
-from dfdc_kit.data.split import FOLDS, VALIDATION, fakes_as_originals
+from dfdc_kit.data.split import FOLDS, TRAIN, VALIDATION, fakes_as_originals
 
 _NAMED_COPIES = 3  # files of a group that are named
 _MAX_IMBALANCE = 0.05  # distance of the fraction of FAKE from a half
+_BOTH_FOLDS = {FOLDS[TRAIN], FOLDS[VALIDATION]}
+_SPLIT_AGAIN = "Split again; copies and public test videos are then left out."
+
+
+def original_in_both_folds(evidence: Evidence) -> Iterator[AuditFinding]:
+    """An original, or two of its fakes, in both folds."""
+    found = _groups_in_both_folds(evidence, evidence.catalogue.source_videos())
+    if found:
+        yield finding(
+            "original-in-both-folds",
+            "error",
+            "originals have videos in training and in validation: the model has seen what it is tested on",
+            [f"{source}: {train} in training, {held} in validation" for source, (train, held) in found.items()],
+            *split_advice(evidence, "Split by original."),
+        )
+
+
+def part_in_both_folds(evidence: Evidence) -> Iterator[AuditFinding]:
+    """A part in both folds: its people are."""
+    catalogue = evidence.catalogue
+    parts = {label_file.folder_name for label_file in catalogue.label_files if label_file.part >= 0}
+    found = {
+        name: seen for name, seen in _groups_in_both_folds(evidence, catalogue.folder_names()).items() if name in parts
+    }
+    if found:
+        yield finding(
+            "part-in-both-folds",
+            "note",
+            "parts have videos in both folds: the same people may be in training and validation",
+            [f"{name}: {train:,} in training, {held:,} in validation" for name, (train, held) in found.items()],
+            *(split_advice(evidence, "Split by part.", by="part") if len(parts) > 1 else ("Add a second part.", "")),
+        )
+
+
+def public_test_as_validation(evidence: Evidence) -> Iterator[AuditFinding]:
+    """The public test's videos, by name or by content, in validation."""
+    held = {name for name, fold in (evidence.folds or {}).items() if fold == FOLDS[VALIDATION]}
+    found = held & evidence.public_test
+    folder = evidence.challenge.data.test_videos
+    for copies_of_one in evidence.copies:
+        if any(path.parent.name == folder for path in copies_of_one):
+            found |= {path.name for path in copies_of_one} & held
+    if found:
+        yield finding(
+            "public-test-as-validation",
+            "error",
+            "videos of the public test are in validation: they are training videos, so a score on them is worthless",
+            sorted(found),
+            *split_advice(evidence, _SPLIT_AGAIN),
+        )
+
+
+def split_matches_labels(evidence: Evidence) -> Iterator[AuditFinding]:
+    """Names in the split that no labels have, and videos that the split does not have."""
+    folds = evidence.folds or {}
+    known = set(evidence.catalogue.names)
+    if unknown := sorted(folds.keys() - known - evidence.public_test):
+        yield finding(
+            "unknown-in-split",
+            "warning",
+            "videos of the split have no labels here: their originals are unknown",
+            unknown,
+            "Name all label files that the split was made from: dfdc audit PATH PATH ...",
+        )
+    if left_out := sorted(known - folds.keys()):
+        yield finding(
+            "not-in-split", "note", "videos are not in the split", left_out, *split_advice(evidence, "Split again.")
+        )
+
+
+def _groups_in_both_folds(evidence: Evidence, groups: list[str]) -> dict[str, tuple[int, int]]:
+    """Groups with videos in both folds, and how many in each; groups (n,) of the catalogue's videos."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for fold, group in zip(evidence.fold, groups, strict=True):
+        if fold in _BOTH_FOLDS:
+            counts[group][fold == FOLDS[VALIDATION]] += 1
+    return {group: (train, held) for group, (train, held) in sorted(counts.items()) if train and held}
 
 
 # ----------------------------------------------------------------------------------------------------------- the files
@@ -32,7 +108,7 @@ _COPIES: dict[str, tuple[str, Severity, str, str]] = {
         "copy-in-both-folds",
         "error",
         "videos are in training and, byte for byte, in validation under another name",
-        SPLIT_AGAIN,
+        _SPLIT_AGAIN,
     ),
     "labels": (
         "copy-with-another-label",
@@ -66,7 +142,7 @@ def copies(evidence: Evidence) -> Iterator[AuditFinding]:
         names = {path.name for path in paths}
         in_test = [path.parent.name == test_videos for path in paths]
         kinds = [
-            ("folds", {folds.get(name) for name in names} >= BOTH_FOLDS),
+            ("folds", {folds.get(name) for name in names} >= _BOTH_FOLDS),
             ("labels", len({fake[name] for name in names if name in fake}) == 2),
             ("test", any(in_test) and not all(in_test)),
         ]
@@ -249,8 +325,7 @@ def untouched_rows(evidence: Evidence) -> Iterator[AuditFinding]:
     if submission is None or ids is None or labels is None:
         return
     untouched = as_text(ids[labels == b"0"])
-    is_log_loss = evidence.challenge.metric.is_log_loss
-    cost = f": each costs 34.5 where the video is {columns.positive}" if is_log_loss else ""
+    cost = f": each costs 34.5 where the video is {columns.positive}" if evidence.challenge.metric.is_log_loss else ""
     if untouched:
         yield finding(
             "untouched-rows",

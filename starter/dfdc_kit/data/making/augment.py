@@ -6,7 +6,7 @@ from itertools import count, cycle
 import cv2
 import numpy as np
 
-from dfdc_kit.data.making.overlays import draw_on, random_overlays
+from dfdc_kit.data.making.degrade import draw_on, random_overlays
 from dfdc_kit.data.making.people import Image
 
 Filter = Callable[[Image], Image]
