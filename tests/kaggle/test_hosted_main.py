@@ -252,3 +252,18 @@ def test_pushed_notebook_has_the_kernel_python3_and_no_foreign_metadata(metadata
     assert sent["metadata"].keys() == {"kernelspec", "language_info"}
     assert ("id" in sent["cells"][0]) is has_id
     pytest.importorskip("nbformat").validate(sent)
+
+
+def test_notebook_of_nbformat_3_is_converted():
+    old = [
+        {"cell_type": "heading", "level": 1, "source": ["Title"]},
+        {"cell_type": "code", "language": "python", "input": ["x = 1\n", "x"], "outputs": [{"output_type": "pyout"}]},
+    ]
+    content = {"metadata": {"name": ""}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": old}]}
+    sent = json.loads(with_first_cell(json.dumps(content).encode(), "y = 2"))
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in sent["cells"]] == [
+        ("code", "y = 2"),
+        ("markdown", "Title"),
+        ("code", "x = 1\nx"),
+    ]
+    pytest.importorskip("nbformat").validate(sent)

@@ -38,6 +38,18 @@ def test_unpack_keeps_folders(tmp_path):
     assert zip_path.exists()
 
 
+def test_unpack_takes_backslashes_of_windows_for_folders(tmp_path):
+    content = {"part_7\\": b"", "part_7\\a.mp4": VIDEO, "part_7\\x\\metadata.json": b"{}", "__MACOSX\\b": b"x"}
+    entries = unpack(archive(tmp_path / "a.zip", content), tmp_path / "out")
+    assert (tmp_path / "out" / "part_7" / "a.mp4").read_bytes() == VIDEO
+    assert [entry.name for entry in entries] == ["part_7/a.mp4", "part_7/x/metadata.json"]
+
+
+def test_archive_with_one_name_in_both_spellings_is_refused(tmp_path):
+    with pytest.raises(DataError, match="twice"):
+        unpack(archive(tmp_path / "a.zip", {"a/b.mp4": VIDEO, "a\\b.mp4": b"other"}), tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -45,7 +57,11 @@ def test_unpack_keeps_folders(tmp_path):
         ("a/../../escaped.mp4", "leaves the folder"),
         ("/tmp/escaped.mp4", "absolute"),
         ("C:escaped.mp4", "absolute"),
-        ("..\\escaped.mp4", "backslash"),
+        ("..\\escaped.mp4", "leaves the folder"),
+        ("a\\..\\..\\escaped.mp4", "leaves the folder"),
+        ("\\\\server\\escaped.mp4", "absolute"),
+        ("C:\\escaped.mp4", "absolute"),
+        (".dfdc\\files.jsonl", "reserved for this kit"),
         ("a/./escaped.mp4", "not normalized"),
         ("a//escaped.mp4", "not normalized"),
         ("a\x1b[2Jb.mp4", "control"),

@@ -131,6 +131,7 @@ class Staged:
                 target = self.source / file.relative_to(submission.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(file, target, can_reflink=can_reflink)
+                shutil.copymode(file, target)  # it may be a program that the submission starts
             entry = self.source / submission.program
             self.command = [make_python(self.temporary / "home" / OWN_PYTHON), entry, *submission.arguments]
             if program_runner.is_needed(self.source, entry):
@@ -245,7 +246,7 @@ def _make_read_only(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_symlink():
             continue
-        path.chmod(0o555 if path.is_dir() else 0o444)
+        path.chmod(0o555 if path.stat().st_mode & 0o100 else 0o444)  # folders and programs
     folder.chmod(0o555)
 
 

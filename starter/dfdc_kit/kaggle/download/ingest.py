@@ -261,8 +261,9 @@ def _checked(archive: Path, file: zipfile.ZipFile, undouble: bool) -> list[zipfi
 
     With `undouble`, a top folder in a folder of the same name is unpacked as one folder.
     """
-    listed = [member for member in file.infolist() if JUNK.isdisjoint(PurePosixPath(member.orig_filename).parts)]
+    listed = [member for member in file.infolist() if JUNK.isdisjoint(_with_slashes(member.orig_filename).split("/"))]
     for member in listed:
+        member.filename = _with_slashes(member.filename)
         if problem := _problem(member):
             message = f"{archive} is refused, nothing was unpacked: it contains {member.filename!r}, {problem}."
             raise DataError(message, hint="Download the archive from its own page; do not trust this one.")
@@ -295,7 +296,12 @@ def _problem(member: zipfile.ZipInfo) -> str:
         return "a link or a device"
     if member.flag_bits & 0x1:
         return "an encrypted file"
-    return why_unsafe(member.orig_filename)  # as it is in the archive; `filename` is normalized already
+    return why_unsafe(_with_slashes(member.orig_filename))  # as it is in the archive; zipfile cuts `filename`
+
+
+def _with_slashes(name: str) -> str:
+    """A member's name as some programs on Windows write it, with backslashes between folders."""
+    return name.replace("\\", "/")
 
 
 def _check_names(archive: Path, files: list[zipfile.ZipInfo]) -> None:

@@ -174,15 +174,11 @@ def with_first_cell(notebook: bytes, source: str) -> str:
     Metadata of other tools is dropped: a kernel that Kaggle does not have, or what Kaggle itself had exported, would
     contradict kernel-metadata.json.
     """
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "execution_count": None,
-        "metadata": {},
-        "outputs": [],
-        "source": source,
-    }
+    cell = _code_cell(source)
     try:
         content = json.loads(notebook)
+        if "worksheets" in content:
+            content = {"cells": [_as_today(old) for sheet in content["worksheets"] for old in sheet["cells"]]}
         content["cells"].insert(0, cell)
         content.setdefault("nbformat", 4)
         if (content["nbformat"], content.setdefault("nbformat_minor", 4)) >= (4, 5):
@@ -192,3 +188,15 @@ def with_first_cell(notebook: bytes, source: str) -> str:
         raise SubmissionError(message, hint="Save it again in Jupyter.") from error
     content["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     return json.dumps(content)
+
+
+def _as_today(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell of nbformat 3 (IPython until 2015) as one of nbformat 4, without its output."""
+    if cell["cell_type"] == "code":
+        return _code_cell(cell["input"])
+    kind = cell["cell_type"] if cell["cell_type"] in ("markdown", "raw") else "markdown"
+    return {"cell_type": kind, "metadata": {}, "source": cell["source"]}
+
+
+def _code_cell(source: str | list[str]) -> dict[str, Any]:
+    return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
