@@ -170,9 +170,9 @@ def interval_for_rows(score: float, rows: int) -> tuple[float, float]:
 
 
 def place(score: float, on: Board, *, lower_is_better: bool, interval: tuple[float, float] | None = None) -> BoardPlace:
-    """Where `score` would rank: behind every row with the same score. Raises UsageError for NaN."""
-    if score != score:
-        raise UsageError("--place needs a number, seen NaN.", hint="For example: --place 0.46")
+    """Where `score` would rank: behind every row with the same score. Raises UsageError for what is no score."""
+    if not math.isfinite(score) or (on.metric == LOG_LOSS and score < 0):
+        raise UsageError(f"--place: seen {score:g}, expected a score.", hint="For example: --place 0.46")
     ends = interval or (score, score)
     likely = [_likely(end, on, lower_is_better) for end in ends]
     best, worst, ahead, behind = _known(score, on, lower_is_better)
