@@ -99,7 +99,8 @@ def read_predictions(
     for index, (name, path) in enumerate(files):
         validation, table = validate(path, challenge, expected)
         if table is None:
-            left_out[index] = f"invalid predictions: {validation.errors[0].message}"
+            message = validation.errors[0].message.replace(str(path), path.name)  # boards are published
+            left_out[index] = f"invalid predictions: {message}"
             continue
         column = table.labels
         if not (table.ids == solution.ids).all():

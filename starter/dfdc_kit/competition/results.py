@@ -60,8 +60,9 @@ def load_result(path: Path) -> JudgedSubmission:
     try:
         result = msgspec.json.decode(path.read_bytes(), type=JudgedSubmission)
     except (msgspec.MsgspecError, UnicodeDecodeError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
         hint = "Remove its folder and judge again: only that submission is judged."
-        raise DataError(f"{path} is damaged: {error}", hint=hint) from error
+        raise DataError(f"{path} is {what}", hint=hint) from error
     if result.schema != SCHEMA:
         raise DataError(f"{path} has schema {result.schema}; this version of dfdc reads {SCHEMA}.", hint="Upgrade.")
     return result
