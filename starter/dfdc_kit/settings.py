@@ -31,17 +31,35 @@ def read_toml(path: Path, kind: type[Record]) -> Record:
 
 
 def _nearest(message: str, kind: type) -> str:
-    """For an unknown key: the known keys that look most like it."""
-    found = re.search(r"unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?", message)
+    """What fits in place of an unknown key, an unknown choice, or a date of another form."""
+    if "Expected `date" in message:
+        return "Write the day without quotes and time, such as 2020-03-31."
+    found = re.search(r"(unknown field `|enum value ')(.*?)[`'](?: - at `\$\.?(.*?)`)?$", message)
     if not found:
         return ""
-    owner: type = kind
-    for step in (found.group(2) or "").split("."):
-        name = re.sub(r"\[.*", "", step)
-        types = {field.name: field.type for field in msgspec.structs.fields(owner)} if name else {}
-        owner = _record_in(types.get(name)) or owner
-    known = [field.encode_name for field in msgspec.structs.fields(owner)]
-    return suggest(found.group(1), known, label="Known keys")
+    *above, last = re.sub(r"\[.*?\]", "", found[3] or "").split(".")
+    if found[1].startswith("enum"):
+        choices = _choices(_field_types(_owner(kind, above)).get(last))
+        return suggest(found[2], choices, label="Choices")
+    known = [field.encode_name for field in msgspec.structs.fields(_owner(kind, [*above, last]))]
+    return suggest(found[2], known, label="Known keys")
+
+
+def _owner(kind: type, steps: list[str]) -> type:
+    """The record type that a path of keys leads to, from `kind`."""
+    for step in steps:
+        kind = _record_in(_field_types(kind).get(step)) or kind
+    return kind
+
+
+def _field_types(kind: type) -> dict[str, object]:
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _choices(kind: object) -> list[str]:
+    """The texts of the literal type inside `kind`."""
+    inner = getattr(kind, "__args__", ())
+    return [one for one in inner if isinstance(one, str)] or [one for part in inner for one in _choices(part)]
 
 
 def _record_in(kind: object) -> type | None:

@@ -59,3 +59,20 @@ def test_unknown_competition_names_the_known_ones():
     with pytest.raises(DataMissingError) as caught:
         rules.load("dfdk")
     assert "Did you mean 'dfdc'?" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("start = 2019-12-11", "start = 2019-12-11T00:00:00Z", "Write the day without quotes and time"),
+        ("start = 2019-12-11", "start = 2019-12-11T00:00:00", "Write the day without quotes and time"),
+        ("start = 2019-12-11", 'start = "2019-12-11"', "Write the day without quotes and time"),
+        ('kind = "public"', 'kind = "publik"', "Did you mean 'public'? Choices: trial, public, private-rerun"),
+        ('ties = "earliest"', 'ties = "first"', "Choices: shared, earliest"),
+        ("daily = 2", "dailly = 2", "Did you mean 'daily'?"),
+    ],
+)
+def test_value_that_does_not_fit_is_refused_with_what_fits(tmp_path, old, new, hint):
+    with pytest.raises(DataError) as raised:
+        rules.load(changed(tmp_path, old, new))
+    assert hint in raised.value.hint
