@@ -3,6 +3,7 @@
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_package_folders_has_the_user_site_below_home(on_path, tmp_path, monkeyp
     assert user_site in program_roots()
     assert str(user_site) in readable_paths([tmp_path])[0]
     assert str(tmp_path) not in readable_paths([tmp_path])[0]
+
+
+def test_package_folders_has_what_an_editable_install_maps(tmp_path, monkeypatch):
+    (tmp_path / "src" / "mine").mkdir(parents=True)
+    hook = ModuleType("__editable___mine_finder")
+    hook.MAPPING = {"mine": str(tmp_path / "src" / "mine")}
+    hook.Finder = type("Finder", (), {"__module__": hook.__name__, "find_spec": lambda *_: None})
+    monkeypatch.setitem(sys.modules, hook.__name__, hook)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, hook.Finder])
+    monkeypatch.setattr(sys, "path", [])
+    assert package_folders() == [tmp_path / "src" / "mine"]
 
 
 def test_mount_plan_covers_this_kit_in_a_folder_of_packages(on_path, tmp_path, monkeypatch):

@@ -34,14 +34,17 @@ def python_prefixes() -> set[Path]:
 
 
 def package_folders() -> list[Path]:
-    """Folders (or zip files) on sys.path outside the prefixes: user site, PYTHONPATH, targets of .pth files.
+    """Folders (or zip files) on sys.path outside the prefixes: user site, PYTHONPATH, targets of .pth files; and the
+    packages of editable installs, which setuptools finds by an import hook.
 
     Left out are those that show more than packages: this kit, the current directory, home, and whatever contains these.
     """
     known = [base.resolve() for base in (*python_prefixes(), *map(Path, SYSTEM))]
     private = [Path.cwd().resolve(), _home(), *([] if ROOT == PACKAGE else [ROOT])]  # of a wheel, `mount_plan` hides it
     found = []
-    for name in dict.fromkeys(filter(None, sys.path)):
+    hooks = [sys.modules.get(getattr(finder, "__module__", "")) for finder in sys.meta_path]
+    editable = [path for hook in hooks for path in dict(getattr(hook, "MAPPING", {})).values()]
+    for name in dict.fromkeys(filter(None, [*sys.path, *editable])):
         path = Path(name).absolute()
         real = path.resolve()
         if not path.exists() or any(real.is_relative_to(base) for base in known):
