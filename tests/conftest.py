@@ -1,6 +1,7 @@
 """Fixtures that several tests share."""
 
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -26,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+gc.disable()  # while a hundred modules are imported, a third of the time; see pytest_collection_finish
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1"}  # of a command
 
@@ -33,6 +36,13 @@ ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1"}  # of a command
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than cores: tests wait for the processes that they start for a third of their time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but skip the million objects that exist by now: they stay to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def ignores_permissions() -> bool:

@@ -86,9 +86,9 @@ PANELS: dict[str, dict[str, str]] = {
     "Competitions": {"judge": "judge.judge", "competition": "competition.app"},
     "Kaggle": {"submit": "submit.submit", "leaderboard": "leaderboard.leaderboard"},
     "This machine and past runs": {
-        "doctor": "machine.doctor",
-        "calibrate": "machine.calibrate",
-        "profiles": "machine.profiles",
+        "doctor": "environments.doctor",
+        "calibrate": "environments.calibrate",
+        "profiles": "environments.profiles",
         "history": "history.history",
         "open": "history.open_report",
     },

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfdc_kit.cli.console import AllOption, JsonOption, plain, print_json, print_next, say
+from dfdc_kit.cli.console import AllOption, JsonOption, class_names, plain, print_json, print_next, say
 from dfdc_kit.cli.data import FIRST, CacheOption
 from dfdc_kit.errors import DataMissingError
 from dfdc_kit.formatting import plural
@@ -95,7 +95,8 @@ def _show(report: "AuditReport", *, show_all: bool) -> None:
         say(f"no container leak: {report.leak.log_loss:.4f} on held-out originals, the constant scores 0.6931")
     _show_rules(report)
     opened = f"{report.files:,} of them opened" if report.files else "no video opened"
-    say(f"{plural(report.videos, 'video')}, {report.fake:,} FAKE, {plural(report.originals, 'original')}; {opened}")
+    videos = f"{plural(report.videos, 'video')}, {report.fake:,} {class_names()[0]}"
+    say(f"{videos}, {plural(report.originals, 'original')}; {opened}")
     kinds = {name: sum(found.severity == name for found in report.findings) for name in COLOURS}
     counts = ", ".join(plural(count, name) for name, count in kinds.items() if count)
     colour = COLOURS[report.findings[0].severity] if report.findings else "green"

@@ -161,6 +161,14 @@ def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
             out.print(f"  {label:<{width}}{styled}", soft_wrap=True)
 
 
+def class_names() -> tuple[str, str]:
+    """What the labels 1 and 0 mean in the chosen challenge: FAKE and REAL in this one."""
+    from dfdc_kit import challenge as challenges
+
+    submission = challenges.load().submission
+    return submission.positive, submission.negative
+
+
 def wanted(limits: str) -> list[str]:
     """The names in a comma-separated list."""
     return [name.strip() for name in limits.split(",") if name.strip()]

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfdc_kit.cli import data_make
-from dfdc_kit.cli.console import AllOption, JsonOption, err, out, plain, print_json, print_next, typed, warn
+from dfdc_kit.cli.console import (
+    AllOption,
+    JsonOption,
+    class_names,
+    err,
+    out,
+    plain,
+    print_json,
+    print_next,
+    typed,
+    warn,
+)
 from dfdc_kit.cli.download import KeepOption, ToOption, warn_incomplete
 from dfdc_kit.formatting import format_bytes, plural
 
@@ -66,8 +77,9 @@ def labels(
     if as_json:
         return print_json(report)
     _show_notes(report.notes)
-    sources = plural(len(report.sources), "file")
-    out.print(f"{plural(report.rows, 'video')}, {report.fake:,} FAKE and {report.real:,} REAL, from {sources}")
+    positive, negative = class_names()
+    counts = f"{plural(report.rows, 'video')}, {report.fake:,} {positive} and {report.real:,} {negative}"
+    out.print(f"{counts}, from {plural(len(report.sources), 'file')}")
     if report.duplicates:
         out.print(f"{plural(report.duplicates, 'video')} in more than one file, with the same label")
     out.print(f"[bold green]WRITTEN[/]: {plain(report.path)}", soft_wrap=True)
@@ -127,8 +139,9 @@ def _show_split(report: "SplitReport") -> None:
     from rich.table import Table
 
     _show_notes(report.notes)
+    positive, negative = class_names()
     table = Table("fold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("videos", "FAKE", "REAL", report.by + "s", "linked"):
+    for name in ("videos", positive, negative, report.by + "s", "linked"):
         table.add_column(name, justify="right")
     for name, fold in report.folds.items():
         if fold.videos:
@@ -234,8 +247,9 @@ def _show_status(report: "StatusReport") -> None:
 
     from dfdc_kit.data.integrity import ranges
 
+    positive, negative = class_names()
     table = Table("folder", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("videos", "size", "missing", "FAKE", "REAL", "originals"):
+    for name in ("videos", "size", "missing", positive, negative, "originals"):
         table.add_column(name, justify="right")
     for found in report.folders:
         table.add_row(*_status_row(found))
@@ -246,7 +260,7 @@ def _show_status(report: "StatusReport") -> None:
     present = report.parts_in_all - len(report.parts_missing)
     missing = f"; missing: {ranges(report.parts_missing)}" if report.parts_missing else ""
     parts = f"; {present} of {report.parts_in_all} parts{missing}" if report.parts_in_all else ""
-    classes = f" ({report.fake:,} FAKE, {report.real:,} REAL listed)" if report.fake or report.real else ""
+    classes = f" ({report.fake:,} {positive}, {report.real:,} {negative} listed)" if report.fake or report.real else ""
     out.print(f"{plural(report.videos, 'video')}, {format_bytes(report.bytes)}{classes}{parts}", soft_wrap=True)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dfdc_kit.cli.console import JsonOption, out, plain, print_json, print_next, typed, warn
+from dfdc_kit.cli.console import JsonOption, class_names, out, plain, print_json, print_next, typed, warn
 from dfdc_kit.formatting import format_bytes, format_time, plural
 
 KindsOption = Annotated[
@@ -56,7 +56,7 @@ def make(
     if as_json:
         return print_json(report)
     clips = plural(report.train + report.test, "clip")
-    out.print(f"{clips}, {report.fake:,} FAKE, {format_bytes(report.bytes)}", soft_wrap=True)
+    out.print(f"{clips}, {report.fake:,} {class_names()[0]}, {format_bytes(report.bytes)}", soft_wrap=True)
     out.print("people: " + ", ".join(f"{count} {part}" for part, count in report.people.items()))
     if report.made:
         rate = report.made / report.seconds

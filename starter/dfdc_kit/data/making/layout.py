@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dfdc_kit import __version__
-from dfdc_kit.challenge import Challenge
+from dfdc_kit.challenge import Challenge, SubmissionFile
 from dfdc_kit.data.making import augment, clips, manipulations, people
 from dfdc_kit.data.making.clips import Pair, random_pair
 from dfdc_kit.data.making.degrade import random_for
@@ -91,8 +91,8 @@ def _cell(value: object) -> str:
 
 def write_tables(layout: Layout, pairs: Pairs, options: MakeOptions, members: dict[str, list[str]]) -> tuple[int, int]:
     """Write labels, solution, provenance and the data card; the bytes of all clips, and the number of fakes."""
-    names = layout.challenge.data
-    rows = sorted(row for pair, with_fake in pairs for row in _clip_rows(pair, with_fake))
+    names, labels = layout.challenge.data, layout.challenge.submission
+    rows = sorted(row for pair, with_fake in pairs for row in _clip_rows(pair, with_fake, labels))
     train = [row for row in rows if row[1] == "train"]
     test = [row for row in rows if row[1] != "train"]
     metadata = {
@@ -102,7 +102,7 @@ def write_tables(layout: Layout, pairs: Pairs, options: MakeOptions, members: di
     write_bytes(layout.folder("train") / names.metadata, json.dumps(metadata).encode())
     _write_table(layout.out / names.sample_submission, "filename,label", [(row[0], 0) for row in test])
     solution = layout.out / names.solution
-    judged = [(row[0], int(row[2] == "FAKE"), row[1], row[3]) for row in test]
+    judged = [(row[0], int(row[2] == labels.positive), row[1], row[3]) for row in test]
     _write_table(solution, "filename,label,Usage,original", judged)
     columns = (
         "filename,part,label,original,manipulation,strength,audio_swap,augmentation,distractor,width,height,fps,people"
@@ -122,27 +122,27 @@ def write_tables(layout: Layout, pairs: Pairs, options: MakeOptions, members: di
     )
     size = sum(path.stat().st_size for part in ("train", "Public") for path in layout.folder(part).glob("*.mp4"))
     write_bytes(layout.out / "README.md", data_card(options, rows, members, size).encode())
-    return size, sum(row[2] == "FAKE" for row in rows)
+    return size, sum(row[2] == labels.positive for row in rows)
 
 
-def _clip_rows(pair: Pair, with_fake: bool) -> Iterable[tuple[object, ...]]:
+def _clip_rows(pair: Pair, with_fake: bool, labels: SubmissionFile) -> Iterable[tuple[object, ...]]:
     """The rows of a pair in provenance/clips.csv."""
     real, fake = pair.names
     width, height = pair.size
     tail = (pair.augmentation, pair.distractor, width, height, round(float(pair.fps), 3))
     on_screen = " ".join(role.person for role in pair.roles)
-    yield (real, pair.part, "REAL", "", "", "", "", *tail, on_screen)
+    yield (real, pair.part, labels.negative, "", "", "", "", *tail, on_screen)
     if with_fake:
         how = manipulations.random_recipe(random_for("fake", *pair.key))
         swapped = "yes" if pair.audio_swap and not pair.silent else ""
-        yield (fake, pair.part, "FAKE", real, pair.family, how.strength, swapped, *tail, " ".join(pair.people))
+        yield (fake, pair.part, labels.positive, real, pair.family, how.strength, swapped, *tail, " ".join(pair.people))
 
 
 def data_card(
     options: MakeOptions, rows: Sequence[Sequence[object]], members: dict[str, list[str]], size_bytes: int
 ) -> str:
     """README.md of a made challenge."""
-    by_part = Counter((row[1], row[4]) for row in rows if row[2] == "FAKE")
+    by_part = Counter((row[1], row[4]) for row in rows if row[3])  # fakes have an original
     parts = ("train", "Public", "Private")
     table = "\n".join(
         f"| {family} | " + " | ".join(str(by_part[part, family]) for part in parts) + " |"

@@ -1,4 +1,4 @@
-"""Commands about this machine: `dfdc doctor`, `dfdc calibrate` and `dfdc profiles`."""
+"""Commands about this machine and the hosted ones: `dfdc doctor`, `dfdc calibrate` and `dfdc profiles`."""
 
 from itertools import groupby
 from pathlib import Path
