@@ -1,7 +1,7 @@
 """Train frame-stats, face-stats and face-cnn as the bundled ones were:  python docs/train_on_made.py MADE [--out DIR]
 
 MADE is a folder of `dfdc data make --out MADE --train 600 --test 200 --seed 0`. Clips with people of the sample's
-tests are left out, so that nobody in those tests was seen. What is not fitted (regression strength, step to stop after,
+tests are left out, so that nobody in those tests was seen. What is not fitted (regression strength,
 shrinkage, clip) is chosen on the Public part: other people, partly degraded. The Private part is left for the results.
 `--only face-cnn` trains that one alone.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = ("frame-stats", "face-stats")
 CNN = "face-cnn"
-CNN_OPTIONS = ("--self-blended", "0.5", "--steps", "600")
 
 
 def sample_test_people() -> set[str]:
@@ -61,7 +60,7 @@ def train_cnn(out: Path) -> None:
     faces, chosen = out / "faces", ["--split", out / "split.csv", "--work", out / "work", "--out", out / CNN]
     for command in (
         [training / "extract.py", *folds.values(), "--out", faces],
-        [training / "train.py", faces, *chosen, *CNN_OPTIONS],
+        [training / "train.py", faces, *chosen],
     ):
         subprocess.run([sys.executable, *command], check=True)
 

@@ -43,32 +43,33 @@ def test_self_blend_differs_from_real_inside_the_face_only(cnn):
     assert any((real != picture).mean() > 0.9 for real, _ in pairs)  # half the time the outer copy is changed
 
 
-def test_batch_depends_on_seed_and_step_only(cnn, faces: Path):
-    entries = cnn.train.usable_videos(faces)
-    recipe = cnn.batches.Recipe(seed=3, pairs=2, self_blended=0.5, side=64)
-    first, again = cnn.batches.Batches(entries, recipe), cnn.batches.Batches(entries, recipe)
+def pairs_of(cnn, faces: Path, self_blended: float, seed: int = 0):
+    recipe = cnn.batches.Recipe(seed=seed, self_blended=self_blended, side=64)
+    return cnn.batches.Pairs(cnn.train.usable_videos(faces), recipe)
+
+
+def test_pair_depends_on_seed_and_number_only(cnn, faces: Path):
+    first, again, other = (pairs_of(cnn, faces, 0.5, seed) for seed in (3, 3, 4))
     again[6]
-    crops, labels = first[5]
-    assert crops.shape == (4, 3, 64, 64)
-    assert labels.tolist() == [0, 1, 0, 1]
-    assert torch.equal(crops, again[5][0])
-    assert not torch.equal(crops, first[6][0])
+    real, fake = first[5]
+    assert (real.crop.shape, real.label, fake.label) == ((64, 64, 3), 0, 1)
+    assert all((a.crop == b.crop).all() for a, b in zip(first[5], again[5], strict=True))
+    assert any((a.crop != b.crop).any() for a, b in zip(first[5], first[6], strict=True))
+    assert any((a.crop != b.crop).any() for a, b in zip(first[5], other[5], strict=True))
 
 
 def test_real_and_fake_get_the_same_augmentation(cnn, faces: Path, monkeypatch):
     """If the fake is the real crop itself, both must come out equal: else the augmentation reveals the label."""
     monkeypatch.setattr(cnn.batches, "self_blend", lambda face, landmarks, rng: (face, face))
-    recipe = cnn.batches.Recipe(seed=0, pairs=30, self_blended=1.0, side=64)
-    crops, _ = cnn.batches.Batches(cnn.train.usable_videos(faces), recipe)[0]
-    assert torch.equal(crops[0::2], crops[1::2])
+    pairs = pairs_of(cnn, faces, 1.0)
+    assert all((real.crop == fake.crop).all() for real, fake in map(pairs.__getitem__, range(30)))
 
 
 def test_fake_of_a_pair_is_of_the_same_original_and_frame(cnn, faces: Path):
-    entries = cnn.train.usable_videos(faces)
-    batches = cnn.batches.Batches(entries, cnn.batches.Recipe(seed=0, pairs=1, self_blended=0.0, side=64))
-    for entry in batches.reals:
-        fakes = [crop for fake in batches.fakes_of[entry.video] for crop in cnn.shards.read_crops(fake)]
+    pairs = pairs_of(cnn, faces, 0.0)
+    for entry in pairs.reals:
         crop = cnn.shards.read_crops(entry)[7]
-        other = batches.counterpart(entry, crop, np.random.default_rng(0))
-        assert (other.frame, other.track) == (crop.frame, crop.track)
-        assert other.jpeg in [fake.jpeg for fake in fakes]
+        for fake in pairs.fakes_of[entry.video]:
+            other = cnn.batches.counterpart(crop, cnn.shards.read_crops(fake))
+            assert (other.frame, other.track) == (crop.frame, crop.track)
+    assert all(real.original == fake.original for real, fake in map(pairs.__getitem__, range(10)))

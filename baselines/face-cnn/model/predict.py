@@ -13,11 +13,11 @@ from network import SIDE, FaceNet
 
 CPU_BATCH = 16  # crops: one video; larger batches are no faster on CPU and cost memory
 MAX_LOGIT = 12.0  # so that a probability never rounds to 0 or 1
-BYTES_PER_CROP = 12 << 20  # of activations, without gradients, at SIDE pixels in float32
+BYTES_PER_CROP = 24 << 20  # of activations, without gradients, at SIDE pixels in float32
 Rgb = np.ndarray  # (h, h, 3) uint8
 Key = TypeVar("Key")
 Faces = list[list[Rgb]]  # the crops of each face of one video
-FaceLogits = list[np.ndarray]  # (n,) logits of the crops of each face of one video
+FaceLogits = list[np.ndarray]  # (n,) logits of the crops of each face of one video, or (n, k) of k regressions
 
 
 def batch_size(device: torch.device, bytes_per_crop: int = BYTES_PER_CROP, maximum: int = 256) -> int:
@@ -38,7 +38,7 @@ class Scorer:
         self.batch = batch_size(device)
 
     def logits(self, crops: list[Rgb]) -> np.ndarray:
-        """(n,) float64 logits of FAKE of n crops."""
+        """(n,) float64 logits of FAKE of n crops, or (n, k)."""
         small = np.stack([cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for crop in crops])
         batch = torch.from_numpy(small).permute(0, 3, 1, 2)  # (n, 3, SIDE, SIDE), channels last in memory
         with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self.gpu):

@@ -1,27 +1,23 @@
-"""Training batches: pairs of a real and a fake face that differ in nothing but the manipulation.
+"""Training pairs: a real and a fake face that differ in nothing but the manipulation.
 
 The fake is either the real crop blended with itself, or a crop of a FAKE video: of the same original, frame and face if
 there is one. Both get the same augmentation, so that geometry, colour and quality do not reveal the label.
-
-A batch depends on the seed and the step only: a training that was killed continues with the same batches.
+A pair depends on the seed and its number only.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-import torch
 from blend import compressed, resampled, self_blend
 from shards import StoredCrop, VideoEntry, read_crops
 from tasks import from_jpeg
-from torch import Tensor
-from torch.utils.data import Dataset
 
 Item = TypeVar("Item")
-CACHED_VIDEOS = 512  # per worker process, 0.25 MB each
+CACHED_VIDEOS = 512  # 0.25 MB each
 
 
 @lru_cache(CACHED_VIDEOS)
@@ -30,18 +26,25 @@ def crops_of(entry: VideoEntry) -> list[StoredCrop]:
     return read_crops(entry)
 
 
+class Sample(NamedTuple):
+    """A crop, (side, side, 3) uint8 RGB, its label, 1 = FAKE, and the original of its video."""
+
+    crop: np.ndarray
+    label: int
+    original: str
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How batches are made; `side`: pixels of the network's square input."""
+    """How pairs are made; `side`: pixels of the network's square input."""
 
     seed: int
-    pairs: int  # per batch; a batch has twice as many crops
     self_blended: float  # fraction of the fakes that are made from the real crop
     side: int
 
 
-class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Batch number `step`: (2 * pairs, 3, side, side) uint8 RGB, real and fake alternating, and labels (2 * pairs,)."""
+class Pairs:
+    """Pair number n is `pairs[n]`: a real and a fake sample."""
 
     def __init__(self, entries: list[VideoEntry], recipe: Recipe) -> None:
         self.recipe = recipe
@@ -51,28 +54,23 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         for entry in self.fakes:
             self.fakes_of[entry.original].append(entry)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        cv2.setNumThreads(1)  # batches are made in several processes in parallel
-        pairs = [self.pair(np.random.default_rng((self.recipe.seed, step, n))) for n in range(self.recipe.pairs)]
-        crops = np.stack([crop for pair in pairs for crop in pair])  # (2 * pairs, side, side, 3)
-        return torch.from_numpy(crops).permute(0, 3, 1, 2), torch.tensor([0.0, 1.0]).repeat(len(pairs))
-
-    def pair(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A real crop and a fake one, (side, side, 3) uint8 each."""
-        entry = pick(self.reals, rng)
+    def __getitem__(self, number: int) -> tuple[Sample, Sample]:
+        rng = np.random.default_rng((self.recipe.seed, number))
+        entry = source = pick(self.reals, rng)
         crop = pick(crops_of(entry), rng)
         real = from_jpeg(crop.jpeg)
         if not self.fakes or rng.random() < self.recipe.self_blended:
             real, fake = self_blend(real, crop.landmarks, rng)
         else:
-            fake = from_jpeg(self.counterpart(entry, crop, rng).jpeg)
+            source = pick(self.fakes_of.get(entry.video) or self.fakes, rng)
+            fake = from_jpeg(counterpart(crop, crops_of(source)).jpeg)
         augmentation = Augmentation.random(rng, self.recipe.side)
-        return augmentation(real), augmentation(fake)
+        return Sample(augmentation(real), 0, entry.original), Sample(augmentation(fake), 1, source.original)
 
-    def counterpart(self, entry: VideoEntry, crop: StoredCrop, rng: np.random.Generator) -> StoredCrop:
-        """The same frame and face in a fake of this original; of another original if there is none."""
-        candidates = crops_of(pick(self.fakes_of.get(entry.video) or self.fakes, rng))
-        return min(candidates, key=lambda other: (other.track != crop.track, abs(other.frame - crop.frame)))
+
+def counterpart(crop: StoredCrop, candidates: list[StoredCrop]) -> StoredCrop:
+    """The same frame and face in another video, or the nearest."""
+    return min(candidates, key=lambda other: (other.track != crop.track, abs(other.frame - crop.frame)))
 
 
 def pick(items: list[Item], rng: np.random.Generator) -> Item:

