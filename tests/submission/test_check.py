@@ -368,3 +368,13 @@ def test_nothing_of_the_submission_is_executed(check, tmp_path):
     trap = f"open({str(tmp_path / 'trap')!r}, 'w').write('x')\n"
     check(trap + textwrap.dedent(GOOD))
     assert not (tmp_path / "trap").exists()
+
+
+def test_attached_utility_script_that_is_not_here_is_to_be_downloaded(code_submission, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = code_submission("import face_tools\n")
+    (folder / "kernel-metadata.json").write_text('{"kernel_sources": ["ada/face-tools"]}')
+    findings = check_code(read_code_submission(folder), challenge.load(), profiles.load()).findings
+    found = next(one for one in findings if one.code == "import-own-file")
+    assert (found.line, found.on_kaggle) == (1, OnKaggle.WORKS)
+    assert "dfdc download inputs" in found.fix

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MISSING_INPUT = "missing-input"  # in the environment's folder: paths below /kaggle/input, one on each line
+UTILITY_SCRIPTS = "usr/lib"  # below /kaggle: a folder for each, which Kaggle puts on sys.path
 MOST_PATHS = 200  # noted by one process
 NATIVE = {  # functions and classes that open paths among their arguments where Python does not see it, by library
     "av": ("open",),
@@ -49,6 +50,9 @@ def start(folders: list[str]) -> None:
     os.environ["PATH"] = sys.prefix + "/bin:" + os.environ.get("PATH", os.defpath)
     for folder in folders:
         site.addsitedir(folder)
+    scripts = os.path.join(os.path.dirname(os.path.dirname(os.environ.get("DFDC_INPUT_DIR", ""))), UTILITY_SCRIPTS)
+    if scripts.startswith("/") and os.path.isdir(scripts):
+        sys.path += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
     for folder in sys.path[:]:
         try:
             if os.path.isdir(folder):

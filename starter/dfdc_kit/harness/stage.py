@@ -20,6 +20,7 @@ from dfdc_kit.errors import OutputError
 from dfdc_kit.files import check_readable, shown_name, unreadable
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.harness import python_start
+from dfdc_kit.harness.python_start import UTILITY_SCRIPTS
 from dfdc_kit.harness.request import RunListener, RunRequest
 from dfdc_kit.harness.training_folder import training_folder
 from dfdc_kit.sandbox import visible_paths
@@ -43,6 +44,7 @@ class Staged:
 
     kaggle/input/<slug>   the competition: test videos, sample submission, training folder   read-only
     kaggle/input/<name>   what the submission attaches                                       read-only
+    kaggle/usr/lib/<name> links to what of it is a utility script, a module that Kaggle puts on sys.path
     kaggle/src            the submission's own files, read-only
     kaggle/working        the current directory of the run
 
@@ -196,6 +198,13 @@ class Staged:
                     _copy(path, target / path.relative_to(folder), can_reflink=True)
         for name in attached.mount_points[1:]:
             self._link(name, target)
+        script = attached.name.replace("-", "_")
+        if attached.kind == "notebook" and (folder / f"{script}.py").is_file():
+            for name in (script, attached.mount_points[-1].replace("-", "_")):
+                for above in (self.inputs.parent, self.temporary / "kaggle"):  # the latter is what a sandbox mounts
+                    link = above / UTILITY_SCRIPTS / name
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(os.path.relpath(above / "input" / attached.name, link.parent))
 
     def _link(self, name: str, target: Path) -> None:
         link = self.inputs / name

@@ -84,7 +84,12 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
         seen.add(top)
         if any(_has_module(context, path, top) for path in context.inputs):
             continue
-        if not is_installed(top):
+        absent = [path for path, folder in context.inputs.items() if folder is None and _is_script(path, top)]
+        if absent and not is_installed(top):
+            reason = f"{top} is the attached utility script {absent[0]}, which is not on this machine."
+            fix = "Download what the submission attaches: dfdc download inputs SUBMISSION"
+            yield make_finding("import-own-file", Level.ERROR, imported.where, reason, fix, OnKaggle.WORKS)
+        elif not is_installed(top):
             found = explain_missing_module(top, context.hosted, attached)
             yield _missing(found, imported.where, Level.WARNING if imported.late else Level.ERROR)
         elif context.hosted and not _is_hosted(context, top, distribution):
@@ -93,6 +98,11 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
             level = Level.NOTE if distribution in context.declared else Level.WARNING
             fix = f"Put its wheel into the folder wheels/: pip download --no-deps -d wheels {distribution}"
             yield make_finding("import-not-hosted", level, imported.where, reason, fix)
+
+
+def _is_script(path: str, module: str) -> bool:
+    """Whether a path below /kaggle/input is, by its name, that of the utility script `module`."""
+    return path.rpartition("/")[2].replace("-", "_") == module
 
 
 def _missing(found: MissingModule, where: Where, level: Level) -> CodeFinding:

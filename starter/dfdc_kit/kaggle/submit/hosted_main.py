@@ -33,7 +33,9 @@ def prepare(competition: str, dataset: str, digests: "dict[str, str]") -> Path:
     compare(own, digests)
     installed = install(own / WHEELS)
     sys.path[:0] = [str(own), *installed]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*installed, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    scripts = [folder for folder in sys.path if folder.startswith("/kaggle/usr/lib/")]  # attached utility scripts
+    added = [*installed, *scripts, os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(added).rstrip(os.pathsep)
     return own
 
 
