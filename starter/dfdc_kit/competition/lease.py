@@ -1,4 +1,4 @@
-"""Who judges what now: a file for each submission in work, with a heartbeat, and locked where the file system can.
+"""Which worker judges which submission: a lease file for each, with a heartbeat, and locked where that is supported.
 
 No clock is read. A holder on the same machine is alive while it holds the lock, which the system releases however the
 process ends. A holder elsewhere is alive while its counter moves, observed over the watcher's own monotonic time.

@@ -12,6 +12,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from dfdc_kit.submission.code import RUNNABLE, CodeSubmission, files_sha256, rea
 from dfdc_kit.submission.external_data import AttachedInput
 
 COLUMNS, OPTIONAL_COLUMNS = ("team", "name", "folder"), ("submitted_at", "baseline")
-TRUE = {"1", "true", "yes"}
+TRUE, FALSE = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
 
 class ListedSubmission(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,21 +93,18 @@ def _in_list(path: Path) -> list[ListedSubmission]:
         lines = [(rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a list of submissions: {error}") from error
+    hint = f"Expected columns: {','.join(COLUMNS)}; optional: {','.join(OPTIONAL_COLUMNS)}"
     unknown = [name for name in header if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
     if unknown or not set(COLUMNS) <= set(header):
         seen = ", ".join(header) or "nothing"
-        raise DataError(
-            f"{path}: the header is {seen}.",
-            hint=f"Expected: {','.join(COLUMNS)}; optional: {','.join(OPTIONAL_COLUMNS)}",
-        )
-    found = []
+        raise DataError(f"{path}: the header is {seen}.", hint=hint)
+    found, faults = [], []
     for number, row in lines:
         values = {name: (value or "").strip() for name, value in row.items() if name is not None}
-        if None in row or not all(values[name] for name in COLUMNS):
-            raise DataError(f"{path}, line {number}: expected a value for each of {', '.join(COLUMNS)}.")
         folder = path.parent.absolute() / values["folder"]
-        if not folder.exists():
-            raise DataError(f"{path}, line {number}: folder not found: {folder}")
+        if fault := "more values than columns" if None in row else _list_fault(values, folder):
+            faults.append(f"line {number}: {fault}")
+            continue
         found.append(
             ListedSubmission(
                 team=values["team"],
@@ -116,7 +114,25 @@ def _in_list(path: Path) -> list[ListedSubmission]:
                 baseline=values.get("baseline", "").lower() in TRUE,
             )
         )
+    if faults:
+        raise DataError(f"{path} is not a valid list of submissions:", hint=hint, faults=faults)
     return found
+
+
+def _list_fault(values: dict[str, str], folder: Path) -> str:
+    """What is wrong with a line of a list; empty if nothing is."""
+    if missing := [name for name in COLUMNS if not values[name]]:
+        return f"no value for {', '.join(missing)}"
+    if not folder.exists():
+        return f"folder not found: {folder}"
+    if (mark := values.get("baseline", "").lower()) not in TRUE | FALSE:
+        return f"baseline: seen {mark!r}, expected yes or no"
+    when = values.get("submitted_at", "")
+    try:
+        datetime.fromisoformat(when or "2020-01-01")
+    except ValueError:
+        return f"submitted_at: seen {when!r}, expected ISO 8601, such as 2020-03-31T23:59:00+00:00"
+    return ""
 
 
 # ----------------------------------------------------------------------------------------------- from here on: the plan
