@@ -87,7 +87,7 @@ def _show(report: "AuditReport", *, show_all: bool) -> None:
         for example in shown:
             say(plain(example), indent=4)
         if len(found.examples) > len(shown):
-            say(f"[dim]and {len(found.examples) - len(shown):,} more[/]", indent=4)
+            say(f"[dim]and {len(found.examples) - len(shown):,} more (all: --all or --json)[/]", indent=4)
         say(f"[dim]fix:[/] {plain(found.fix)}", indent=4)
         if found.command:
             print_next(found.command)

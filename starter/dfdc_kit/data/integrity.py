@@ -1,5 +1,6 @@
 """Verify a data folder (every video present, complete, readable, and listed), and report its status."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -107,12 +108,18 @@ def verify(
         cached=inspector.cached,
         problems=[
             FileProblem(path=relative_name(path, root), code=code, reason=reason)
-            for path, code, reason in sorted(found)
+            for path, code, reason in sorted(found, key=_in_order)
         ],
     )
 
 
 _Found = tuple[Path, str, str]  # path, code, reason
+
+
+def _in_order(found: _Found) -> tuple[list[str], str, str]:
+    """Paths with their numbers in order: part 2 before part 10."""
+    path, code, reason = found
+    return [text.zfill(12) if text.isdigit() else text for text in re.split(r"(\d+)", str(path))], code, reason
 
 
 def _check_folder(folder: Path) -> None:

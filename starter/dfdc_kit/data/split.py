@@ -244,7 +244,8 @@ class _Draw:
         return abs(float(self.sizes[held].sum() / self.sizes.sum()) - self.plan.holdout)
 
     def _advice(self) -> str:
-        more = "use --by original" if self.by == "part" else "add videos"
+        by_others = "use --by original, or --by video where originals are unknown"
+        more = by_others if self.by == "part" else "add videos"
         if len(self.names) < 2:
             return f"One {self.by} cannot be split: {more}."
         seeds = (seed for seed in range(SEEDS_TRIED) if len(set(self.folds(seed).tolist())) == 2)
