@@ -374,6 +374,6 @@ def test_verify_names_part_2_before_part_10(tmp_path):
     for part in (0, 2, 10):
         folder = tmp_path / f"dfdc_train_part_{part}"
         folder.mkdir()
-        (folder / "metadata.json").write_text('{"a%d.mp4": {"label": "REAL"}}' % part)
+        (folder / "metadata.json").write_text(json.dumps({f"a{part}.mp4": {"label": "REAL"}}))
     report = verify(tmp_path, challenges.load(), cache=tmp_path / "cache")
     assert [problem.path for problem in report.problems] == [f"dfdc_train_part_{part}" for part in (0, 2, 10)]
