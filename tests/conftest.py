@@ -27,6 +27,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# More workers than cores: threads of numpy and PyTorch that wait for each other cost more than they gain.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 gc.disable()  # while a hundred modules are imported, a third of the time; see pytest_collection_finish
 
 ROOT = Path(__file__).resolve().parents[1]
