@@ -137,3 +137,14 @@ def test_competition_chooses_challenge_and_profile_of_the_phase():
     assert judging_rules("dfdc", "public", "unlimited").profile_name == "unlimited"
     with pytest.raises(UsageError, match="no phase of the kind 'semifinal'"):
         judging_rules("dfdc", "semifinal", "")
+
+
+def test_solution_that_does_not_fit_the_data_is_refused_before_anything_is_judged(submissions, planned, tmp_path):
+    sample_submission = tmp_path / "sample.csv"
+    sample_submission.write_text("filename,label\na.mp4,0\nb.mp4,0\n")
+    other = tmp_path / "other.csv"
+    other.write_text("filename,label\na.mp4,0\nb.mp4,1\n")
+    for path, expected in ((sample_submission, "is a sample submission"), (other, "another data set's solution")):
+        with pytest.raises(DataError, match=expected):
+            planned(submissions(a=True), solution=path)
+    assert not (tmp_path / "judging" / "plan.json").exists()

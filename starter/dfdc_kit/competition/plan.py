@@ -20,8 +20,10 @@ import msgspec
 from dfdc_kit import __version__
 from dfdc_kit.challenge import Challenge
 from dfdc_kit.data.dataset import Dataset, find_dataset
+from dfdc_kit.data.solution import read_solution_for
 from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError
 from dfdc_kit.files import file_sha256, write_json
+from dfdc_kit.harness.preflight import required_rows
 from dfdc_kit.profiles import Profile
 from dfdc_kit.submission.code import RUNNABLE, CodeSubmission, files_sha256, read_code_submission
 from dfdc_kit.submission.external_data import AttachedInput
@@ -216,6 +218,8 @@ def make_plan(
 ) -> Plan:
     """Digest everything and write `judging`/plan.json. Raises KitError; UsageError if `judging` is of other data."""
     dataset = find_dataset(data, challenge, solution)
+    if dataset.solution is not None:  # before any submission fails because of it
+        read_solution_for(dataset.solution, challenge, required_rows(dataset, challenge)[0].ids)
     before = load_plan(judging) if (judging / FILE).is_file() else None
     state = data_state(dataset)
     if before is not None and before.data_state == state:

@@ -7,6 +7,8 @@ from importlib import util
 from pathlib import Path
 from typing import NamedTuple
 
+from dfdc_kit.challenge import Challenge
+from dfdc_kit.data.dataset import Dataset
 from dfdc_kit.data.solution import Solution, labels_in_order, read_solution_for
 from dfdc_kit.errors import DataError, SandboxError, SubmissionError, UsageError
 from dfdc_kit.files import shown_name
@@ -39,7 +41,7 @@ def preflight(request: RunRequest, runs: Path) -> RunInputs:
     _check_attached_inputs(request, runs)
     _check_notebook(request)
     metric = load_metric(request.challenge.metric_path)
-    expected, sample = _required_rows(request)
+    expected, sample = required_rows(request.dataset, request.challenge)
     solution = None
     if request.dataset.solution is not None:
         solution = read_solution_for(request.dataset.solution, request.challenge, expected.ids)
@@ -119,14 +121,14 @@ def _check_notebook(request: RunRequest) -> None:
         )
 
 
-def _required_rows(request: RunRequest) -> tuple[ExpectedRows, bytes]:
+def required_rows(dataset: Dataset, challenge: Challenge) -> tuple[ExpectedRows, bytes]:
     """The rows a submission must have, and the sample submission: the data's own, or one made from the video names."""
-    columns, sample = request.challenge.submission, request.dataset.sample_submission
+    columns, sample = challenge.submission, dataset.sample_submission
     if sample is not None:
-        return ExpectedRows.from_sample(sample, request.challenge), sample.read_bytes()
-    names = [video.name for video in request.dataset.videos]
+        return ExpectedRows.from_sample(sample, challenge), sample.read_bytes()
+    names = [video.name for video in dataset.videos]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow((columns.row_id, columns.label))
     table.writerows((name, 0) for name in names)  # an integer, as in the official one
-    return ExpectedRows.from_names(names, str(request.dataset.folder)), text.getvalue().encode()
+    return ExpectedRows.from_names(names, str(dataset.folder)), text.getvalue().encode()
