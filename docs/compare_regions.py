@@ -2,7 +2,7 @@
 
     python docs/compare_regions.py [DATA_FOLDER]
 
-Frames, faces, features, regression (one fixed strength) and folds are the same: once with the outline of mesh.py in
+Frames, faces, features, models and folds are the same: once with the outline of mesh.py in
 face-stats, once with an ellipse in YuNet's box, which costs nothing. Predictions are clipped at 0.01 but not shrunk, so
 that differences show. DATA_FOLDER: as for compare_rules.py; default: the bundled sample.
 """

@@ -20,7 +20,7 @@ from calibrate import interval, losses, to_probability, weights  # noqa: E402
 from combine import RULES  # noqa: E402
 from frames import UnusableVideoError, map_in_order  # noqa: E402
 from main import features, standardise  # noqa: E402
-from train import fit, load, pick  # noqa: E402
+from train import fit_regression, load, pick  # noqa: E402
 from training import folds  # noqa: E402
 
 STRENGTH = 0.03  # of the regression: fixed beforehand, not chosen by this table
@@ -70,10 +70,10 @@ def main() -> None:
     x, y, originals = load(folder / "train_sample_videos")
     splits = folds(y, originals)
     rows = np.concatenate([held for _, held in splits])
-    by_fold = [predictions(pick(x, held), fit(pick(x, train), y[train], STRENGTH)) for train, held in splits]
+    by_fold = [predictions(pick(x, held), fit_regression(pick(x, train), y[train], STRENGTH)) for train, held in splits]
     has_solution = (folder / "solution/solution.csv").is_file()
     x_test, y_test, pairs = test_set(folder) if has_solution else ([], y[:0], originals[:0])
-    on_test = predictions(x_test, fit(x, y, STRENGTH)) if has_solution else {}
+    on_test = predictions(x_test, fit_regression(x, y, STRENGTH)) if has_solution else {}
     head = [f"{len(rows)} training videos, held out by original: log loss", "AUC"]
     head += [f"{len(y_test)} test videos, other people: log loss", "AUC"] if has_solution else []
     print(f"| rule | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")

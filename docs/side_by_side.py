@@ -1,7 +1,7 @@
 """Compare variants of face-stats: losses, their differences, CPU time. Used by compare_reading and compare_regions.
 
 A variant is a context manager that patches one step of face-stats. Everything else is the same for all variants:
-features, regression (one fixed strength), folds. Predictions are clipped at 0.01 but not shrunk, so that differences
+features, models, folds. Predictions are clipped at 0.01 but not shrunk, so that differences
 show.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from compare_rules import CLIP, STRENGTH, figures, test_set
+from compare_rules import CLIP, figures, test_set
 
 # compare_rules has put the folder of face-stats on sys.path
 from calibrate import interval, losses, to_probability, weights  # isort: skip
@@ -71,8 +71,8 @@ def measure(folder: Path) -> tuple[Videos, Variant]:
     cpu_s = (time.process_time() - started) / (len(x) + len(x_test))
     p = np.full(len(y), np.nan)
     for train, held in folds(y, originals):
-        p[held] = predict(pick(x, held), fit(pick(x, train), y[train], STRENGTH))
-    test = predict(x_test, fit(x, y, STRENGTH)) if has_solution else np.zeros(0)
+        p[held] = predict(pick(x, held), fit(pick(x, train), y[train]))
+    test = predict(x_test, fit(x, y)) if has_solution else np.zeros(0)
     return Videos(y, originals, y_test, pairs), Variant(p, test, cpu_s)
 
 

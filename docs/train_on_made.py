@@ -43,10 +43,10 @@ def link_folders(made: Path, out: Path) -> dict[str, int]:
     return {name: len(clips) for name, clips in chosen.items()}
 
 
-def train_statistics(name: str, out: Path, options: list[str]) -> None:
-    """Fit a regression; writes `out`/NAME.json."""
+def train_statistics(name: str, out: Path) -> None:
+    """Fit one of STATISTICS; writes `out`/NAME.json."""
     command = [ROOT / "baselines" / name / "train.py", out / "train", "--calibrate", out / "Public"]
-    subprocess.run([sys.executable, *command, "--out", out / f"{name}.json", *options], check=True)
+    subprocess.run([sys.executable, *command, "--out", out / f"{name}.json"], check=True)
 
 
 def train_cnn(out: Path) -> None:
@@ -71,14 +71,13 @@ def main() -> None:
     parser.add_argument("made", type=Path)
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for links and models")
     parser.add_argument("--only", choices=(*STATISTICS, CNN), help="train this baseline only")
-    parser.add_argument("--trees", action="store_true", help="face-stats with boosted trees")
     args = parser.parse_args()
     print(link_folders(args.made, args.out))
     for name in (args.only,) if args.only else (*STATISTICS, CNN):
         if name == CNN:
             train_cnn(args.out)
         else:
-            train_statistics(name, args.out, ["--trees"] if args.trees and name == "face-stats" else [])
+            train_statistics(name, args.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Noise residuals of a face, of the rim where a swapped face is blended in, and of its surroundings.
+"""Noise residuals in rings of a face, from its centre to beyond its outline, each compared with the surroundings.
 
 A swapped face was generated at another resolution, resized, colour-corrected and blended: its noise, finest detail and
-compression traces differ from the rest of the picture, above all near the rim. Residuals are the output of high-pass
-filters from steganalysis (SRM): they remove most of the picture and keep its noise. Each feature compares regions of
-one frame, so that camera, light and compression of the clip cancel.
+compression traces differ from the rest of the picture, above all where it is blended in, which is inside the outline
+for some methods and outside for others. Residuals are the output of high-pass filters from steganalysis (SRM): they
+remove most of the picture and keep its noise. Each feature is the difference of a ring from the surroundings in the
+same frame, so that camera, light and compression of the clip cancel.
 """
 
 import cv2
@@ -11,38 +12,21 @@ import numpy as np
 from faces import Face
 from frames import Box, Frame
 
-MARGIN = 0.4  # of the face's longer side, on each side: room for the rim and the surroundings
-INNER, RIM, OUTER = (
-    (0.0, 0.75),
-    (0.95, 1.3),
-    (1.45, 9.0),
-)  # inner and outer scale of each region, relative to the face's outline
-MIN_PIXELS = 60  # of a region at half resolution; fewer give no reliable statistics
+MARGIN = 0.5  # of the face's longer side, on each side: room for the surroundings
+RINGS = (0.0, 0.45, 0.65, 0.8, 0.95, 1.1, 1.3)  # edges: scales of the face's outline
+SURROUNDINGS = (1.45, 9.0)
+MIN_PIXELS = 10  # of a ring at a quarter of the resolution; fewer give no reliable statistics
 MAX_SIDE = 512  # pixels; of larger squares only every second, third ... row is used
 MAX_NOISE = 20  # grey levels; larger residuals are edges, not noise
 SHIFT = 4  # fractional bits of polygon corners
 EPSILON = 0.01  # added before a logarithm: a black picture has no noise at all
 
-KERNELS = {
-    "line": np.array([[1, -2, 1]]),
-    "square": np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]]),
-}
-RESIDUAL_FEATURES = (
-    "power_rim",
-    "power_outer",
-    "kurtosis_inner",
-    "kurtosis_rim",
-    "zeros_inner",
-    "correlation_inner",
-    "correlation_rim",
-)
-LUMA = ("line", "square", "square_half")
-FEATURES = (
-    *(f"{residual}_{name}" for residual in LUMA for name in RESIDUAL_FEATURES),
-    *(f"{colour}_{name}" for colour in ("blue", "red") for name in ("power_rim", "power_outer")),
-    "fine_to_coarse_inner",  # finest detail relative to coarser detail: low where the region was enlarged
-    "fine_to_coarse_rim",
-)
+LINE = np.array([[1, -2, 1]], np.float32)
+SQUARE = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], np.float32)
+RESIDUALS = ("line", "square", "square_half", "square_quarter", "blue", "red")
+MOMENTS = ("power", "kurtosis", "across", "down")  # the last two: correlation with the next pixel
+N_REGIONS = len(RINGS)  # the rings between the edges, and the surroundings
+FEATURES = tuple(f"{residual}_{moment}_to_{edge}" for residual in RESIDUALS for edge in RINGS[1:] for moment in MOMENTS)
 
 
 def statistics(frame: Frame, face: Face, outline: np.ndarray) -> np.ndarray | None:
@@ -52,54 +36,40 @@ def statistics(frame: Frame, face: Face, outline: np.ndarray) -> np.ndarray | No
     """
     box = face.square(frame.size, MARGIN)
     luma, blue, red = frame.planes(box)
-    step = max(1, len(luma) // MAX_SIDE)
-    regions = _regions(outline, box, step)  # three of (rows, columns) bool
-    half = [region[::2, ::2] for region in _regions(outline, box, 1)]
-    if min(region.sum() for region in half) < MIN_PIXELS:
-        return None
-    fine = _moments(_residual(luma, "square")[::step], regions)
-    small = _halved(luma)
-    coarse = _moments(_residual(small, "square"), half)
-    line = _moments(_residual(luma, "line")[::step], regions)
-    colours = [_moments(_residual(plane, "square"), half) for plane in (blue, red)]
-    sharpness = fine[:, 0] - coarse[:, 0]  # (3,) inner, rim, outer
-    return np.array(
-        [
-            *(value for residual in (line, fine, coarse) for value in _differences(residual)),
-            *(value for colour in colours for value in _differences(colour)[:2]),
-            sharpness[0] - sharpness[2],
-            sharpness[1] - sharpness[2],
-        ]
+    half = _halved(luma)
+    quarter = _halved(half)
+    full_regions, half_regions, quarter_regions = (
+        _regions(outline, box, shrink, picture.shape) for shrink, picture in ((1, luma), (2, half), (4, quarter))
     )
+    if np.bincount(quarter_regions.ravel(), minlength=N_REGIONS)[:N_REGIONS].min() < MIN_PIXELS:
+        return None
+    step = max(1, len(luma) // MAX_SIDE)
+    moments = (
+        _moments(_residual(luma, LINE), full_regions, step),
+        _moments(_residual(luma, SQUARE), full_regions, step),
+        _moments(_residual(half, SQUARE), half_regions),
+        _moments(_residual(quarter, SQUARE), quarter_regions),
+        _moments(_residual(blue, SQUARE), half_regions),
+        _moments(_residual(red, SQUARE), half_regions),
+    )
+    return np.concatenate([(values[:-1] - values[-1]).ravel() for values in moments])
 
 
-def _differences(moments: np.ndarray) -> list[float]:
-    """The RESIDUAL_FEATURES, from (3, 4) moments of inner, rim, outer."""
-    inner, rim, outer = moments
-    return [
-        rim[0] - inner[0],
-        outer[0] - inner[0],
-        inner[1] - outer[1],
-        rim[1] - outer[1],
-        inner[2] - outer[2],
-        inner[3] - outer[3],
-        rim[3] - outer[3],
-    ]
-
-
-def _regions(outline: np.ndarray, box: Box, step: int) -> list[np.ndarray]:
-    """Inner, rim, outer: (height / step, width) bool, rings between scaled copies of the outline."""
-    left, top, width, height = box
+def _regions(outline: np.ndarray, box: Box, shrink: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(height, width) uint8, `shape`: number of the ring; N_REGIONS - 1: the surroundings; N_REGIONS: none."""
     moments = cv2.moments(outline)
     centre = np.array([moments["m10"], moments["m01"]]) / max(moments["m00"], 1.0)
+    regions = np.full(shape, N_REGIONS, np.uint8)
 
-    def within(scale: float) -> np.ndarray:
-        corners = centre + scale * (outline - centre) - (left + 0.5, top + 0.5)  # the centre of pixel (0, 0) is at 0.5
-        filled = np.zeros((height, width), np.uint8)
-        cv2.fillConvexPoly(filled, np.rint(corners * 2**SHIFT).astype(np.int32), 1, shift=SHIFT)
-        return filled[::step] > 0
+    def fill(scale: float, number: int) -> None:
+        corners = (centre + scale * (outline - centre) - box[:2]) / shrink - 0.5  # the centre of pixel (0, 0) is at 0.5
+        cv2.fillConvexPoly(regions, np.rint(corners * 2**SHIFT).astype(np.int32), number, shift=SHIFT)
 
-    return [within(high) & ~within(low) for low, high in (INNER, RIM, OUTER)]
+    fill(SURROUNDINGS[1], N_REGIONS - 1)
+    fill(SURROUNDINGS[0], N_REGIONS)
+    for number, edge in reversed(list(enumerate(RINGS[1:]))):
+        fill(edge, number)
+    return regions
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:
@@ -109,22 +79,23 @@ def _halved(picture: np.ndarray) -> np.ndarray:
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
-def _residual(picture: np.ndarray, kernel: str) -> np.ndarray:
+def _residual(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """(height, width) float32, clipped; exact, so that all machines and library versions agree."""
-    taps = KERNELS[kernel].astype(np.float32)
-    residual = cv2.filter2D(np.ascontiguousarray(picture, np.float32), cv2.CV_32F, taps)
+    residual = cv2.filter2D(np.ascontiguousarray(picture, np.float32), cv2.CV_32F, kernel)
     return np.clip(residual, -MAX_NOISE, MAX_NOISE)
 
 
-def _moments(residual: np.ndarray, regions: list[np.ndarray]) -> np.ndarray:
-    """(3, 4): for each region log of the RMS, log of the kurtosis, fraction of zeros, correlation of neighbours."""
-    pairs = residual[:, 1:] * residual[:, :-1]
-    rows = []
-    for region in regions:
-        values = residual[region].astype(np.float64)
-        squares = values**2
-        power = squares.mean() + EPSILON
-        correlation = pairs[region[:, 1:]].mean(dtype=np.float64) / power
-        kurtosis = np.log((squares**2).mean() / power**2 + EPSILON)
-        rows.append([np.log(power) / 2, kurtosis, (values == 0).mean(), correlation])
-    return np.array(rows)
+def _moments(residual: np.ndarray, regions: np.ndarray, step: int = 1) -> np.ndarray:
+    """(N_REGIONS, len(MOMENTS)): log of the RMS, log of the kurtosis, two correlations; of every `step`th row."""
+    region = regions[:-1:step, :-1].ravel()
+    pixels = np.bincount(region, minlength=N_REGIONS)[:N_REGIONS]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(region, values.ravel(), N_REGIONS)[:N_REGIONS] / np.maximum(pixels, 1)
+
+    values = residual[:-1:step, :-1].astype(np.float64)
+    squares = values**2
+    power = mean(squares) + EPSILON
+    kurtosis = np.log(mean(squares**2) / power**2 + EPSILON)
+    across, down = (mean(values * next_) / power for next_ in (residual[:-1:step, 1:], residual[1::step, :-1]))
+    return np.column_stack([np.log(power) / 2, kurtosis, across, down])

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 from argparse import ArgumentTypeError
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -102,21 +103,21 @@ def report(p: np.ndarray, y: np.ndarray, originals: np.ndarray, seed: int) -> di
     }
 
 
-def provenance(folder: Path, y: np.ndarray, seed: int, packages: tuple[str, ...]) -> dict:
+def provenance(folders: Sequence[Path], y: np.ndarray, seed: int, packages: tuple[str, ...]) -> dict:
     """The data, command, machine and package versions that made a model."""
     return {
-        "command": f"python train.py {folder.resolve().name} --seed {seed}",
-        "data": {"videos": len(y), "fake": int(y.sum()), "sha256": videos_sha256(folder)},
+        "command": f"python train.py {' '.join(folder.resolve().name for folder in folders)} --seed {seed}",
+        "data": {"videos": len(y), "fake": int(y.sum()), "sha256": videos_sha256(folders)},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
 
 
-def videos_sha256(folder: Path) -> str:
-    """sha256 over the names and contents of the folder's mp4 files."""
+def videos_sha256(folders: Sequence[Path]) -> str:
+    """sha256 over the names and contents of the folders' mp4 files."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.mp4")):
+    for path in (path for folder in folders for path in sorted(folder.glob("*.mp4"))):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).hexdigest().encode() + b"\n")
     return digest.hexdigest()
 

@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
         "made_with": {
             "C": strength,
             "calibrated_on": None if args.calibrate is None else args.calibrate.name,
-            **provenance(args.folder, y, args.seed, ("av", "numpy", "scikit-learn")),
+            **provenance([args.folder], y, args.seed, ("av", "numpy", "scikit-learn")),
         },
     }
     save_model(model, args.out)

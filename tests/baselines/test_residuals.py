@@ -56,18 +56,25 @@ def test_uniform_noise_gives_no_difference_between_regions(measure):
     assert {name: value for name, value in found.items() if abs(value) > 0.3} == {}
 
 
-def test_smoother_face_lowers_power_inside_and_on_the_rim(measure):
-    picture = np.where(inside(1.0), noise(2.0), noise(6.0))
-    found, even = measure(picture), measure(noise())
+def test_smoother_inside_lowers_power_up_to_where_it_ends(measure):
+    found = measure(np.where(inside(0.8), noise(2.0), noise(6.0)))
     for residual in ("line", "square", "square_half"):
-        assert found[f"{residual}_power_outer"] > even[f"{residual}_power_outer"] + 0.3
-        assert 0 < found[f"{residual}_power_rim"] < found[f"{residual}_power_outer"]
+        assert max(found[f"{residual}_power_to_{edge}"] for edge in (0.45, 0.65)) < -0.3
+        assert min(found[f"{residual}_power_to_{edge}"] for edge in (1.1, 1.3)) > -0.15
 
 
-def test_enlarged_face_lacks_the_finest_detail(measure):
+def test_enlarged_face_has_alike_neighbours(measure):
     coarse = noise(12.0)[::2, ::2].repeat(2, axis=0).repeat(2, axis=1)
     found = measure(np.where(inside(1.0), coarse, noise()))
-    assert found["fine_to_coarse_inner"] < measure(noise())["fine_to_coarse_inner"] - 0.3
+    for direction in ("across", "down"):
+        assert found[f"square_{direction}_to_0.45"] > 0.3
+        assert abs(found[f"square_{direction}_to_1.3"]) < 0.15
+
+
+def test_stripes_tell_across_from_down(measure):
+    stripes = noise()[:1].repeat(HEIGHT, axis=0)
+    found = measure(np.where(inside(1.0), (stripes + noise()) / 2, noise()))
+    assert found["line_down_to_0.45"] > found["line_across_to_0.45"] + 0.3
 
 
 def test_features_ignore_brightness_and_rotation(measure):
