@@ -3,7 +3,8 @@
 MADE is a folder of `dfdc data make --out MADE --train 600 --test 200 --seed 0`. Clips with people of the sample's
 tests are left out, so that nobody in those tests was seen. What is not fitted (regression strength,
 shrinkage, clip) is chosen on the Public part: other people, partly degraded. The Private part is left for the results.
-`--only face-cnn` trains that one alone.
+`--only face-cnn` trains that one alone. `--train-on-public` fits frame-stats and face-stats on the Public part as well,
+the people of the sample's tests included, and chooses on held-out originals: to compare on DIR/Private.
 """
 
 import argparse
@@ -24,13 +25,15 @@ def sample_test_people() -> set[str]:
         return {name for row in csv.DictReader(file) if row["part"] != "train" for name in row["people"].split()}
 
 
-def link_folders(made: Path, out: Path) -> dict[str, int]:
-    """Make `out`/train and `out`/Public: links to clips, and a metadata.json; the number of clips in each."""
+def link_folders(made: Path, out: Path, left_out: set[str]) -> dict[str, int]:
+    """Make `out`/train, Public and Private: links to clips, and a metadata.json; the number of clips in each.
+
+    Clips with people in `left_out` are not linked into train and Public.
+    """
     with (made / "provenance/clips.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    unseen = sample_test_people()
-    usable = [row for row in rows if not unseen & set(row["people"].split())]
-    chosen = {part: [row for row in usable if row["part"] == part] for part in ("train", "Public")}
+    usable = [row for row in rows if row["part"] == "Private" or not left_out & set(row["people"].split())]
+    chosen = {part: [row for row in usable if row["part"] == part] for part in ("train", "Public", "Private")}
     for name, clips in chosen.items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,9 +46,10 @@ def link_folders(made: Path, out: Path) -> dict[str, int]:
     return {name: len(clips) for name, clips in chosen.items()}
 
 
-def train_statistics(name: str, out: Path) -> None:
-    """Fit one of STATISTICS; writes `out`/NAME.json."""
-    command = [ROOT / "baselines" / name / "train.py", out / "train", "--calibrate", out / "Public"]
+def train_statistics(name: str, out: Path, *, on_public: bool) -> None:
+    """Fit one of STATISTICS, choosing on the Public part or fitting on it as well; writes `out`/NAME.json."""
+    public = [out / "Public"] if on_public else ["--calibrate", out / "Public"]
+    command = [ROOT / "baselines" / name / "train.py", out / "train", *public]
     subprocess.run([sys.executable, *command, "--out", out / f"{name}.json"], check=True)
 
 
@@ -71,13 +75,14 @@ def main() -> None:
     parser.add_argument("made", type=Path)
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for links and models")
     parser.add_argument("--only", choices=(*STATISTICS, CNN), help="train this baseline only")
+    parser.add_argument("--train-on-public", action="store_true", help="fit the statistics on the Public part as well")
     args = parser.parse_args()
-    print(link_folders(args.made, args.out))
+    print(link_folders(args.made, args.out, set() if args.train_on_public else sample_test_people()))
     for name in (args.only,) if args.only else (*STATISTICS, CNN):
         if name == CNN:
             train_cnn(args.out)
         else:
-            train_statistics(name, args.out)
+            train_statistics(name, args.out, on_public=args.train_on_public)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fit model.json on a training folder: python train.py TRAIN_FOLDER (mp4 files and metadata.json).
+"""Fit model.json on a training folder: python train.py TRAIN_FOLDER ... (mp4 files and metadata.json).
 
 How far predictions may move away from 0.5 is chosen on held-out videos, which share no original with the fitted ones
 (calibrate.py); without a clear gain over the constant they stay close to 0.5. The loss printed at the end comes from a
@@ -21,9 +21,9 @@ from training import MORE_DATA, check_writable, folds, provenance, read_clips, r
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, most regularised first
 
 
-def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def load(*folders: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (n, n_features), labels (n,) 1 = FAKE, originals (n,); prints the unusable videos."""
-    clips = read_clips(folder)
+    clips = [clip for folder in folders for clip in read_clips(folder)]
     values, labels, originals = [], [], []
     for number, (clip, result) in enumerate(zip(clips, all_features(c.path for c in clips), strict=True), 1):
         if isinstance(result, UnusableVideoError):
@@ -35,7 +35,10 @@ def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if number % 50 == 0:
             print(f"{number}/{len(clips)} videos read", flush=True)
     if len(set(labels)) < 2:
-        raise SystemExit(f"{folder}: expected FAKE and REAL videos; {len(values)} of {len(clips)} videos are usable.")
+        raise SystemExit(
+            f"{', '.join(map(str, folders))}: expected FAKE and REAL videos; "
+            f"{len(values)} of {len(clips)} videos are usable."
+        )
     return np.array(values), np.array(labels, dtype=np.int64), np.array(originals)
 
 
@@ -89,7 +92,13 @@ def held_out(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Read the videos, choose a setting, fit, report, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="holds mp4 files and metadata.json, as train_sample_videos does")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="TRAIN_FOLDER",
+        help="mp4 files and metadata.json, as in train_sample_videos; several: such as degraded copies of the first",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
     parser.add_argument(
         "--calibrate", type=Path, metavar="FOLDER", help="choose strength, shrinkage and clip on these videos instead"
@@ -97,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=read_seed, default=0, help="seed of the bootstrap; nothing else is random")
     args = parser.parse_args(argv)
     check_writable(args.out)
-    x, y, originals = load(args.folder)
+    x, y, originals = load(*args.folders)
     chosen_on = (x, y, originals) if args.calibrate is None else load(args.calibrate)
     strength, shrinkage, clip = tune(x, y, originals) if args.calibrate is None else tune_on(x, y, *chosen_on)
     if clip == SAFE_CLIP:
@@ -115,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
         "made_with": {
             "C": strength,
             "calibrated_on": None if args.calibrate is None else args.calibrate.name,
-            **provenance([args.folder], y, args.seed, ("av", "numpy", "scikit-learn")),
+            **provenance(args.folders, y, args.seed, ("av", "numpy", "scikit-learn")),
         },
     }
     save_model(model, args.out)

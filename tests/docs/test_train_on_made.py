@@ -17,7 +17,7 @@ def script():
     return module
 
 
-def test_people_of_the_samples_tests_are_left_out_and_private_clips_too(script, tmp_path):
+def test_people_of_the_samples_tests_are_left_out_of_training_but_not_of_the_private_part(script, tmp_path):
     made = tmp_path / "made"
     (made / "provenance").mkdir(parents=True)
     rows = [
@@ -25,11 +25,13 @@ def test_people_of_the_samples_tests_are_left_out_and_private_clips_too(script, 
         "b.mp4,train,FAKE,a.mp4,ada p19",
         "c.mp4,Public,REAL,,p01",
         "d.mp4,Private,REAL,,p02",
+        "e.mp4,Private,FAKE,d.mp4,p02 p25",
     ]
     (made / "provenance/clips.csv").write_text("\n".join(["filename,part,label,original,people", *rows, ""]))
-    assert script.link_folders(made, tmp_path / "out") == {"train": 1, "Public": 1}
+    left_out = script.sample_test_people()
+    assert {"p19", "p25"} <= left_out
+    assert script.link_folders(made, tmp_path / "out", left_out) == {"train": 1, "Public": 1, "Private": 2}
     assert json.loads((tmp_path / "out/train/metadata.json").read_text()) == {
         "a.mp4": {"label": "REAL", "original": None}
     }
     assert (tmp_path / "out/Public/c.mp4").is_symlink()
-    assert {"p19", "p25"} <= script.sample_test_people()
