@@ -51,6 +51,23 @@ FOUND = {  # name -> (program, [(code, line)])
         "import pandas as pd\nd = pd.DataFrame().set_index('filename')\nd.to_csv('submission.csv')\n",
         [],
     ),
+    "index of names, read": (
+        f"import pandas as pd\nd = pd.read_csv('{COMPETITION}/sample_submission.csv', index_col='filename')\n"
+        "d['label'] = 0.5\nd.to_csv('submission.csv')\n",
+        [],
+    ),
+    "index of names, named later": (
+        "import pandas as pd\nd = pd.DataFrame({'label': [0.5]}, ['a.mp4'])\nd.index.name = 'filename'\n"
+        "d.to_csv('submission.csv')\n",
+        [],
+    ),
+    "of Colab": ("from google.colab import drive\n", [("import-own-file", 1)]),
+    "wheel of a data set that is not attached": (
+        "import os\nos.system('pip install ../input/wheels-of-mine/facenet_pytorch-2.0.1-py3-none-any.whl')\n"
+        "import facenet_pytorch\n",
+        [("input-not-attached", 2)],
+    ),
+    "400 predictions": ("predictions = [0.5]\nx = predictions[:400]\nframes = x[:400]\n", [("fixed-count", 2)]),
     "names without suffix": (
         GOOD.replace('d["label"] = 0.5', 'd["filename"] = d["filename"].str.replace(".mp4", "")'),
         [("csv-names", 4)],

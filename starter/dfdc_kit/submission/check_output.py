@@ -64,13 +64,13 @@ def in_working_folder(path: str) -> str:
 
 def csv_options(context: CheckContext) -> Iterator[CodeFinding]:
     """to_csv of the submission with an index, another format, or other columns."""
-    columns = _columns(context)
+    columns, index_is_named = _columns(context), _names_an_index(context)
     for call in context.program.calls:
         node = call.node.args[0] if call.node.args else call.keyword("path_or_buf")
         path = context.program.text(node) if node else None
         if call.method != "to_csv" or not path or not re.search(r"sub\w*\.csv$", path, re.IGNORECASE):
             continue
-        if not any(one.method == "set_index" for one in context.program.calls) and _writes_index(call):
+        if not index_is_named and _writes_index(call):
             reason = "to_csv also writes the index, as a column without a name."
             yield make_finding("csv-index", Level.ERROR, call.where, reason, "Add index=False.")
         for option, value in _options(call).items():
@@ -78,13 +78,23 @@ def csv_options(context: CheckContext) -> Iterator[CodeFinding]:
                 reason = f"{option}={value!r}: Kaggle reads plain UTF-8 text with a header, commas and decimal points."
                 yield make_finding("csv-format", Level.ERROR, call.where, reason, f"Remove {option}.")
         seen, wanted = columns.get(call.name.rpartition(".")[0]), context.challenge.submission
-        if seen and not {wanted.row_id, wanted.label} <= set(seen):
+        if seen and not index_is_named and not {wanted.row_id, wanted.label} <= set(seen):
             reason = f"The columns are {', '.join(seen)}; expected {wanted.row_id}, {wanted.label}."
             yield make_finding("csv-columns", Level.ERROR, call.where, reason, "Rename them.")
 
 
 def _options(call: Call) -> dict[str, object]:
     return {one.arg: one.value.value for one in call.node.keywords if one.arg and isinstance(one.value, ast.Constant)}
+
+
+def _names_an_index(context: CheckContext) -> bool:
+    """Whether some index of the program has a name, so that it may well be the column of the file names."""
+    named = any(
+        call.method in ("set_index", "rename_axis") or call.keyword("index_col") for call in context.program.calls
+    )
+    return named or any(
+        ast.unparse(node.targets[0]).endswith(".index.name") for _, node in context.program.walk(ast.Assign)
+    )
 
 
 def _writes_index(call: Call) -> bool:
@@ -205,11 +215,14 @@ def fixed_count(context: CheckContext) -> Iterator[CodeFinding]:
             broken = f"The assertion holds for {match[1]} videos only; the hidden rerun has another number."
             yield make_finding("fixed-count", Level.WARNING, unit.where(node.lineno), broken, "Remove it.")
     asserted = {id(inner) for _, node in context.program.walk(ast.Assert) for inner in ast.walk(node)}
-    for unit, node in context.program.walk(ast.BinOp, ast.Call, ast.Compare):
+    for unit, node in context.program.walk(ast.BinOp, ast.Call, ast.Compare, ast.Subscript):
         if id(node) in asserted:
             continue
         if isinstance(node, ast.BinOp):
             found = isinstance(node.op, ast.Mult) and is_400(node.right) and isinstance(node.left, ast.List)
+        elif isinstance(node, ast.Subscript):
+            cut = isinstance(node.slice, ast.Slice) and node.slice.upper is not None and is_400(node.slice.upper)
+            found = cut and re.search(r"sub|pred|label|file|video|test", ast.unparse(node.value)) is not None
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2]
             sizes = name in ("range", "zeros", "ones", "full", "empty", "rand", "random", "uniform", "repeat", "tile")

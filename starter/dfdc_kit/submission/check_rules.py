@@ -75,6 +75,10 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
     """Modules that cannot be imported here, on the hosted machine, or on both."""
     attached = _code_folders(context)
     wheels = {canonical(path.name.split("-")[0]) for path in context.folder.glob("wheels/*") if path.is_file()}
+    for text, _ in context.program.commands:  # pip install ../input/x/decord-0.3.6.whl, --find-links ../input/x decord
+        if "pip install" in text and ("/" in text or "--no-index" in text):
+            words = (word.rpartition("/")[2] for word in text.split())
+            wheels |= {canonical(re.split(r"-\d|\.whl|\.tar|\.zip|==", word)[0]) for word in words}
     seen = set(context.program.local_modules)
     for imported in context.program.imports:
         top = imported.module.split(".")[0]
@@ -90,7 +94,7 @@ def imports(context: CheckContext) -> Iterator[CodeFinding]:
             fix = "Download what the submission attaches: dfdc download inputs SUBMISSION"
             yield make_finding("import-own-file", Level.ERROR, imported.where, reason, fix, OnKaggle.WORKS)
         elif not is_installed(top):
-            found = explain_missing_module(top, context.hosted, attached)
+            found = explain_missing_module(imported.module, context.hosted, attached)
             yield _missing(found, imported.where, Level.WARNING if imported.late else Level.ERROR)
         elif context.hosted and not _is_hosted(context, top, distribution):
             name = top if top == distribution else f"{top} ({distribution})"

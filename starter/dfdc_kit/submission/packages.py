@@ -130,6 +130,10 @@ def explain_missing_module(
     if module.partition(".")[0] in _known().kaggle_only:
         sentence = f"{module} is part of Kaggle's images only, and of no use in the rerun, which has no internet."
         return MissingModule(module, Place.HOSTED_IMAGE, sentence)
+    if module.startswith("google.colab"):
+        sentence = "google.colab is part of Colab only, neither here nor on Kaggle."
+        return MissingModule(module, Place.OWN_FILE, sentence, CATCH_IMPORT_ERROR)
+    module = module.partition(".")[0]
     distribution = distribution_of(module)
     version = (hosted.packages if hosted else {}).get(distribution)
     if hosted and version is not None:
