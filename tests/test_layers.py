@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def layer(parts: list[str]) -> str:
     return "kaggle.submit" if parts[:2] == ["kaggle", "submit"] else parts[0]
 
 
+@cache
 def imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
