@@ -155,3 +155,9 @@ def test_calibrate_predictions_without_labels_says_what_to_name(dfdc, files):
     done = dfdc("calibrate-predictions", "mine.csv")
     assert done.returncode == 2
     assert "--solution PATH" in done.stderr
+
+
+def test_nothing_is_changed_where_no_change_helps():
+    labels = np.tile(np.array([0, 1], np.uint8), 20)
+    report = calibration_report(labels, np.full(40, 0.5), np.arange(40))
+    assert {(one.temperature, one.clip) for gain in report.gains for one in (gain.fitted, *gain.chosen)} == {(1.0, 0.0)}

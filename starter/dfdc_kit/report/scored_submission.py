@@ -74,7 +74,10 @@ def read_scored_submission(what: str, solution: Path | None, runs: Path, challen
     ids, _ = read_leniently(csv, challenge)
     known_rows = full.take(np.isin(full.ids, ids))
     if not len(known_rows.ids):
-        raise DataError(f"{full.path} has no label for any row of {csv}.", hint="Name the solution of these videos.")
+        raise DataError(
+            f"{full.path} has no label for any row of {csv}: they are of different videos.",
+            hint="Name the solution of these videos; only submissions of the same videos can be compared.",
+        )
     expected = ExpectedRows.from_solution(known_rows.ids, known_rows.labels, f"the solution {known_rows.path}")
     validation, table = validate(csv, challenge, expected)
     if table is None:

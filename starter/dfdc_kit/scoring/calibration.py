@@ -132,6 +132,7 @@ def cross_validated(
 ) -> CalibrationGain:
     """The gain of `method`, of METHODS; codes (n,) the cluster and folds (n,) the fold of each row."""
     candidates = [Recalibration(t, clip) for t, clip in product(*METHODS[method])]
+    candidates.sort(key=lambda one: one != Recalibration())  # of equally good ones, no change
     count = int(folds.max()) + 1
     sums = np.empty((count, len(candidates)))  # of the losses in each fold
     for column, candidate in enumerate(candidates):
