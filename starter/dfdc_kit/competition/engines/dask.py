@@ -12,6 +12,8 @@ from dfdc_kit.competition.plan import Plan
 from dfdc_kit.errors import SandboxError
 
 CONNECT_S = 20.0
+NO_WORKER_S = 60.0  # without any worker: those of a cluster of our own do not come back
+NO_WORKER = "no Dask worker is connected"
 
 
 class DaskEngine:
@@ -23,6 +25,7 @@ class DaskEngine:
         self._cluster: Any = None
         self._client: Any = None
         self._futures: dict[str, Any] = {}
+        self._last_worker_at = time.monotonic()
 
     def __enter__(self) -> Self:
         try:
@@ -69,19 +72,33 @@ class DaskEngine:
             )
 
     def ended(self) -> list[TaskOutcome]:
-        """The tasks that have ended since the last call. Raises SandboxError if the scheduler has gone."""
+        """The tasks that have ended since the last call. Raises SandboxError if scheduler or workers have gone."""
         if self._client.status != "running":
             raise SandboxError(
                 "The Dask scheduler has gone.", hint="Start it again; the same command then judges what is left."
             )
         done = [task for task, future in self._futures.items() if future.done()]
         if not done:
+            self._check_workers()
             time.sleep(WAIT_S)
         return [self._outcome(task, self._futures.pop(task)) for task in done]
 
     def queued(self) -> dict[str, str]:
-        """Nothing: Dask gives no reasons."""
-        return {}
+        """That there is no worker, for each task, where that is so; Dask gives no other reasons."""
+        return {} if self._has_workers() else dict.fromkeys(self._futures, NO_WORKER)
+
+    def _has_workers(self) -> bool:
+        return bool(self._client.scheduler_info()["workers"])
+
+    def _check_workers(self) -> None:
+        """Raise SandboxError where a cluster of our own has had no worker for NO_WORKER_S."""
+        if self._has_workers():
+            self._last_worker_at = time.monotonic()
+        elif self._cluster is not None and time.monotonic() - self._last_worker_at > NO_WORKER_S:
+            raise SandboxError(
+                "All Dask workers have ended; the messages above say why.",
+                hint="The same command then judges what is left.",
+            )
 
     def _outcome(self, task: str, future: Any) -> TaskOutcome:
         if future.status == "finished":
