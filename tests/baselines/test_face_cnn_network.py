@@ -103,6 +103,28 @@ def test_prediction_does_not_depend_on_the_rest_of_the_batch(cnn, monkeypatch):
             assert np.allclose(faces, other[n], atol=1e-5)
 
 
+class SumOfPixels(torch.nn.Module):
+    """Takes the place of the network; remembers the sizes of its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def forward(self, crops):
+        self.sizes.append(len(crops))
+        return crops.float().mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 40])
+def test_batches_have_one_size_and_every_crop_its_own_logit(cnn, count: int):
+    """The library behind convolutions on CPU keeps memory for each size of a batch that it has seen."""
+    net = SumOfPixels()
+    crops = [np.full((20, 20, 3), n, np.uint8) for n in range(1, count + 1)]
+    logits = cnn.predict.Scorer(net, torch.device("cpu"), cores=1).logits(crops)
+    assert logits.tolist() == list(range(1, count + 1))
+    assert set(net.sizes) == {cnn.predict.CPU_BATCH}
+
+
 def test_face_most_like_a_fake_decides(cnn):
     assert cnn.predict.video_logit([np.full(5, -2.0), np.full(3, 1.5)]) == pytest.approx(1.5)
 

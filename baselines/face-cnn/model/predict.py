@@ -39,10 +39,16 @@ class Scorer:
 
     def logits(self, crops: list[Rgb]) -> np.ndarray:
         """(n,) float64 logits of FAKE of n crops, or (n, k)."""
-        small = np.stack([cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for crop in crops])
+        return np.concatenate([self._logits(crops[n : n + self.batch]) for n in range(0, len(crops), self.batch)])
+
+    def _logits(self, crops: list[Rgb]) -> np.ndarray:
+        """Logits of at most `batch` crops. On CPU exactly as many are computed: each new number would cost memory."""
+        small = np.zeros((len(crops) if self.gpu else self.batch, SIDE, SIDE, 3), np.uint8)
+        for n, crop in enumerate(crops):
+            small[n] = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         batch = torch.from_numpy(small).permute(0, 3, 1, 2)  # (n, 3, SIDE, SIDE), channels last in memory
-        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self.gpu):
-            return self.net(batch.to(self.device, non_blocking=True)).double().cpu().numpy()
+        with torch.inference_mode():
+            return self.net(batch.to(self.device, non_blocking=True))[: len(crops)].double().cpu().numpy()
 
     def videos(self, videos: Iterable[tuple[Key, Faces]]) -> Iterator[tuple[Key, FaceLogits]]:
         """The logits of every crop, in order. While batches are computed, the next videos are taken from `videos`.
