@@ -7,8 +7,15 @@ import pytest
 
 from dfdc_kit.errors import DataError, DataMissingError
 from dfdc_kit.harness.forecast import calibration, measure
-from dfdc_kit.harness.forecast.calibration import Calibration
-from dfdc_kit.harness.forecast.hosted import MARGIN, Work, core_speed, decoding_s, project_hosted, time_ratio
+from dfdc_kit.harness.forecast.calibration import (
+    MARGIN,
+    Calibration,
+    Work,
+    core_speed,
+    decoding_s,
+    project_hosted,
+    time_ratio,
+)
 from dfdc_kit.profiles import Hardware
 from dfdc_kit.report.run_report import Projection
 

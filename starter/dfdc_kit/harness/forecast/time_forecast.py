@@ -9,8 +9,15 @@ import numpy as np
 
 from dfdc_kit.formatting import format_time, plural
 from dfdc_kit.harness.forecast import measure
-from dfdc_kit.harness.forecast.calibration import Calibration, constants
-from dfdc_kit.harness.forecast.hosted import Ratio, Work, decoding_s, project_hosted, time_ratio
+from dfdc_kit.harness.forecast.calibration import (
+    Calibration,
+    Ratio,
+    Work,
+    constants,
+    decoding_s,
+    project_hosted,
+    time_ratio,
+)
 from dfdc_kit.harness.forecast.projection import ENOUGH, SHARE, least_time, per_video, project, verdict
 from dfdc_kit.profiles import Profile
 from dfdc_kit.report.run_report import Noise, Outlook, Projection, TimeForecast, Timings, VideoRead
