@@ -87,7 +87,7 @@ def _scores(found: "Comparison", decimals: int) -> "Table":
 
     table = _table("#", "submission", "score", "95 % interval", "to 0.5", "first", "rank", "tie")
     for at, one in enumerate(found.submissions, 1):
-        constant = f"{one.constant_difference:+.3f}"
+        constant = f"{one.constant_difference:+z.3f}"
         ranks = f"{one.rank_low}" if one.rank_low == one.rank_high else f"{one.rank_low}-{one.rank_high}"
         name, score = plain(_shortened(one.name)), displayed(one.score, decimals)
         row = (_range(one.interval, ".3f"), constant, f"{one.p_first:.0%}", ranks, one.groups)
@@ -101,7 +101,7 @@ def _pairs(found: "Comparison", *, lower_is_better: bool) -> "Table":
     for pair in found.pairs[:SHOWN_PAIRS]:
         outcome = "identical" if pair.identical else "differ" if pair.significant else "tie"
         correlation = "" if pair.error_correlation is None else f"{pair.error_correlation:.2f}"
-        row = (f"{pair.difference:+.4f}", _range(pair.interval, "+.4f"), f"{pair.p_corrected:.4f}", outcome)
+        row = (f"{pair.difference:+z.4f}", _range(pair.interval, "+z.4f"), f"{pair.p_corrected:.4f}", outcome)
         one, other = (pair.worse, pair.better) if lower_is_better else (pair.better, pair.worse)
         table.add_row(f"{numbers[one]} - {numbers[other]}", *row, correlation)
     return table

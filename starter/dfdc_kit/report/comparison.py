@@ -118,7 +118,7 @@ def advice(found: Comparison, challenge: Challenge) -> list[str]:
         best = found.blends.best
         members = "all" if len(best.members) == len(numbers) else " ".join(numbers[name] for name in best.members)
         score = displayed(best.score, challenge.metric.displayed_decimals)
-        lines.append(f"Best blend here: {best.method} of {members}, {score} ({best.gain:+.5f}, optimistic)")
+        lines.append(f"Best blend here: {best.method} of {members}, {score} ({best.gain:+z.5f}, optimistic)")
         lines.append(f"Gain of blending, both chosen on other {found.clustered_by}s: {gain_text(found)}")
     for final in found.finals[:1]:
         chosen = " and ".join(numbers[name] for name in final.names)
@@ -132,9 +132,9 @@ def gain_text(found: Comparison) -> str:
         return "unknown"
     interval = found.blends.interval
     if interval is None:
-        return f"{found.blends.gain:+.4f}"
+        return f"{found.blends.gain:+z.4f}"
     sure = "" if interval.low > 0 else "; a loss" if interval.high < 0 else "; not certain"
-    return f"{found.blends.gain:+.4f} ({interval.low:+.4f} to {interval.high:+.4f}{sure})"
+    return f"{found.blends.gain:+z.4f} ({interval.low:+z.4f} to {interval.high:+z.4f}{sure})"
 
 
 def write(found: Comparison, notes: Sequence[str], challenge: Challenge, path: Path) -> None:
