@@ -192,7 +192,7 @@ def why_unsafe(name: str) -> str:
 
 
 LOCK = Path(OURS) / "lock"
-SPARE_BYTES = 64 << 20  # left free for everybody else
+SPARE_BYTES = 64 << 20  # kept free for other programs
 
 
 def lock_folder(folder: Path, warn: Callable[[str], None]) -> AbstractContextManager[None]:

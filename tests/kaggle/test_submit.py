@@ -152,8 +152,10 @@ def test_submit_resumes_after_ctrl_c(dfdc, mine, kaggle_server, tmp_path):
         while not kaggle_server.calls("GetKernelSessionStatus"):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.stdout is not None
-        said = process.stdout.read()
+        try:
+            said, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()  # one that ignores Ctrl-C would poll for ever
     assert process.returncode == 130
     assert "Stopped. Run the same command again to continue." in said
     assert "Traceback" not in said

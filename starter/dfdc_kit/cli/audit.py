@@ -44,7 +44,7 @@ def audit(
 
     Looks for originals in both training and validation, validation on the
     public test, duplicates, labels that the container reveals, missing
-    originals, broken files, class imbalance, and rows nobody predicted.
+    originals, broken files, class imbalance, and rows without a prediction.
     Exit code 1 if a score on this data would be worthless.
 
     Examples:

@@ -34,7 +34,7 @@ MEMORY_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes"))
 def write(report: RunReport, folder: Path, *, with_pictures: bool = True) -> Path:
     """Write `folder`/report.html in one step, with pictures of the costliest videos where they exist.
 
-    Pictures take about a second: whoever judges hundreds of submissions leaves them out. Raises OutputError.
+    Pictures take about a second: leave them out when judging hundreds of submissions. Raises OutputError.
     """
     path = folder / PAGE
     page = render(report, pictures(report) if with_pictures else {})

@@ -1,4 +1,4 @@
-"""Sandboxes: run somebody else's program under limits, and leave no process or file of it behind."""
+"""Sandboxes: run an untrusted program under limits, and leave none of its processes or files behind."""
 
 from collections.abc import Callable, Iterable
 

@@ -66,7 +66,7 @@ def call(metric: LoadedMetric, solution: "pd.DataFrame", submission: "pd.DataFra
         warnings.simplefilter("ignore")
         try:
             return MetricCall(value=metric.module.score(solution, submission, row_id))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's file may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a metric file may raise anything
             return MetricCall(error=error)
 
 
@@ -305,5 +305,5 @@ def _mean_loss(
     try:
         losses = metric.losses(solution, submission, columns.row_id)
         return MetricCall(value=math.fsum(losses[name] for name in names) / len(names))  # type: ignore[index]
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's file may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a metric file may raise anything
         return MetricCall(error=error)

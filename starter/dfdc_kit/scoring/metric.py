@@ -66,7 +66,7 @@ def load_metric(path: Path) -> LoadedMetric:
     sys.modules[name] = module  # dataclasses and pickles of the file need it
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # somebody else's file may raise anything
+    except (Exception, SystemExit) as error:  # a metric file may raise anything
         del sys.modules[name]
         raise MetricError(f"{path} cannot be executed: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "score", None)):
@@ -110,7 +110,7 @@ class RowScorer:
             if self._arrays is not None:
                 return np.array([self._arrays(labels, column) for column in predicted], np.float64)
             return np.array([self._by_table(labels, column) for column in predicted], np.float64)
-        except Exception as error:  # somebody else's file may raise anything
+        except Exception as error:  # a metric file may raise anything
             raise MetricError(
                 f"{self._metric.path.name} failed on {plural(len(rows), 'row')}: {type(error).__name__}: {error}",
                 hint="Do these rows have both classes?",

@@ -106,7 +106,7 @@ def _end_cell(*_: object, **__: object) -> None:
 
 
 def make_shell(path: Path) -> Any:
-    """IPython's shell with the manners of a Jupyter kernel without anybody to answer."""
+    """IPython's shell, which behaves like a Jupyter kernel that has no user to ask."""
     import builtins
     import getpass
     import warnings

@@ -1,4 +1,4 @@
-"""Files and tables of a made challenge, in the official layout; whatever tells labels is kept apart."""
+"""Files and tables of a made challenge, in the official layout; what reveals labels is kept apart."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ Pairs = Sequence[tuple[Pair, bool]]  # each with whether its fake is wanted
 def split_people(options: MakeOptions) -> dict[str, list[str]]:
     """Part -> people; half train, a quarter Public, a quarter Private, the first ones with `options.people`.
 
-    Nobody is in two parts, whatever the seed: what is trained on one made challenge meets new people in every other.
+    Parts share no people, with any seed: a model trained on one made challenge meets new people in every other.
     """
     order = [str(name) for name in random_for("people").permutation(people.names())]
     quarter = len(order) // 4
@@ -187,7 +187,7 @@ warped, rooms are drawn, and the manipulations are simple. A score here says not
 ## What is in it
 
 - REAL clips and FAKE ones made from their frames, both with the same light, noise, loss of quality and one encode, its
-  quality drawn anew for each clip (CRF 20 to 35). Nobody is in two parts: {people} people.
+  quality drawn anew for each clip (CRF 20 to 35). Parts share no people: {people} people.
 - Of the pairs, about {two} % show two faces (the first one is manipulated), in {late} % the person walks in after a
   while, {silent} % are silent, and in {audio} % the fake has another voice as well.
 - Training clips are clean. About {augmented} % of the test pairs are augmented and {distracted} % have a distractor,

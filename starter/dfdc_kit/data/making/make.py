@@ -48,7 +48,7 @@ class MakeReport(msgspec.Struct, frozen=True, kw_only=True):
     train: int
     test: int
     fake: int
-    people: dict[str, int]  # part -> number of people; nobody is in two parts
+    people: dict[str, int]  # part -> number of people; parts share none
     made: int  # clips rendered by this call; the others were there
     bytes: int
     seconds: float

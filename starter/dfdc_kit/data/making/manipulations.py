@@ -178,7 +178,7 @@ def nearest_neighbour_morph(job: Job) -> Painter:
 
 
 def expression_transfer(job: Job) -> Painter:
-    """The person's own face with mouth, eyes and brows driven by somebody else's performance."""
+    """The person's own face with mouth, eyes and brows driven by another person's performance."""
     times_s = np.arange(len(job.footage), dtype=np.float32) / 25
     speech = np.abs(np.sin(times_s * job.rng.uniform(8, 14) + job.rng.uniform(0, 6))).astype(np.float32)
     other = random_motion(job.rng, times_s, speech * np.float32(job.rng.uniform(0.3, 1.0)))
