@@ -82,6 +82,17 @@ def test_trees_in_the_model_file_predict_like_those_of_scikit_learn(folder: Path
     assert np.ptp(trees) > 0.1
 
 
+@pytest.mark.parametrize("folder", [FACE_STATS], ids=lambda path: path.name)
+def test_second_model_beside_the_first_is_averaged(folder: Path, train: ModuleType):
+    (main,) = load(folder, "main")
+    (bundled,) = main.load_models()
+    values = np.random.default_rng(0).normal(bundled["mean"], bundled["scale"], (4, len(main.FEATURES)))
+    other = bundled | {"intercept": bundled["intercept"] + 1.0}
+    alone = [main.predict(values, [model]) for model in (bundled, other)]
+    assert alone[0] < alone[1]
+    assert main.predict(values, [bundled, other]) == pytest.approx(np.mean(alone))
+
+
 @pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
 def test_validation_folder_of_a_split_is_read_with_its_originals(folder: Path, train: ModuleType, tmp_path: Path):
     (tmp_path / "solution").mkdir()
