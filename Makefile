@@ -6,7 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # pip's long output as one line per package, so that the wait is visible
 PIP_LINES := sed -un -e 's/^Collecting \([^ ]*\).*/  fetching \1/p' -e 's/^Installing collected.*/  installing .../p' -e '/^ERROR/p'
-PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
+# Files in the order of their names: the slowest come first. xdist would start with those of most tests.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-slow test-as-user lint docs baselines-sync bench wheel clean
 
