@@ -126,6 +126,16 @@ def test_faults_of_labels_are_five_on_the_screen_and_all_in_json_and_with_all(df
     assert dfdc(*shlex.split(line.split("next: dfdc ")[1])).stderr.count("line ") == 74  # one line names two
 
 
+def test_an_error_after_the_json_document_adds_no_second_one(dfdc, data):
+    done = dfdc("audit", "data", "--json")  # no video is present
+    assert (done.returncode, "error" in json.loads(done.stdout)) == (3, False)
+
+
+def test_wrong_usage_is_json_too(dfdc):
+    done = dfdc("audit", "--nosuch", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "usage-error")
+
+
 def test_validate_lists_all_faults_of_labels_given_as_the_expected_rows(dfdc, tmp_path):
     (tmp_path / "labels.csv").write_text(MANY_FAULTS)
     (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.5\n")

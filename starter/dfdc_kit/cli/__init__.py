@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from dfdc_kit.cli.console import ReaderGoneError, fail
+from dfdc_kit.cli.console import ReaderGoneError, fail, printed_documents
 from dfdc_kit.errors import KitError, OutputError, UsageError, suggest
 
 STOP_SIGNALS = ("SIGTERM", "SIGHUP")  # handled as Ctrl-C: children end, the report is written
@@ -36,6 +36,7 @@ def _run_command() -> int:
     """Run the command in `sys.argv`; its exit code."""
     from dfdc_kit.cli.app import app_for, click_exception
 
+    printed_documents.clear()
     try:
         try:
             _check_arguments_are_text(sys.argv)
@@ -72,20 +73,21 @@ def _fail_usage(error: Exception) -> int:
         hint = suggest(refused[1], re.findall(r"'([^']*)'", refused[2]), label="Choices")
     context = getattr(error, "ctx", None)
     command = f"{context.command_path if context else 'dfdc'} --help"
-    return fail(UsageError(message, hint=hint, command=command))
+    return fail(UsageError(message, hint=hint, command=command), sys.argv[1:])
 
 
 def _fail_os_error(error: OSError) -> int:
     """Print one sentence about an operating system error that no command foresaw; the exit code, 3 or above."""
     if error.errno == errno.ENAMETOOLONG:
-        return fail(UsageError(f"A name is too long: {str(error.filename)[:80]} ...", hint="Choose a shorter one."))
+        too_long = UsageError(f"A name is too long: {str(error.filename)[:80]} ...", hint="Choose a shorter one.")
+        return fail(too_long, sys.argv[1:])
     reason = error.strerror or str(error) or type(error).__name__
     hint = OS_ERROR_HINTS.get(error.errno or 0, "")
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
         _discard_output()
         return fail(OutputError(f"The output cannot be written: {reason}.", hint=hint))
     where = f"{error.filename}: " if error.filename is not None else ""
-    return fail(OutputError(f"{where}{reason}.", hint=hint))
+    return fail(OutputError(f"{where}{reason}.", hint=hint), sys.argv[1:])
 
 
 def _check_arguments_are_text(arguments: list[str]) -> None:

@@ -80,6 +80,9 @@ class Terminal(Console):
         raise ReaderGoneError
 
 
+printed_documents: list[str] = []  # by `print_json`, of which a command prints one
+
+
 def open_streams() -> None:
     """Make both output streams writable: a closed one becomes /dev/null; text that cannot be encoded is escaped."""
     for name in ("stdout", "stderr"):
@@ -104,11 +107,11 @@ out, err = _terminal("stdout"), _terminal("stderr")
 def fail(error: KitError, arguments: Sequence[str] = ()) -> int:
     """Print the error, its hint and the next command, each on a line of its own, to stderr; returns the exit code.
 
-    With `--json` among the command's `arguments`, the error is also a JSON document on stdout, with all faults; with
-    `--all`, all faults are printed.
+    With `--json` among the command's `arguments`, the error is also a JSON document on stdout, with all faults, unless
+    the command has printed its own document; with `--all`, all faults are printed.
     """
     text = error.text(len(error.faults)) if "--all" in arguments else str(error)
-    if "--json" in arguments:
+    if "--json" in arguments and not printed_documents:
         record = {"code": error.code, "message": error.summary, "hint": error.hint, "command": error.command}
         print_json({"error": record | {"faults": error.faults}})
     err.print(Text.assemble(("error", "bold red"), f"[{error.code}]: ", text))
@@ -142,6 +145,7 @@ def print_json(record: object) -> None:
     """Print `record` (msgspec records, dicts, lists, numbers, paths) as one indented JSON document."""
     from dfdc_kit.files import to_json
 
+    printed_documents.append(type(record).__name__)
     try:
         sys.stdout.write(to_json(record).decode())
         sys.stdout.flush()
