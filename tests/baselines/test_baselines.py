@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 
 from baseline_modules import load
-from dfdc_kit.harness import baseline_check
+from dfdc_kit.harness import baselines
 from dfdc_kit.submission import code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -452,10 +452,10 @@ def test_script_finds_its_files_and_data_in_kaggle_layout(
 
 def test_check_reports_not_checked_when_a_package_of_the_baseline_is_missing():
     def version(package: str) -> str:
-        return baseline_check.NOT_INSTALLED if package == "torch" else baseline_check.installed_version(package)
+        return baselines.NOT_INSTALLED if package == "torch" else baselines.installed_version(package)
 
     submissions = {name: code.baselines()[name] for name in ("constant", "face-cnn")}
-    found = {one.name: one for one in baseline_check.check_baselines(submissions, version)}
+    found = {one.name: one for one in baselines.check_baselines(submissions, version)}
     assert (found["constant"].checked, found["constant"].as_expected) == (True, True)
     assert (found["face-cnn"].checked, found["face-cnn"].as_expected) == (False, False)
     assert found["face-cnn"].why == "not checked: torch not installed"

@@ -10,7 +10,7 @@ from dfdc_kit.cli.console import JsonOption, err, out, plain, print_json, print_
 from dfdc_kit.formatting import plural
 
 if TYPE_CHECKING:
-    from dfdc_kit.submission.model_card import ModelCard
+    from dfdc_kit.harness.baselines import ModelCard
 
 RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)[^)]*\)")  # Markdown; leads nowhere on a terminal
 
@@ -41,7 +41,7 @@ def baselines(
     if check:
         return _check(as_json)
     if name:
-        from dfdc_kit.submission.model_card import model_card
+        from dfdc_kit.harness.baselines import model_card
 
         card = model_card(name)
         return print_json(card) if as_json else _show_card(card)
@@ -88,7 +88,7 @@ def _show_card(card: "ModelCard") -> None:
 
 
 def _record() -> None:
-    from dfdc_kit.harness.baseline_check import record_baselines
+    from dfdc_kit.harness.baselines import record_baselines
 
     for path in record_baselines():
         out.print(f"wrote {path}", soft_wrap=True)
@@ -97,7 +97,7 @@ def _record() -> None:
 def _check(as_json: bool) -> None:
     from rich.table import Table
 
-    from dfdc_kit.harness.baseline_check import check_baselines
+    from dfdc_kit.harness.baselines import check_baselines
 
     with err.status("Running the baselines on the sample ..."):
         checks = check_baselines()

@@ -1,29 +1,30 @@
-"""Check that the bundled baselines still predict on the bundled sample what they predicted when they were recorded.
+"""The bundled baselines: their model cards, and whether they still predict on the sample what was recorded.
 
 A library update once moved all 400 predictions of a winning model below 0.5, unnoticed until it was scored.
 """
 
 import csv
+import json
 import platform
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from dfdc_kit import challenge as challenges
 from dfdc_kit import profiles
 from dfdc_kit.data.dataset import Dataset, find_dataset
-from dfdc_kit.errors import DataError, DataMissingError
+from dfdc_kit.errors import DataError, DataMissingError, UsageError, suggest
 from dfdc_kit.files import bundled, write_json
 from dfdc_kit.harness.request import NullListener, RunRequest
 from dfdc_kit.harness.run import run
 from dfdc_kit.report.run_report import CSV
 from dfdc_kit.report.verdicts import Verdict
 from dfdc_kit.sandbox import choose
-from dfdc_kit.submission.code import CodeSubmission, baselines, files_sha256
+from dfdc_kit.submission.code import CodeSubmission, SubmissionSettings, baselines, files_sha256
 from dfdc_kit.submission.packages import NOT_INSTALLED, distributions
 
 FILE = "expected.json"
@@ -184,3 +185,43 @@ def read_expected(path: Path) -> ExpectedPredictions:
         return msgspec.json.decode(path.read_bytes(), type=ExpectedPredictions)
     except msgspec.DecodeError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+MODELS = ("model.json", "model/model.json", "prior.json")  # where baselines keep model and provenance
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One baseline."""
+
+    name: str
+    settings: SubmissionSettings
+    folder: Path
+    readme: str  # Markdown
+    made_with: dict[str, Any]  # command, data, machine, versions; empty for a baseline without a model
+    held_out: dict[str, Any]  # loss, interval and counts on originals that were not trained on; empty if unknown
+    shrinkage: float | None  # of the logits: 1 unchanged, 0 always 0.5
+    clip: float | None  # predictions stay between clip and 1 - clip
+
+
+def model_card(name: str) -> ModelCard:
+    """The card of the bundled baseline `name`. Raises UsageError for an unknown name, DataError for a broken model."""
+    known = baselines()
+    if name not in known:
+        raise UsageError(f"Unknown baseline {name!r}.", hint=suggest(name, known, label="Baselines"))
+    folder = known[name].folder
+    file = next((folder / model for model in MODELS if (folder / model).is_file()), None)
+    try:
+        model = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}.", hint="Install the kit again.") from error
+    readme = folder / "README.md"
+    return ModelCard(
+        name=name,
+        settings=known[name].settings,
+        folder=folder,
+        readme=readme.read_text(encoding="utf-8") if readme.is_file() else "",
+        made_with=model.get("made_with", {}),
+        held_out=model.get("held_out", {}),
+        shrinkage=model.get("shrinkage"),
+        clip=model.get("clip"),
+    )

@@ -6,8 +6,8 @@ import pytest
 
 from dfdc_kit.cli.app import build_app
 from dfdc_kit.errors import UsageError
+from dfdc_kit.harness.baselines import model_card
 from dfdc_kit.submission.code import baselines
-from dfdc_kit.submission.model_card import model_card
 
 
 @pytest.mark.parametrize("name", ["frame-stats", "face-stats", "face-cnn"])
