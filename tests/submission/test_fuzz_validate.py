@@ -16,8 +16,7 @@ from dfdc_kit.data.solution import read_solution
 from dfdc_kit.errors import DataError
 from dfdc_kit.scoring.metric import load_metric
 from dfdc_kit.submission.expected_rows import ExpectedRows
-from dfdc_kit.submission.repair import repair
-from dfdc_kit.submission.validate import validate
+from dfdc_kit.submission.validate import repair, validate
 
 CHALLENGE = challenges.load()
 METRIC = load_metric(CHALLENGE.metric_path)

@@ -11,9 +11,8 @@ import pytest
 from dfdc_kit import challenge as challenges
 from dfdc_kit.errors import DataError, DataMissingError, SubmissionError, UsageError
 from dfdc_kit.submission.expected_rows import ExpectedRows
-from dfdc_kit.submission.repair import repair
 from dfdc_kit.submission.rules_label import EPSILON
-from dfdc_kit.submission.validate import ERROR, NOT_FOUND, RULES, SCORING, reference, validate
+from dfdc_kit.submission.validate import ERROR, NOT_FOUND, RULES, SCORING, reference, repair, validate
 
 CASES = Path(__file__).parents[1] / "cases" / "submissions"
 FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
@@ -239,7 +238,7 @@ class TestRepair:
 
     def test_repair_never_leaves_an_invalid_copy(self, tmp_path, monkeypatch):
         (tmp_path / "in.csv").write_text("filename,label\na.mp4, 0.5\n")
-        monkeypatch.setattr("dfdc_kit.submission.repair._lines", lambda _: [b"filename,label\na.mp4,nan\n"])
+        monkeypatch.setattr("dfdc_kit.submission.validate._lines", lambda _: [b"filename,label\na.mp4,nan\n"])
         with pytest.raises(SubmissionError, match="label-nan"):
             repair(tmp_path / "in.csv", tmp_path / "out.csv", CHALLENGE)
         assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
@@ -328,7 +327,7 @@ class TestCommand:
         import sys
 
         code = (
-            "import sys; from dfdc_kit.submission import validate, repair, expected_rows;"
+            "import sys; from dfdc_kit.submission import validate, expected_rows;"
             "from dfdc_kit.data import solution;"
             "print([name for name in ('pandas', 'sklearn', 'scipy', 'torch', 'psutil') if name in sys.modules])"
         )

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from dfdc_kit.challenge import Challenge
     from dfdc_kit.submission.expected_rows import ExpectedRows
     from dfdc_kit.submission.parsed import Example
-    from dfdc_kit.submission.repair import RepairReport
-    from dfdc_kit.submission.validate import Validation, Violation
+    from dfdc_kit.submission.validate import RepairReport, Validation, Violation
 
 
 def validate(
@@ -55,7 +54,7 @@ def validate(
     """
     from dfdc_kit import challenge as challenges
     from dfdc_kit.csv_text import ALL_LINES, FIRST
-    from dfdc_kit.submission.repair import repair as write_fixed
+    from dfdc_kit.submission.validate import repair as write_fixed
     from dfdc_kit.submission.validate import validate as check
 
     challenge = challenges.load()
