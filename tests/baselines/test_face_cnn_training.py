@@ -116,7 +116,7 @@ def test_few_held_out_originals_give_the_safe_setting_and_a_caution(trained: Pat
 def test_trained_model_says_what_it_was_made_with_and_is_loaded(cnn, trained: Path):
     made = json.loads((trained / "model.json").read_text())["made_with"]
     assert (made["videos"], made["fake"], made["originals"]) == (4, 2, 2)
-    assert made["command"].endswith("--pairs 8 --self-blended 0.5 --seed 0 --split split.csv")
+    assert made["command"].endswith("--pairs 8 --self-blended 0.0 --seed 0 --split split.csv")
     net = cnn.network.load(trained / "weights.npz")
     assert float(net.weight.abs().max()) > 0
 

@@ -280,7 +280,7 @@ def run(args: argparse.Namespace) -> None:
         "held_out": held_out_report(results, args.seed),
         "made_with": {**provenance(args, train, device.type), "crops": crops, "strength": chosen.model},
     }
-    regression = fit(rows, (float(str(chosen.model)),))
+    regression = fit(rows, (chosen.model,))
     network.save({name: value.squeeze() for name, value in regression.items()}, args.out / "weights.npz")
     write_json(args.out / "model.json", model)
     print(f"wrote {args.out / 'weights.npz'} and model.json; next: dfdc run {common.SUBMISSION}")
