@@ -50,6 +50,21 @@ def test_page_loads_nothing_and_allows_only_its_own_script(page):
     assert "prefers-color-scheme: dark" in text
 
 
+def test_a_line_separates_ties_and_nothing_else(judging, tmp_path):
+    """Baselines between the teams of a tie, and teams with equal scores, do not start another one."""
+    for team, value in {"a": 0.5, "b": 0.5}.items():
+        judging.add(team, np.full(len(judging.ids), value), "half")
+    judging.add("Host", np.full(len(judging.ids), 0.5), "constant")
+    for team in ("c", "d"):
+        judging.add(team, np.where(judging.truth == 1, 0.1, 0.9), "wrong")
+    rules, challenge = load("dfdc")
+    metric, solution = load_metric(challenge.metric_path), read_solution(judging.solution, challenge)
+    judged = read_judged(rules, challenge, judging.folder, load_results(judging.folder), solution, metric)
+    index = write_site(tmp_path, make_board(judged, "public", resamples=100), rules, judged, judging.folder)
+    rows = re.findall(r'<tr class="([^"]*)">.*?<bdi>(.*?)</bdi>', index.read_text(), re.DOTALL)
+    assert [name for classes, name in rows if "group" in classes] == ["c"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1440])
