@@ -94,3 +94,35 @@ def test_python_of_a_run_notes_missing_input_and_tracebacks_look_as_without_it(t
     assert done.stderr.splitlines()[-1] == (
         "FileNotFoundError: [Errno 2] No such file or directory: '/kaggle/input/opened/w.pth'"
     )
+
+
+FAKE_H5PY = """
+class File:
+    def __init__(self, name, mode="r"):
+        raise OSError("unable to open file")
+"""
+OPENS_OUTSIDE_PYTHON = """
+import os
+import h5py
+
+class Weights(h5py.File):
+    pass
+
+for kind in (h5py.File, Weights):
+    try:
+        kind(f"/kaggle/input/{kind.__name__}/model.h5")
+    except OSError as error:
+        print(error)
+os.system("cat '/kaggle/input/by-command/a.txt' 2> /dev/null")
+print(type(h5py.File).__name__, issubclass(Weights, h5py.File))
+"""
+
+
+def test_python_of_a_run_notes_missing_input_that_a_library_or_command_opens(tmp_path):
+    python = make_python(tmp_path / "home")
+    (tmp_path / "h5py.py").write_text(FAKE_H5PY)
+    (tmp_path / "main.py").write_text(OPENS_OUTSIDE_PYTHON)
+    done = subprocess.run([python, tmp_path / "main.py"], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["unable to open file", "unable to open file", "type True"]
+    noted = (tmp_path / "home" / MISSING_INPUT).read_text().splitlines()
+    assert noted == ["File/model.h5", "Weights/model.h5", "by-command/a.txt"]
