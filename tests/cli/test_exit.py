@@ -128,6 +128,9 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error[usage-error]: 'd\\udce9t' contains bytes that are not UTF-8.")
     assert not list(tmp_path.iterdir())
+    done = shell("mkdir $'d\\xe9t'; cd $'d\\xe9t'; dfdc new mine", tmp_path)
+    assert done.returncode == 2
+    assert "d\\udce9t' contains bytes that are not UTF-8." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 from dfdc_kit.cli.console import ReaderGoneError, fail, printed_documents
@@ -39,7 +40,7 @@ def _run_command() -> int:
     printed_documents.clear()
     try:
         try:
-            _check_arguments_are_text(sys.argv)
+            _check_names_are_text(sys.argv)
             if sys.argv[1:2] == ["judge-one"]:  # a worker of `dfdc judge`, which parses its own arguments
                 from dfdc_kit.competition.worker import main as judge_one
 
@@ -90,9 +91,13 @@ def _fail_os_error(error: OSError) -> int:
     return fail(OutputError(f"{where}{reason}.", hint=hint), sys.argv[1:])
 
 
-def _check_arguments_are_text(arguments: list[str]) -> None:
+def _check_names_are_text(arguments: list[str]) -> None:
     """Raise UsageError for a name that is not UTF-8: it could not be written into a report."""
-    for argument in arguments:
+    try:
+        current = str(Path.cwd())
+    except OSError:  # it was removed
+        current = ""
+    for argument in (current, *arguments):
         try:
             argument.encode()
         except UnicodeEncodeError as error:
