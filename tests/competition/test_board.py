@@ -58,6 +58,15 @@ def test_board_ranks_teams_by_the_rows_of_its_part(judging, tmp_path):
         assert board.rows[0].tied_to == 1
 
 
+def test_board_without_any_score_has_its_rows_also_where_originals_are_known(judging, dfdc):
+    judging.add("A", None)
+    lines = judging.solution.read_text().split()
+    judging.solution.write_text("\n".join([lines[0] + ",original", *(f"{line},o.mp4" for line in lines[1:])]) + "\n")
+    done = dfdc("competition", "board", "dfdc", "--judging", judging.folder, "-s", judging.solution, "--private")
+    assert done.returncode == 0, done.stderr
+    assert "No team has a score." in done.stdout
+
+
 def test_board_and_score_command_give_the_same_interval(judging, dfdc):
     judging.add("A", judging.predictions(1.0, 1))
     judging.add("B", judging.predictions(0.5, 1))

@@ -148,6 +148,11 @@ def test_status_names_the_state_of_each_submission(submissions, planned, tmp_pat
     }
 
 
+def test_status_shows_names_with_markup_as_they_are(submissions, planned, dfdc):
+    judging, _ = planned(submissions(**{"[red]x": "print(1)"}))
+    assert "  [red]x/[red]x  waiting\n" in dfdc("judge", "--status", judging).stdout
+
+
 def test_ctrl_c_while_a_submission_is_judged_leaves_it_interrupted_and_the_same_command_goes_on(submissions, tmp_path):
     folder = submissions(slow="import time\nopen('begun', 'w').close()\ntime.sleep(60)")
     command = ["judge", str(folder), "--profile", "unlimited", "--backend", "process", "--out", "judging"]

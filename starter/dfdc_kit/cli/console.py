@@ -18,6 +18,7 @@ from dfdc_kit.errors import KitError
 
 LINE_END = re.compile(r"(?:\x1b\[[0-9;]*m| )+(?=\n)")  # blanks, and codes that end a style
 PIPED_WIDTH = 10_000  # columns: no table wraps its cells
+WIDEST_NAME = 40  # characters: a longer name moves only its own line
 DEFAULT_PROFILE = "kaggle-2020-gpu"  # profiles.DEFAULT, written out: importing it would make every --help slower
 AllOption = Annotated[bool, typer.Option("--all", help="Show everything found, not only the first five of each kind.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -155,14 +156,14 @@ def print_json(record: object) -> None:
 
 def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
     """Print (name, text, style) each on a line; long texts wrap with an indent on a terminal, and never when piped."""
-    width = max((len(name) for name, _, _ in rows), default=0) + 2
+    width = min(max((len(name) for name, _, _ in rows), default=0), WIDEST_NAME) + 2
     for name, text, style in rows:
         columns = max(out.width - width - 2, 20)
         wrapped = textwrap.wrap(text, columns, break_on_hyphens=False, break_long_words=False)  # paths stay whole
         lines = [text] if out.soft_wrap else wrapped or [""]
         for label, line in zip([name, *[""] * (len(lines) - 1)], lines, strict=True):
             styled = f"[{style}]{plain(line)}[/]" if style else plain(line)
-            out.print(f"  {label:<{width}}{styled}", soft_wrap=True)
+            out.print(f"  {plain(f'{label:<{width}}')}{' ' * (len(label) >= width)}{styled}", soft_wrap=True)
 
 
 def class_names() -> tuple[str, str]:

@@ -104,7 +104,9 @@ class Judge:
             try:
                 report = self._run(planned, dataset, work)
             except (SubmissionError, _InvalidSubmissionError) as error:
-                result = self._result(planned, INVALID, str(error).replace(f"{planned.folder}/", ""))
+                where = str(planned.folder)  # of this machine: boards are published
+                reason = str(error).replace(f"{where}/", "").replace(where, planned.folder.name)
+                result = self._result(planned, INVALID, reason)
             else:
                 if report.submission_sha256 != planned.code_digest:
                     return self._ended(task, "changed", "Its files changed while it was judged.")

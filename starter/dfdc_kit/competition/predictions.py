@@ -62,10 +62,10 @@ class Predictions:
         Draws with one class only are left out where the metric is no mean over rows: recall, for one, is undefined.
         """
         clusters = self.solution.originals
-        if self.losses is not None:
-            return resampled_means(self.losses, clusters, resamples, seed)
         if not self.names:
             return np.empty((resamples, 0))
+        if self.losses is not None:
+            return resampled_means(self.losses, clusters, resamples, seed)
         return resampled_scores(self.scorer(), self.solution.labels, clusters, resamples, seed)
 
     def intervals(self, resampled: Floats, seed: int) -> list[tuple[float, float]]:
@@ -73,6 +73,8 @@ class Predictions:
 
         Quantiles of the resampled scores where the metric is no mean over rows, or all rows have one original.
         """
+        if not self.names:
+            return []
         if self.losses is not None:
             found = mean_intervals(self.losses, self.solution.originals, resamples=len(resampled), seed=seed)
             found = [within_range(one, column) for one, column in zip(found, self.losses.T, strict=True)]
