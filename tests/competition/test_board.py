@@ -67,6 +67,13 @@ def test_board_without_any_score_has_its_rows_also_where_originals_are_known(jud
     assert "No team has a score." in done.stdout
 
 
+def test_board_with_another_data_sets_solution_is_refused(judging, dfdc):
+    judging.add("A", judging.predictions(1.0, 1))
+    judging.solution.write_text("filename,label,Usage\nx.mp4,0,Public\ny.mp4,1,Private\n")
+    done = dfdc("competition", "board", "dfdc", "--judging", judging.folder, "-s", judging.solution)
+    assert (done.returncode, "None of the judged submissions fits" in done.stderr) == (3, True)
+
+
 def test_board_and_score_command_give_the_same_interval(judging, dfdc):
     judging.add("A", judging.predictions(1.0, 1))
     judging.add("B", judging.predictions(0.5, 1))

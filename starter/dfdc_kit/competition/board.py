@@ -20,6 +20,7 @@ from dfdc_kit.competition.ranking import FEWEST_FOR_FIELD, Ranking, ladder, rank
 from dfdc_kit.competition.results import JudgedSubmission, prediction_file
 from dfdc_kit.competition.rules import Competition
 from dfdc_kit.data.solution import Solution
+from dfdc_kit.errors import DataError
 from dfdc_kit.files import file_sha256
 from dfdc_kit.formatting import plural
 from dfdc_kit.scoring.intervals import FEWEST_TO_RANK
@@ -102,11 +103,19 @@ def read_judged(
     solution: Solution,
     metric: LoadedMetric,
 ) -> Judged:
-    """Read the predictions of `results`, which have one profile, data set and metric (`results.comparable`)."""
+    """Read the predictions of `results`, which have one profile, data set and metric (`results.comparable`).
+
+    Raises DataError where none fits the solution.
+    """
     files = [(result, path) for result in results if (path := prediction_file(judging, result))]
     named = [(f"{result.team}: {result.name}", path) for result, path in files]
     predictions, left_out = read_predictions(named, solution, metric, challenge)
     kept = [pair for i, pair in enumerate(files) if i not in left_out]
+    if files and not kept:
+        raise DataError(
+            f"None of the judged submissions fits {solution.path}; {named[0][0]}: {left_out[0]}.",
+            hint="Name the solution of the data that was judged.",
+        )
     unscored = [(files[i][0], reason) for i, reason in left_out.items()]
     unscored += [(one, one.reason or one.verdict) for one in results if prediction_file(judging, one) is None]
     return Judged(rules, challenge, predictions, [one for one, _ in kept], unscored, [path for _, path in kept])
