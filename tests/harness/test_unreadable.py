@@ -21,6 +21,7 @@ NAMES = [
     "mine/main.py",
     "mine/weights",
     "mine/weights/a.bin",
+    "attached",
     "attached/faces",
     "attached/faces/a.bin",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dfdc_kit.errors import SubmissionError, UsageError, suggest
-from dfdc_kit.files import cache_folder
+from dfdc_kit.files import cache_folder, translate_read_errors
 from dfdc_kit.formatting import format_bytes
 from dfdc_kit.profiles import Profile
 from dfdc_kit.settings import Settings
@@ -57,9 +57,13 @@ class AttachedInput(Settings, frozen=True, kw_only=True):
         return [self.name, *([f"{self.kind}s/{self.slug}"] if "/" in self.slug else [])]
 
     def folder(self, submission: Path) -> Path | None:
-        """Its folder on this machine: `path`, else where `dfdc download inputs` puts it; None if there is none."""
+        """Its folder on this machine: `path`, else where `dfdc download inputs` puts it; None if there is none.
+
+        Raises DataMissingError if that cannot be told for lack of permission.
+        """
         found = submission / Path(self.path).expanduser() if self.path else downloaded_input(self)
-        return found.resolve() if found.is_dir() else None
+        with translate_read_errors():
+            return found.resolve() if found.is_dir() else None
 
 
 def downloaded_input(attached: AttachedInput) -> Path:
