@@ -39,8 +39,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.core
-	@echo "running the baseline face-stats on the bundled sample: dfdc run baselines/face-stats"
-	@$(BIN)/dfdc run baselines/face-stats
+	@echo "running the baseline face-cnn on the bundled sample: dfdc run baselines/face-cnn"
+	@$(BIN)/dfdc run baselines/face-cnn
 
 test: $(VENV)/.dev
 	$(PYTEST)

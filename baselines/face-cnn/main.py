@@ -1,9 +1,9 @@
 """A small CNN classifies crops of the faces in 16 frames of a video; the face most like a fake decides.
 
 All code and weights it needs are in `model/`. Videos are decoded and searched for faces on every core (frames.py,
-faces.py, crops.py) while the network (network.py) classifies batches of crops of earlier videos (predict.py), on the
-GPU if there is one. `training/train.py` writes `model/weights.npz` and `model/model.json`, and measures on held-out
-originals how far predictions may move away from 0.5.
+faces.py, crops.py) while the network (network.py) classifies crops of earlier videos (predict.py), on the GPU if there
+is one and PyTorch is installed. `training/train.py` writes `model/weights.npz` and `model/model.json`, and measures on
+held-out originals how far predictions may move away from 0.5.
 """
 
 import csv
@@ -35,12 +35,11 @@ def model_folder() -> Path:
 sys.path.insert(0, str(model_folder()))
 
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
 from calibrate import FALLBACK, to_probability  # noqa: E402
 from crops import crops_of  # noqa: E402
 from frames import UnusableVideoError, cpu_count, map_in_order  # noqa: E402
 from network import load  # noqa: E402
-from predict import Faces, Scorer, video_logit  # noqa: E402
+from predict import Faces, Scorer, fastest_blocks, video_logit  # noqa: E402
 
 
 def faces_of(path: Path, *, fast: bool) -> Faces:
@@ -96,9 +95,7 @@ def main() -> None:
     """One row for each row of the mounted sample_submission.csv, which the hidden rerun replaces."""
     folder = model_folder()
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(1)  # on CPU, each core computes a batch of its own
-    scorer = Scorer(load(folder / "weights.npz"), device, cpu_count())
+    scorer = Scorer(load(folder / "weights.npz", fastest_blocks()), cpu_count())
     with (INPUT / "sample_submission.csv").open(newline="", encoding="utf-8") as file:
         predictions = Predictions([row["filename"] for row in csv.DictReader(file)])
     results = map_in_order(

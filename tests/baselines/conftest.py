@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -33,11 +34,10 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cnn() -> Iterator[SimpleNamespace]:
     """The modules of face-cnn by name; importable by the worker processes that a test starts."""
-    torch = pytest.importorskip("torch", reason="face-cnn needs torch: pip install 'dfdc-starter-kit[torch]'")
     pytest.importorskip("pyarrow.parquet", reason="training of face-cnn needs pyarrow")
     pytest.importorskip("cv2", reason="face-cnn needs opencv-python-headless")
-    torch.set_num_threads(1)  # tests run in parallel
-    names = {path.stem for folder in CNN_PATHS for path in folder.glob("*.py")} - {"make_pretrained"}
+    left_out = {"make_blocks"} if importlib.util.find_spec("torch") else {"make_blocks", "gpu"}
+    names = {path.stem for folder in CNN_PATHS for path in folder.glob("*.py")} - left_out
     with importable(*CNN_PATHS):
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
@@ -61,7 +61,6 @@ def metadata() -> dict[str, dict]:
 @pytest.fixture(scope="session")
 def faces(clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The faces of the eight clips, extracted once."""
-    pytest.importorskip("torch", reason="face-cnn needs torch")
     pytest.importorskip("pyarrow.parquet", reason="training of face-cnn needs pyarrow")
     folder = tmp_path_factory.mktemp("faces") / "FACES"
     command = [sys.executable, "-B", CNN / "training/extract.py", *clips, "--out", folder]

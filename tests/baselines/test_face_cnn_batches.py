@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-torch = pytest.importorskip("torch", reason="face-cnn needs torch")
 
 
 def face_picture() -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="face-cnn needs torch")
 pytest.importorskip("pyarrow", reason="training of face-cnn needs pyarrow")
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,6 @@ import numpy as np
 import psutil
 import pytest
 
-torch = pytest.importorskip("torch", reason="face-cnn needs torch")
 pytest.importorskip("pyarrow", reason="face-cnn's extract.py needs pyarrow")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,14 +42,11 @@ def cnn() -> Iterator[SimpleNamespace]:
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     path = sys.path.copy()
     sys.path[:0] = map(str, folders)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as main.py does
     try:
         yield SimpleNamespace(
             **{name: importlib.import_module(name) for name in ("frames", "main", "network", "predict")}
         )
     finally:
-        torch.set_num_threads(threads)
         sys.path[:] = path
         for name in names:
             sys.modules.pop(name, None)
@@ -59,9 +55,7 @@ def cnn() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="module")
 def scorer(cnn):
-    return cnn.predict.Scorer(
-        cnn.network.load(FOLDER / "model/weights.npz"), torch.device("cpu"), cnn.frames.cpu_count()
-    )
+    return cnn.predict.Scorer(cnn.network.load(FOLDER / "model/weights.npz"), cnn.frames.cpu_count())
 
 
 def took(action: Callable[[], object]) -> np.ndarray:

@@ -7,48 +7,45 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
 from combine import mean
-from network import SIDE, FaceNet
+from network import SIDE, Blocks, FaceNet, OpenCvBlocks
 
-CPU_BATCH = 16  # crops: one video; larger batches are no faster on CPU and cost memory
+try:
+    from gpu import cuda_blocks
+except ImportError:  # PyTorch is not installed
+    cuda_blocks = None
+
+VIDEO = 16  # crops: of one face of one video
 MAX_LOGIT = 12.0  # so that a probability never rounds to 0 or 1
-BYTES_PER_CROP = 24 << 20  # of activations, without gradients, at SIDE pixels in float32
 Rgb = np.ndarray  # (h, h, 3) uint8
 Key = TypeVar("Key")
 Faces = list[list[Rgb]]  # the crops of each face of one video
 FaceLogits = list[np.ndarray]  # (n,) logits of the crops of each face of one video, or (n, k) of k regressions
 
 
-def batch_size(device: torch.device, bytes_per_crop: int = BYTES_PER_CROP, maximum: int = 256) -> int:
-    """Crops per batch: on a GPU the largest power of two that fits into half of its free memory."""
-    if device.type != "cuda":
-        return CPU_BATCH
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return max(2, min(maximum, 1 << int(np.log2(max(free_bytes / 2 / bytes_per_crop, 2)))))
+def fastest_blocks() -> Blocks:
+    """The blocks in PyTorch on a GPU, if it is installed and finds one, else in OpenCV."""
+    return (cuda_blocks and cuda_blocks()) or OpenCvBlocks()
 
 
 class Scorer:
     """A network on its device. On CPU each thread computes a batch of its own, on one core."""
 
-    def __init__(self, net: FaceNet, device: torch.device, cores: int) -> None:
-        self.net = net.to(device, memory_format=torch.channels_last).eval()
-        self.device, self.gpu = device, device.type == "cuda"
-        self.threads = 1 if self.gpu else cores
-        self.batch = batch_size(device)
+    def __init__(self, net: FaceNet, cores: int) -> None:
+        self.net = net
+        self.threads = 1 if net.blocks.device == "cuda" else cores
+        self.batch = net.blocks.batch()
 
     def logits(self, crops: list[Rgb]) -> np.ndarray:
         """(n,) float64 logits of FAKE of n crops, or (n, k)."""
         return np.concatenate([self._logits(crops[n : n + self.batch]) for n in range(0, len(crops), self.batch)])
 
     def _logits(self, crops: list[Rgb]) -> np.ndarray:
-        """Logits of at most `batch` crops. On CPU exactly as many are computed: each new number would cost memory."""
-        small = np.zeros((len(crops) if self.gpu else self.batch, SIDE, SIDE, 3), np.uint8)
+        """Logits of at most `batch` crops. Always as many are computed: each new number would cost time and memory."""
+        small = np.zeros((self.batch, SIDE, SIDE, 3), np.uint8)
         for n, crop in enumerate(crops):
             small[n] = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        batch = torch.from_numpy(small).permute(0, 3, 1, 2)  # (n, 3, SIDE, SIDE), channels last in memory
-        with torch.inference_mode():
-            return self.net(batch.to(self.device, non_blocking=True))[: len(crops)].double().cpu().numpy()
+        return self.net(small)[: len(crops)].astype(np.float64)
 
     def videos(self, videos: Iterable[tuple[Key, Faces]]) -> Iterator[tuple[Key, FaceLogits]]:
         """The logits of every crop, in order. While batches are computed, the next videos are taken from `videos`.
@@ -57,7 +54,7 @@ class Scorer:
         """
         pending: deque[Future[list[tuple[Key, FaceLogits]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
-            for batch in batches(videos, self.batch):
+            for batch in batches(videos, max(self.batch, VIDEO)):
                 pending.append(pool.submit(self._batch, batch))
                 if len(pending) > self.threads:
                     yield from pending.popleft().result()

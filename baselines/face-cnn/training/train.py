@@ -29,28 +29,27 @@ import cv2
 import extract
 import network
 import numpy as np
-import torch
 from batches import Pairs, Recipe, crops_of
 from calibrate import SAFE_CLIP, too_few_originals
 from common import InputError, at_least, folder_lock, fraction
 from frames import cpu_count
 from measure import HeldOut, auc, held_out_report, shrunk_loss
 from network import MAX_DEVIATIONS, SIDE, FaceNet
-from predict import Faces, Scorer, video_logit
+from predict import Faces, Scorer, fastest_blocks, video_logit
 from shards import SETTINGS, VideoEntry, read_index, read_settings
 from sklearn.linear_model import LogisticRegression
 from tasks import from_jpeg
 
 FOLDS = 4
 PAIRS = 3000
-PAIRS_AT_ONCE = 12
+PAIRS_AT_ONCE = 4
 SELF_BLENDED = 0.0
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01)  # of the regression: scikit-learn's C, smaller is simpler
 ITERATIONS = 300
 MIN_SPREAD = 1e-3  # standard deviation of a statistic
 MAX_HELD_OUT = 2000  # videos of a split; more would take long and hardly change the choice
 PROGRESS_S = 5.0  # seconds between two lines of progress
-PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "scikit-learn", "torch")
+PACKAGES = ("av", "numpy", "opencv-python-headless", "pyarrow", "scikit-learn")
 
 Split = tuple[list[VideoEntry], list[VideoEntry]]  # training videos, held-out videos
 
@@ -149,15 +148,13 @@ class Rows(NamedTuple):
         return Rows(self.x[kept], self.y[kept], self.originals[kept])
 
 
-def rows_of_pairs(net: FaceNet, device: torch.device, pairs: Pairs, count: int) -> Rows:
+def rows_of_pairs(net: FaceNet, pairs: Pairs, count: int) -> Rows:
     """Statistics of pairs 0 to `count` - 1, computed on all cores, or on the GPU."""
     cv2.setNumThreads(1)  # pairs are made in several threads
 
     def compute(start: int) -> Rows:
         samples = [sample for n in range(start, min(start + PAIRS_AT_ONCE, count)) for sample in pairs[n]]
-        crops = torch.from_numpy(np.stack([sample.crop for sample in samples])).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            x = net.statistics(crops.to(device)).cpu().numpy()
+        x = net.statistics(np.stack([sample.crop for sample in samples]))
         return Rows(x, np.array([s.label for s in samples]), np.array([s.original for s in samples]))
 
     parts: list[Rows] = []
@@ -189,14 +186,14 @@ def fit(rows: Rows, strengths: tuple[float, ...]) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
-def held_out_logits(net: FaceNet, device: torch.device, rows: Rows, splits: list[Split]) -> HeldOut:
+def held_out_logits(net: FaceNet, rows: Rows, splits: list[Split]) -> HeldOut:
     """Logits of all held-out videos, for each of STRENGTHS, from regressions on `rows` of other originals."""
     videos: list[VideoEntry] = []
     logits: list[list[float]] = []  # of each video, for each strength
     for n, (_, held_out) in enumerate(splits):
         net.set_regression(fit(rows.without({entry.original for entry in held_out}), STRENGTHS))
         print(f"held-out part {n + 1} of {len(splits)}: {len(held_out)} videos", flush=True)
-        for entry, faces in Scorer(net, device, cpu_count()).videos((entry, faces_of(entry)) for entry in held_out):
+        for entry, faces in Scorer(net, cpu_count()).videos((entry, faces_of(entry)) for entry in held_out):
             videos.append(entry)
             logits.append([video_logit([crops[:, k] for crops in faces]) for k in range(len(STRENGTHS))])
     return HeldOut(
@@ -252,16 +249,14 @@ def find_faces(sources: list[Path], work: Path) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Compute statistics, choose strength, shrinkage and clip, fit, write the model. Raises InputError."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(1)  # on CPU, each core computes a batch of its own
     faces = find_faces(args.sources, args.work)
     entries, crops = usable_videos(faces), read_settings(faces)
     splits = splits_of(entries, args)
     train = splits[0][0] if args.split else entries
-    print(f"{len(train)} training videos, {args.pairs} pairs on {device}", flush=True)
-    net = network.load(None).to(device, memory_format=torch.channels_last)
-    rows = rows_of_pairs(net, device, Pairs(train, Recipe(args.seed, args.self_blended, SIDE)), args.pairs)
-    results = held_out_logits(net, device, rows, splits)
+    net = network.load(None, fastest_blocks())
+    print(f"{len(train)} training videos, {args.pairs} pairs on {net.blocks.device}", flush=True)
+    rows = rows_of_pairs(net, Pairs(train, Recipe(args.seed, args.self_blended, SIDE)), args.pairs)
+    results = held_out_logits(net, rows, splits)
     for strength, logits in results.logits.items():
         loss = shrunk_loss(results.y, logits)
         ranking = auc(results.y, logits)
@@ -278,7 +273,7 @@ def run(args: argparse.Namespace) -> None:
         "clip": chosen.clip,
         "fast": crops["fast"],
         "held_out": held_out_report(results, args.seed),
-        "made_with": {**provenance(args, train, device.type), "crops": crops, "strength": chosen.model},
+        "made_with": {**provenance(args, train, net.blocks.device), "crops": crops, "strength": chosen.model},
     }
     regression = fit(rows, (chosen.model,))
     network.save({name: value.squeeze() for name, value in regression.items()}, args.out / "weights.npz")

@@ -33,7 +33,9 @@ REQUIRED_PACKAGES = ("numpy", "pandas", "scikit-learn", "av", "msgspec", "psutil
 EXTRAS = {  # extra -> its packages, and what needs them
     "kaggle": (("kaggle", "six"), "download and submit"),  # kaggle imports six without declaring it
     "notebook": (("IPython", "ipywidgets"), "submissions that are notebooks"),
-    "torch": (("torch",), "the neural baseline face-cnn"),
+    "faces": (("opencv-python-headless",), "the baselines face-stats and face-cnn, and made challenges"),
+    "training": (("joblib", "pyarrow"), "training of the baseline face-cnn"),
+    "torch": (("torch",), "the baseline face-cnn on a GPU"),
 }
 CPU_TORCH = "for a CPU only, first: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
