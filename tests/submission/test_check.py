@@ -338,6 +338,14 @@ def test_modules_of_the_folder_are_followed_and_are_no_missing_packages(tmp_path
     assert "train.py" not in found.files
 
 
+@pytest.mark.parametrize(("late", "missing"), [("", []), ("import fast\n", ["import-own-file"])])
+def test_imports_of_an_own_module_that_may_fail_may_fail_as_well(late, missing, tmp_path):
+    (tmp_path / "main.py").write_text(f"try:\n    import fast\nexcept ImportError:\n    fast = None\n{late}{GOOD}")
+    (tmp_path / "fast.py").write_text("import no_such_thing\n")
+    found = check_code(read_code_submission(tmp_path), challenge.load(), profiles.load(), gpu_here=True)
+    assert [one.code for one in found.findings] == missing
+
+
 def test_attached_inputs_provide_paths_and_modules(tmp_path):
     (tmp_path / "weights" / "blazeface").mkdir(parents=True)
     (tmp_path / "weights" / "blazeface" / "blazeface.py").write_text("")

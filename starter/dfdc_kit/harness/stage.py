@@ -88,6 +88,8 @@ class Staged:
         parts = path.split("/")
         if parts[0] == "competitions" and len(parts) > 1:
             parts = parts[1:]
+            if "." in parts[0]:  # no competition's name: a program looks for its own file in all folders
+                return False
         if parts[0] == self._challenge.slug:
             layout = self._challenge.data
             return parts[1:2] == [layout.train_videos] and not self.provides(f"{parts[0]}/{parts[1]}")

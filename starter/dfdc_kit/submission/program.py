@@ -144,7 +144,9 @@ class Program:
                     continue
                 where = unit.where(node.lineno)
                 found += [Imported(name, where, node.lineno in optional, node.lineno in late) for name in modules]
-        return found
+        needed = {one.module.split(".")[0] for one in found if not one.optional}
+        guarded = {one.module for one in found} - needed  # what such a file of its own imports may fail, too
+        return [replace(one, optional=one.optional or Path(one.where.file).stem in guarded) for one in found]
 
     @cached_property
     def texts(self) -> list[tuple[str, Where]]:
