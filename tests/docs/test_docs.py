@@ -122,7 +122,7 @@ def test_every_command_block_runs(page, videos, checkout):
 
 
 def test_readme_shows_the_score_of_the_expected_predictions(tmp_path):
-    challenge, folder = challenges.load(), ROOT / "baselines/face-stats"
+    challenge, folder = challenges.load(), ROOT / "baselines/face-cnn"
     predictions = json.loads((folder / "expected.json").read_text("utf-8"))["predictions"]
     submission = pd.DataFrame({"filename": list(predictions), "label": list(predictions.values())})
     submission.to_csv(tmp_path / "submission.csv", index=False)
