@@ -36,10 +36,12 @@ def cnn() -> Iterator[SimpleNamespace]:
     """The modules of face-cnn by name; importable by the worker processes that a test starts."""
     pytest.importorskip("pyarrow.parquet", reason="training of face-cnn needs pyarrow")
     pytest.importorskip("cv2", reason="face-cnn needs opencv-python-headless")
+    loky = pytest.importorskip("joblib.externals.loky", reason="training of face-cnn needs joblib")
     left_out = {"make_blocks"} if importlib.util.find_spec("torch") else {"make_blocks", "gpu"}
     names = {path.stem for folder in CNN_PATHS for path in folder.glob("*.py")} - left_out
     with importable(*CNN_PATHS):
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    loky.get_reusable_executor(max_workers=1).shutdown(wait=True)  # else its workers live on for minutes
 
 
 @pytest.fixture(scope="session")

@@ -183,6 +183,30 @@ def test_command_that_is_stopped_prints_one_line_and_exits_with_130(dfdc, monkey
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
+def test_ctrl_c_while_a_finalizer_runs_is_not_lost(tmp_path):
+    """Python ignores what a finalizer raises, and connections are closed in finalizers."""
+    source = """if True:
+        import os, signal, sys, time
+        from dfdc_kit.cli import app, main
+
+        class Connection:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+
+        def command(standalone_mode):
+            Connection()
+            time.sleep(60)
+
+        app.app_for = lambda arguments: command
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_help_of_a_group_without_a_command_is_printed_once(dfdc):
     done = dfdc("data")
     assert done.returncode == 2

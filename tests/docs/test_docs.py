@@ -196,3 +196,19 @@ def test_help_fits_80_columns_and_shows_no_type_for_flags(dfdc):
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "<bool>" not in done.stdout
     assert "    dfdc run baselines/frame-stats" in done.stdout
+
+
+def test_blend_is_the_mean_of_the_logits_and_names_the_program_that_fails(tmp_path):
+    for name, label in (("one", 0.9), ("two", 0.2)):
+        (tmp_path / name).mkdir()
+        source = f"open('submission.csv', 'w').write('filename,label\\na.mp4,{label}\\n')"
+        (tmp_path / name / "main.py").write_text(source)
+    command = [sys.executable, shutil.copy(ROOT / "docs/blend.py", tmp_path / "main.py")]
+    (tmp_path / "working").mkdir()
+    subprocess.run(command, cwd=tmp_path / "working", check=True)
+    (row,) = pd.read_csv(tmp_path / "working/submission.csv").itertuples(index=False)
+    assert (row.filename, row.label) == ("a.mp4", pytest.approx(0.6))  # odds 9 and 1/4: their geometric mean is 3/2
+    (tmp_path / "two/main.py").write_text("raise SystemExit(3)")
+    failed = subprocess.run(command, cwd=tmp_path / "working", capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.strip() == "two ended with exit code 3"

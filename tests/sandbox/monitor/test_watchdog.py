@@ -186,10 +186,11 @@ def test_memory_of_several_processes_is_sampled_between_exact_measurements(tmp_p
     """Without exact measurements, which are rarer and rarer here; 64 MiB shared by three processes count once."""
     monkeypatch.setattr(watchdog, "SLOW_SAMPLE_S", 1e9)  # after 20 s there were 8
     source = f"import os\nx = b'x' * {64 * MIB}\nfor _ in range(2): os.fork()\nprint(1, flush=True)\ninput()"
-    with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    below_a_shell = ["sh", "-c", '"$0" -c "$1"; exit', sys.executable, source]  # other tests may have left processes
+    with subprocess.Popen(below_a_shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         for _ in range(4):
             child.stdout.readline()
-        watching = Watchdog(os.getpid, tmp_path, tmp_path, Limits())
+        watching = Watchdog(lambda: child.pid, tmp_path, tmp_path, Limits())
         deadline = time.monotonic() + 20
         while len(watching.memory_samples) < 12 and time.monotonic() < deadline:
             watching.exceeded()
