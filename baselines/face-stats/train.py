@@ -12,12 +12,22 @@ from pathlib import Path
 
 import numpy as np
 from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability, too_few_originals, weights
-from frames import UnusableVideoError, map_in_order
+from frames import map_in_order
 from main import FRAMES, features, logit, standardise
 from residuals import FEATURES
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from training import MORE_DATA, check_writable, folds, provenance, read_clips, read_seed, report, save_model
+from training import (
+    MORE_DATA,
+    add_folders,
+    check_writable,
+    folds,
+    provenance,
+    read_features,
+    read_seed,
+    report,
+    save_model,
+)
 
 STRENGTH = 0.02  # C of the regression
 TREES, LEARNING_RATE, DEPTH, MIN_LEAF, SUBSAMPLE, FEATURES_PER_SPLIT = 150, 0.06, 3, 8, 0.7, 0.25  # usual values
@@ -27,24 +37,9 @@ Videos = list[np.ndarray]  # (n_frames, n_features) for each video
 
 def load(*folders: Path, fast: bool = False) -> tuple[Videos, np.ndarray, np.ndarray]:
     """Features, labels (n,) 1 = FAKE, originals (n,); prints the unusable videos."""
-    clips = [clip for folder in folders for clip in read_clips(folder)]
-    values, labels, originals = [], [], []
-    results = map_in_order(partial(features, fast=fast), (clip.path for clip in clips))
-    for number, (clip, result) in enumerate(zip(clips, results, strict=True), 1):
-        if isinstance(result, UnusableVideoError):
-            print(f"{clip.path.name}: {result}, skipped", flush=True)
-        else:
-            values.append(result)
-            labels.append(clip.fake)
-            originals.append(clip.original)
-        if number % 50 == 0:
-            print(f"{number}/{len(clips)} videos read", flush=True)
-    if len(set(labels)) < 2:
-        raise SystemExit(
-            f"{', '.join(map(str, folders))}: expected FAKE and REAL videos with a face; "
-            f"{len(values)} of {len(clips)} videos are usable."
-        )
-    return values, np.array(labels, dtype=np.int64), np.array(originals)
+    return read_features(
+        folders, partial(map_in_order, partial(features, fast=fast)), "FAKE and REAL videos with a face"
+    )
 
 
 def fit(x: Videos, y: np.ndarray) -> dict:
@@ -132,13 +127,7 @@ def held_out(x: Videos, y: np.ndarray, originals: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Read the videos, choose a setting, fit, report, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "folders",
-        type=Path,
-        nargs="+",
-        metavar="TRAIN_FOLDER",
-        help="mp4 files and metadata.json, as in train_sample_videos; several: such as degraded copies of the first",
-    )
+    add_folders(parser)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
     parser.add_argument(
         "--calibrate", type=Path, metavar="FOLDER", help="choose shrinkage and clip on these videos instead"
@@ -151,10 +140,11 @@ def main(argv: list[str] | None = None) -> None:
     check_writable(args.out)
     x, y, originals = load(*args.folders, fast=args.fast)
     chosen_on = (x, y, originals) if args.calibrate is None else load(args.calibrate, fast=args.fast)
+    fitted = fit(x, y)
     if args.calibrate is None:
         _, shrinkage, clip = tune(x, y, originals)
     else:
-        _, shrinkage, clip = choose({None: logits(chosen_on[0], fit(x, y))}, *chosen_on[1:])
+        _, shrinkage, clip = choose({None: logits(chosen_on[0], fitted)}, *chosen_on[1:])
     if clip == SAFE_CLIP:
         reason = too_few_originals(*chosen_on[1:]) or "No setting clearly beats the constant."
         print(f"{reason} Predictions stay between {SAFE_CLIP} and {1 - SAFE_CLIP}.")
@@ -163,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"chosen on {where}: shrinkage {shrinkage:.3g}, clip {clip}")
     model = {
         "features": list(FEATURES),
-        **fit(x, y),
+        **fitted,
         "shrinkage": shrinkage,
         "clip": clip,
         "fallback": FALLBACK,

@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import platform
-from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,17 @@ def read_seed(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
+
+
+def add_folders(parser: ArgumentParser) -> None:
+    """The training folders, as arguments of a train.py."""
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="TRAIN_FOLDER",
+        help="mp4 files and metadata.json, as in train_sample_videos; several: such as degraded copies of the first",
+    )
 
 
 class Clip(NamedTuple):
@@ -72,6 +83,31 @@ def read_clips(folder: Path) -> list[Clip]:
         f"{folder}/metadata.json: {fault}. Expected: a folder such as train_sample_videos, with mp4 files and "
         '{"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}, ...}.'
     )
+
+
+def read_features(
+    folders: Sequence[Path], read: Callable[[Iterable[Path]], Iterable[np.ndarray | Exception]], wanted: str
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Features of each usable video, labels (n,) 1 = FAKE, originals (n,); prints the unusable videos.
+
+    `read(paths)`: features, or why there are none, of each. Exits if not both kinds of `wanted` videos are usable.
+    """
+    clips = [clip for folder in folders for clip in read_clips(folder)]
+    values, labels, originals = [], [], []
+    for number, (clip, result) in enumerate(zip(clips, read(clip.path for clip in clips), strict=True), 1):
+        if isinstance(result, Exception):
+            print(f"{clip.path.name}: {result}, skipped", flush=True)
+        else:
+            values.append(result)
+            labels.append(clip.fake)
+            originals.append(clip.original)
+        if number % 50 == 0:
+            print(f"{number}/{len(clips)} videos read", flush=True)
+    if len(set(labels)) < 2:
+        raise SystemExit(
+            f"{', '.join(map(str, folders))}: expected {wanted}; {len(values)} of {len(clips)} videos are usable."
+        )
+    return values, np.array(labels, dtype=np.int64), np.array(originals)
 
 
 def folds(y: np.ndarray, originals: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

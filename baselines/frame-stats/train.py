@@ -13,33 +13,28 @@ from pathlib import Path
 
 import numpy as np
 from calibrate import FALLBACK, SAFE_CLIP, Setting, choose, safe_setting, to_probability, too_few_originals
-from main import FEATURES, UnusableVideoError, all_features, standardise
+from main import FEATURES, all_features, standardise
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from training import MORE_DATA, check_writable, folds, provenance, read_clips, read_seed, report, save_model
+from training import (
+    MORE_DATA,
+    add_folders,
+    check_writable,
+    folds,
+    provenance,
+    read_features,
+    read_seed,
+    report,
+    save_model,
+)
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of the regression, most regularised first
 
 
 def load(*folders: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (n, n_features), labels (n,) 1 = FAKE, originals (n,); prints the unusable videos."""
-    clips = [clip for folder in folders for clip in read_clips(folder)]
-    values, labels, originals = [], [], []
-    for number, (clip, result) in enumerate(zip(clips, all_features(c.path for c in clips), strict=True), 1):
-        if isinstance(result, UnusableVideoError):
-            print(f"{clip.path.name}: {result}, skipped", flush=True)
-        else:
-            values.append(result)
-            labels.append(clip.fake)
-            originals.append(clip.original)
-        if number % 50 == 0:
-            print(f"{number}/{len(clips)} videos read", flush=True)
-    if len(set(labels)) < 2:
-        raise SystemExit(
-            f"{', '.join(map(str, folders))}: expected FAKE and REAL videos; "
-            f"{len(values)} of {len(clips)} videos are usable."
-        )
-    return np.array(values), np.array(labels, dtype=np.int64), np.array(originals)
+    values, labels, originals = read_features(folders, all_features, "FAKE and REAL videos")
+    return np.array(values), labels, originals
 
 
 def fit(x: np.ndarray, y: np.ndarray, strength: float) -> dict:
@@ -92,13 +87,7 @@ def held_out(x: np.ndarray, y: np.ndarray, originals: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """Read the videos, choose a setting, fit, report, write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "folders",
-        type=Path,
-        nargs="+",
-        metavar="TRAIN_FOLDER",
-        help="mp4 files and metadata.json, as in train_sample_videos; several: such as degraded copies of the first",
-    )
+    add_folders(parser)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model.json")
     parser.add_argument(
         "--calibrate", type=Path, metavar="FOLDER", help="choose strength, shrinkage and clip on these videos instead"

@@ -94,11 +94,12 @@ def test_second_model_beside_the_first_is_averaged(folder: Path, train: ModuleTy
 
 
 @pytest.mark.parametrize("folder", [FRAME_STATS], ids=lambda path: path.name)
-def test_validation_folder_of_a_split_is_read_with_its_originals(folder: Path, train: ModuleType, tmp_path: Path):
+def test_validation_folder_of_a_split_is_read_with_its_originals(folder: Path, tmp_path: Path):
     (tmp_path / "solution").mkdir()
     table = "filename,label,original\nb.mp4,0,\na.mp4,1,b.mp4\n"
     (tmp_path / "solution/solution.csv").write_text(table)
-    clips = train.read_clips(tmp_path)
+    (training,) = load(folder, "training")
+    clips = training.read_clips(tmp_path)
     assert [(clip.path.name, clip.fake, clip.original) for clip in clips] == [
         ("a.mp4", True, "b.mp4"),
         ("b.mp4", False, "b.mp4"),

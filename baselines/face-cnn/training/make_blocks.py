@@ -55,9 +55,10 @@ class Graph:
 
     def block(self, x: str, n: int) -> str:
         """Block `n` of the network, from 1."""
-        inside, output, adds = f"features.{n}.conv", OUTPUTS[n - 1], (32, *CHANNELS)[n - 1] == CHANNELS[n - 1]
-        adds, y, depthwise = adds and STRIDES[n - 1] == 1, x, 0
-        if n > 1:
+        inside, output = f"features.{n}.conv", OUTPUTS[n - 1]
+        adds = STRIDES[n - 1] == 1 and (32, *CHANNELS)[n - 1] == CHANNELS[n - 1]
+        y, depthwise = x, 0
+        if n > 1:  # the first block does not expand
             y, depthwise = self.convolution(x, f"{inside}.0.0", f"{inside}.0.1", f"{output}.expand"), 1
         names = f"{inside}.{depthwise}.0", f"{inside}.{depthwise}.1", f"{output}.depthwise"
         y = self.convolution(y, *names, STRIDES[n - 1])
